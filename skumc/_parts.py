@@ -1,0 +1,66 @@
+"""Parameters that hold parts: None, a name or an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+from sklearn.base import clone
+
+
+def unknown_name_message(argument: str, name: object, known: Iterable[str]) -> str:
+    """Say which name is unknown, which ones exist and which was likely meant."""
+    known = sorted(map(str, known))
+    close = get_close_matches(str(name), known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"Got {argument}={name!r}, expected one of {', '.join(map(repr, known))}.{hint}"
+
+
+def clone_part(part: Any) -> Any:
+    """Copy a part as scikit-learn does; what is no estimator is deep-copied with its state."""
+    return clone(part, safe=False)
+
+
+def require_methods(argument: str, part: object, methods: Iterable[str]) -> None:
+    """Raise TypeError if ``part`` lacks one of ``methods``; name the argument and the remedy."""
+    missing = [method for method in methods if not callable(getattr(part, method, None))]
+    if missing:
+        raise TypeError(
+            f"Got {argument}={part!r} of type {type(part).__name__}, which has no method "
+            f"{', '.join(f'{method}()' for method in missing)}. Pass None for the default, a known "
+            f"name, or an instance with {', '.join(f'{method}()' for method in methods)}."
+        )
+
+
+class PartsMixin:
+    """Let parameters hold None (the default), a name, or an instance of a part.
+
+    ``_part_choices`` maps each such parameter to its named factories; the first name is the
+    default. Setting a nested parameter (``threshold__max_threshold``) of a part that is still
+    None or a name puts the instance in its place first.
+    """
+
+    _part_choices: ClassVar[dict[str, dict[str, Callable[[], Any]]]] = {}
+
+    def set_params(self, **params: Any):
+        """Set parameters of this object and, as ``part__parameter``, of its parts."""
+        nested = {key: value for key, value in params.items() if "__" in key}
+        super().set_params(**{key: value for key, value in params.items() if key not in nested})
+        for parameter in {key.split("__", 1)[0] for key in nested} & set(self._part_choices):
+            value = getattr(self, parameter)
+            if value is None or isinstance(value, str):
+                setattr(self, parameter, self._make_part(parameter))
+        super().set_params(**nested)
+        return self
+
+    def _make_part(self, parameter: str) -> Any:
+        """Give the instance that a part parameter stands for; the user's own is copied."""
+        value, choices = getattr(self, parameter), self._part_choices[parameter]
+        if value is None:
+            return next(iter(choices.values()))()
+        if isinstance(value, str):
+            if value not in choices:
+                raise ValueError(unknown_name_message(parameter, value, choices))
+            return choices[value]()
+        return clone_part(value)
