@@ -1,0 +1,506 @@
+"""The estimator."""
+
+from __future__ import annotations
+
+import copy
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skumc._parts import PartsMixin, clone_part, require_methods, unknown_name_message
+from skumc.curriculum import (
+    AdaptiveThreshold,
+    CentroidSelector,
+    ConstantThreshold,
+    DensitySelector,
+    LinearThreshold,
+    RandomSelector,
+)
+from skumc.data import MultimodalData, read_X
+from skumc.encoders import FrameStatistics, ProjectionEncoder
+from skumc.losses import WeightedLosses
+from skumc.training import (
+    AUGMENTATIONS,
+    OPTIMIZERS,
+    ProgressiveTrainer,
+    SilhouetteMonitor,
+    TrainingParts,
+    TrainingSettings,
+    assign_labels,
+    embed,
+    isolated,
+    resolve_device,
+)
+
+_MAX_SEED = 2**31 - 1
+
+
+class UMCClusterer(
+    PartsMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
+):
+    """Find clusters in samples that have several modalities, without labels.
+
+    Each modality is projected to one width and fused to one unit-norm embedding a sample; the
+    encoder is pretrained by contrast, then trained in epochs that cluster the embedding, choose
+    trustworthy samples and learn from their pseudo-labels.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters.
+    modalities : dict, list of str or None, default=None
+        For a 2-D table the columns of each modality, ``{"text": columns, "audio": columns}``;
+        columns are names, numbers, a range or a slice. For samples with named modalities the
+        names to use. None uses all; of a table as one modality.
+    anchor : str or None, default=None
+        The modality that leads: no view leaves it out. None takes ``"text"``, or the first one.
+    encoder : None, "projection", instance or Module, default=None
+        Specification with a method ``build(statistics, anchor)``, or a ready
+        :class:`torch.nn.Module`, of which a copy keeps its weights as the start. None is
+        :class:`~skumc.encoders.ProjectionEncoder`.
+    losses : None, dict or WeightedLosses, default=None
+        A dict gives some roles a weight, a name, a callable or a pair (weight, callable):
+        ``{"separation": 0.0}``. None is :class:`~skumc.losses.WeightedLosses`.
+    threshold : None, "adaptive", "linear", "constant" or instance, default=None
+        Share of each cluster that is trusted, epoch by epoch. None is
+        :class:`~skumc.curriculum.AdaptiveThreshold`.
+    selector : None, "density", "centroid", "random" or instance, default=None
+        Which samples of a cluster those are. None is :class:`~skumc.curriculum.DensitySelector`.
+    kmeans : None, "kmeans", "minibatch" or instance, default=None
+        Clusters the embedding: an estimator with the parameters ``n_clusters``, ``init`` and
+        ``n_init`` and the attribute ``cluster_centers_``. None is ``KMeans(n_init=10)``; after
+        the first epoch the last centres are the start and ``n_init`` is 1.
+    monitor : None, "silhouette" or callable, default=None
+        ``monitor(embedding, labels)``, larger is better, chooses the epoch that is kept. None is
+        :class:`~skumc.training.SilhouetteMonitor`.
+    augmentation : {"views", "dropout", "noise", "frames"}, default="views"
+        What the contrastive losses bring together: views with a modality left out, a copy of the
+        embedding with dropout 0.1 or with noise of deviation 0.01, or a second pass with 15 % of
+        the frames hidden.
+    pretrain_epochs : int, default=20
+        Epochs of contrastive pretraining; 0 leaves it out.
+    max_epochs : int, default=50
+        Epochs of the progressive loop at most; 0 clusters the pretrained embedding.
+    min_epochs : int or None, default=None
+        Epoch from which a lack of improvement counts. None is 60 % of ``max_epochs``.
+    patience : int or None, default=5
+        Epochs without improvement of the monitor after which training ends. None never ends it.
+    batch_size : int, default=128
+        Samples in a batch at most.
+    learning_rate : float, default=3e-4
+        Largest learning rate of the progressive loop.
+    pretrain_learning_rate : float, default=2e-5
+        Largest learning rate of pretraining.
+    optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
+        A callable gets ``(parameters, lr=..., weight_decay=...)``.
+    weight_decay : float, default=0.01
+        Passed to the optimizer.
+    warmup_proportion : float, default=0.1
+        Share of a phase in which the learning rate rises; then it falls as a cosine to 1 %.
+    grad_clip : float or None, default=None
+        Bound on the absolute value of each gradient; None does not clip.
+    accumulate_steps : int, default=1
+        Batches whose gradients make one step. It equals the larger batch for losses that are a
+        mean over samples; contrastive losses and centres see one batch at a time.
+    device : str or torch.device, default="auto"
+        "auto" is the GPU where there is one.
+    precision : {"float32", "bfloat16"}, default="float32"
+        Arithmetic of the encoder; embeddings and losses are float32 always.
+    random_state : int, RandomState instance or None, default=None
+        Determines initial weights, batches, dropout and k-means. An int repeats results bit for
+        bit at equal library versions and numbers of threads.
+    verbose : int, default=0
+        Write a line with the remaining time every ``verbose`` epochs.
+
+    Attributes
+    ----------
+    labels_ : ndarray of int32, shape (n_samples,)
+        Cluster of each training sample; equal to ``predict`` on the training samples.
+    cluster_centers_ : ndarray of float32, shape (n_clusters, n_components)
+        Centres in the space of the embedding.
+    embedding_ : ndarray of float32, shape (n_samples, n_components)
+        Unit-norm embedding of the training samples; equal to ``transform`` on them.
+    high_quality_mask_ : ndarray of bool, shape (n_samples,)
+        Samples trusted in the epoch that was kept.
+    history_ : History
+        One record an epoch: threshold and its terms, share of selected samples, each loss and the
+        norm of its gradient, monitor, objective of section 3.1.2, learning rate, seconds, and
+        ``restored``, true for the epoch that was kept. A main epoch's monitor is taken before it
+        trains.
+    n_iter_ : int
+        Epochs of the progressive loop that trained.
+    encoder_ : torch.nn.Module
+        The trained encoder.
+    losses_, threshold_, selector_, kmeans_, monitor_ : object
+        The parts used.
+    anchor_ : str
+        The modality that led.
+    modality_widths_ : dict of str to int
+        Names of the modalities, in order, and values in a frame.
+    n_features_in_ : int
+        Columns of a table, else number of modalities.
+    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+        Column names of a DataFrame, or names of the modalities.
+
+    Raises
+    ------
+    ValueError
+        If X has fewer different samples than clusters, misses every modality of a sample, or is
+        no input as described in :class:`~skumc.data.MultimodalData`.
+
+    Notes
+    -----
+    The method is UMC: unsupervised multimodal clustering for semantics discovery, algorithms 1
+    and 2 of its methodology (sections 3.7.2 and 3.8.2). ``predict`` gives the nearest of the
+    stored centres; nothing is clustered anew.
+
+    Ctrl-C ends training, keeps the best state so far, warns, and leaves a fitted estimator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skumc import MultimodalData, UMCClusterer
+    >>> rng = np.random.default_rng(0)
+    >>> topic = np.repeat([0, 5], 20)
+    >>> X = MultimodalData({
+    ...     "text": rng.normal(topic[:, None], 1, (40, 8)),
+    ...     "audio": [rng.normal(t, 1, (rng.integers(2, 6), 4)) for t in topic],
+    ... })
+    >>> clusterer = UMCClusterer(2, pretrain_epochs=1, max_epochs=2, random_state=0).fit(X)
+    >>> len(set(clusterer.labels_[:20])), len(set(clusterer.labels_[20:]))
+    (1, 1)
+    >>> clusterer.modality_weights(X[:1]).shape
+    (1, 2)
+    """
+
+    _part_choices = {
+        "encoder": {"projection": ProjectionEncoder},
+        "losses": {"umc": WeightedLosses},
+        "threshold": {
+            "adaptive": AdaptiveThreshold,
+            "linear": LinearThreshold,
+            "constant": ConstantThreshold,
+        },
+        "selector": {
+            "density": DensitySelector,
+            "centroid": CentroidSelector,
+            "random": RandomSelector,
+        },
+        "kmeans": {"kmeans": lambda: KMeans(n_init=10), "minibatch": MiniBatchKMeans},
+        "monitor": {"silhouette": SilhouetteMonitor},
+    }
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "modalities": [dict, list, tuple, None],
+        "anchor": [str, None],
+        "encoder": "no_validation",
+        "losses": "no_validation",
+        "threshold": "no_validation",
+        "selector": "no_validation",
+        "kmeans": "no_validation",
+        "monitor": "no_validation",
+        "augmentation": [StrOptions(set(AUGMENTATIONS))],
+        "pretrain_epochs": [Interval(Integral, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "min_epochs": [Interval(Integral, 0, None, closed="left"), None],
+        "patience": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "pretrain_learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "warmup_proportion": [Interval(Real, 0, 1, closed="both")],
+        "grad_clip": [Interval(Real, 0, None, closed="neither"), None],
+        "accumulate_steps": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+        "precision": [StrOptions({"float32", "bfloat16"})],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        modalities: dict | list | None = None,
+        anchor: str | None = None,
+        encoder: Any = None,
+        losses: Any = None,
+        threshold: Any = None,
+        selector: Any = None,
+        kmeans: Any = None,
+        monitor: Any = None,
+        augmentation: str = "views",
+        pretrain_epochs: int = 20,
+        max_epochs: int = 50,
+        min_epochs: int | None = None,
+        patience: int | None = 5,
+        batch_size: int = 128,
+        learning_rate: float = 3e-4,
+        pretrain_learning_rate: float = 2e-5,
+        optimizer: Any = "adam",
+        weight_decay: float = 0.01,
+        warmup_proportion: float = 0.1,
+        grad_clip: float | None = None,
+        accumulate_steps: int = 1,
+        device: str | torch.device = "auto",
+        precision: str = "float32",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.modalities = modalities
+        self.anchor = anchor
+        self.encoder = encoder
+        self.losses = losses
+        self.threshold = threshold
+        self.selector = selector
+        self.kmeans = kmeans
+        self.monitor = monitor
+        self.augmentation = augmentation
+        self.pretrain_epochs = pretrain_epochs
+        self.max_epochs = max_epochs
+        self.min_epochs = min_epochs
+        self.patience = patience
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.pretrain_learning_rate = pretrain_learning_rate
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.warmup_proportion = warmup_proportion
+        self.grad_clip = grad_clip
+        self.accumulate_steps = accumulate_steps
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> UMCClusterer:
+        """Train the encoder and find the clusters.
+
+        Parameters
+        ----------
+        X : array, DataFrame, MultimodalData, list of dicts or dict
+            A 2-D table (n_samples, n_features), or samples with named modalities.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        UMCClusterer
+            The fitted estimator itself.
+        """
+        del y
+        self._validate_params()
+        self._make_parts()
+        device = resolve_device(self.device)
+        data = read_X(self, X, self.modalities, reset=True)
+        self._check_samples(data)
+        self.anchor_ = self._choose_anchor(data)
+        rng = check_random_state(self.random_state)
+        for part in (self.selector_, self.encoder_spec_):
+            _seed_part(part, rng)
+        with isolated(rng.randint(_MAX_SEED), device):
+            self.encoder_ = self._build_encoder(data).to(device)
+            trainer = ProgressiveTrainer(
+                self.encoder_,
+                TrainingParts(
+                    losses=self.losses_.terms(),
+                    threshold=self.threshold_,
+                    selector=self.selector_,
+                    kmeans=self.kmeans_,
+                    monitor=self.monitor_,
+                ),
+                self._settings(device),
+                rng,
+            )
+            self.cluster_centers_, self.high_quality_mask_ = trainer.run(data)
+            self.embedding_, _ = embed(self.encoder_, data, device, self.precision)
+        self.labels_ = assign_labels(self.embedding_, self.cluster_centers_)
+        self.history_, self.n_iter_ = trainer.history, trainer.n_iter
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+        """Fit, and give the embedding of the training samples.
+
+        Parameters
+        ----------
+        X : array, DataFrame, MultimodalData, list of dicts or dict
+        y : Ignored
+        **fit_params : dict
+            None are known.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_components)
+        """
+        return self.fit(X, y, **fit_params).embedding_
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed samples.
+
+        Parameters
+        ----------
+        X : array, DataFrame, MultimodalData, list of dicts or dict
+            With the modalities of ``fit``; one that is lacking is missing in every sample.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_components)
+            Unit-norm rows.
+        """
+        return self._embed(X)[0]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Give each sample the number of the nearest stored centre.
+
+        Parameters
+        ----------
+        X : array, DataFrame, MultimodalData, list of dicts or dict
+
+        Returns
+        -------
+        ndarray of int32, shape (n_samples,)
+        """
+        return assign_labels(self._embed(X)[0], self.cluster_centers_)
+
+    def modality_weights(self, X: Any) -> np.ndarray:
+        """Give the share that each modality has in the embedding of each sample.
+
+        Parameters
+        ----------
+        X : array, DataFrame, MultimodalData, list of dicts or dict
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_modalities)
+            In the order of ``modality_widths_``; 0 where a modality is missing, rows sum to 1.
+        """
+        return self._embed(X)[1]
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean silhouette of the predicted clusters in the space of the embedding.
+
+        It judges a clustering by the embedding of its own encoder, so it does not compare
+        estimators with different encoders or training; use labelled metrics for that where you
+        have labels.
+
+        Parameters
+        ----------
+        X : array, DataFrame, MultimodalData, list of dicts or dict
+        y : Ignored
+
+        Returns
+        -------
+        float
+            In [-1, 1]; of at most 5,000 samples, 0.0 where there is only one cluster.
+        """
+        del y
+        embedding, _ = self._embed(X)
+        labels = assign_labels(embedding, self.cluster_centers_)
+        return SilhouetteMonitor(sample_size=5000)(embedding, labels)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        if any(p.device.type != "cpu" for p in getattr(self, "encoder_", _NO_MODULE).parameters()):
+            state = dict(state, encoder_=copy.deepcopy(self.encoder_).cpu())
+        return state
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.embedding_.shape[1]
+
+    def _embed(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        check_is_fitted(self, "encoder_")
+        data = read_X(self, X, self.modalities, reset=False)
+        device = resolve_device(self.device)
+        return embed(self.encoder_.to(device), data, device, self.precision)
+
+    def _make_parts(self) -> None:
+        """Copy the parts, and hold each against its contract."""
+        if isinstance(self.losses, dict):
+            self.losses_ = WeightedLosses.from_mapping(self.losses)
+        else:
+            self.losses_ = self._make_part("losses")
+        require_methods("losses", self.losses_, ["terms"])
+        self.threshold_ = self._make_part("threshold")
+        require_methods("threshold", self.threshold_, ["update"])
+        self.selector_ = self._make_part("selector")
+        require_methods("selector", self.selector_, ["select"])
+        self.kmeans_ = self._make_part("kmeans")
+        require_methods("kmeans", self.kmeans_, ["fit", "get_params", "set_params"])
+        lacking = {"n_clusters", "init", "n_init"} - set(self.kmeans_.get_params())
+        if lacking:
+            raise TypeError(
+                f"Got kmeans={self.kmeans!r}, which lacks the parameters {sorted(lacking)}. Pass "
+                "an estimator like KMeans that can start from given centres, or None."
+            )
+        self.monitor_ = self._make_part("monitor")
+        require_methods("monitor", self.monitor_, ["__call__"])
+        self.encoder_spec_ = self._make_part("encoder")
+        if not isinstance(self.encoder_spec_, torch.nn.Module):
+            require_methods("encoder", self.encoder_spec_, ["build"])
+
+    def _check_samples(self, data: MultimodalData) -> None:
+        if self.n_clusters > len(data):
+            raise ValueError(
+                f"Got n_clusters={self.n_clusters} for n_samples={len(data)}. Choose n_clusters "
+                "at most n_samples."
+            )
+        n_distinct = data.count_distinct(self.n_clusters)
+        if n_distinct < self.n_clusters:
+            raise ValueError(
+                f"Got n_clusters={self.n_clusters}, but X has only {n_distinct} distinct "
+                "sample(s). Choose a smaller n_clusters."
+            )
+
+    def _choose_anchor(self, data: MultimodalData) -> str:
+        if self.anchor is None:
+            return "text" if "text" in data.names else data.names[0]
+        if self.anchor not in data.names:
+            raise ValueError(unknown_name_message("anchor", self.anchor, data.names))
+        return self.anchor
+
+    def _build_encoder(self, data: MultimodalData) -> torch.nn.Module:
+        if isinstance(self.encoder_spec_, torch.nn.Module):
+            return self.encoder_spec_
+        statistics = {
+            name: FrameStatistics(*data.packed(name).mean_and_scale()) for name in data.names
+        }
+        return self.encoder_spec_.build(statistics, self.anchor_)
+
+    def _settings(self, device: torch.device) -> TrainingSettings:
+        shared = TrainingSettings.__dataclass_fields__.keys() & self.get_params(deep=False).keys()
+        values = {name: getattr(self, name) for name in shared - {"anchor", "device"}}
+        return TrainingSettings(anchor=self.anchor_, device=device, **values)
+
+
+_NO_MODULE = torch.nn.Module()
+
+
+def _seed_part(part: Any, rng: np.random.RandomState) -> None:
+    """Make a part that draws random numbers repeatable, unless it has a seed of its own."""
+    if hasattr(part, "get_params") and part.get_params().get("random_state", 0) is None:
+        part.set_params(random_state=rng.randint(_MAX_SEED))

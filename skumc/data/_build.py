@@ -1,0 +1,149 @@
+"""What a person passes as one modality, as sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from skumc.data._ragged import Ragged, frame_chunks
+
+
+def name_rows(rows: np.ndarray, limit: int = 5) -> str:
+    """List the first row numbers of many."""
+    more = f" and {len(rows) - limit} more" if len(rows) > limit else ""
+    return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:limit].tolist()))}{more}"
+
+
+def _is_missing(cell: Any) -> bool:
+    """None, a NaN, pandas' NA and NaT stand for a missing modality."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(cell, (float, np.floating)) and bool(np.isnan(cell))
+
+
+def _reject_text(name: str, row: int, cell: Any) -> None:
+    raise ValueError(
+        f"Modality {name!r} holds strings ({cell!r} in row {row}), expected numbers. Turn the "
+        "strings into embeddings first, one row or one sequence of frames a sample."
+    )
+
+
+def _cell_frames(name: str, row: int, cell: Any) -> np.ndarray | None:
+    """Frames of one sample, (n_frames, width), or None where the modality is missing."""
+    if _is_missing(cell):
+        return None
+    if isinstance(cell, (str, bytes)):
+        _reject_text(name, row, cell)
+    try:
+        frames = np.asarray(cell)
+    except ValueError as error:
+        raise ValueError(
+            f"Modality {name!r}, row {row}: the frames have different widths. Expected one matrix "
+            "(n_frames, width) a sample."
+        ) from error
+    if frames.dtype.kind in "US":
+        _reject_text(name, row, cell)
+    if frames.dtype.kind not in "buif":
+        raise ValueError(
+            f"Modality {name!r}, row {row}: got {type(cell).__name__} of type {frames.dtype}, "
+            "expected real numbers of shape (width,) or (n_frames, width), or None for missing."
+        )
+    if frames.ndim > 2:
+        raise ValueError(
+            f"Modality {name!r}, row {row}: got shape {frames.shape}, expected (width,) or "
+            "(n_frames, width)."
+        )
+    if frames.size == 0:
+        return None
+    return frames.reshape(1, -1) if frames.ndim < 2 else frames
+
+
+def _from_cells(name: str, cells: Sequence[Any]) -> Ragged:
+    """Sequences from one cell a sample."""
+    sequences = [_cell_frames(name, row, cell) for row, cell in enumerate(cells)]
+    widths = {}
+    for row, frames in enumerate(sequences):
+        if frames is not None:
+            widths.setdefault(frames.shape[1], row)
+    if len(widths) > 1:
+        found = ", ".join(f"{width} (row {row})" for width, row in list(widths.items())[:5])
+        raise ValueError(
+            f"Modality {name!r} has frames of different widths: {found}. Expected one width for "
+            "all samples; sequences may differ in length only."
+        )
+    lengths = [0 if frames is None else len(frames) for frames in sequences]
+    present = [frames for frames in sequences if frames is not None]
+    values = np.concatenate(present) if present else np.zeros((0, 1), dtype=np.float32)
+    return Ragged(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+def _from_array(name: str, array: np.ndarray) -> Ragged:
+    """Sequences from one array: (n_samples, width) or (n_samples, n_frames, width)."""
+    if array.ndim not in (2, 3):
+        raise ValueError(
+            f"Modality {name!r}: got an array of shape {array.shape}, expected (n_samples, width), "
+            "(n_samples, n_frames, width), or a list with one array a sample."
+        )
+    n_frames = 1 if array.ndim == 2 else array.shape[1]
+    offsets = np.arange(len(array) + 1, dtype=np.int64) * n_frames
+    return Ragged(array.reshape(-1, array.shape[-1]), offsets)
+
+
+def check_values(name: str, sequences: Ragged) -> Ragged:
+    """Make samples whose every value is NaN missing; refuse other NaN and infinite values."""
+    values, n_samples = sequences.values, len(sequences)
+    n_bad = np.zeros(n_samples, dtype=np.int64)
+    owner = np.repeat(np.arange(n_samples), sequences.lengths)
+    for chunk in frame_chunks(len(values), sequences.width):
+        block = np.asarray(values[chunk])
+        if np.isfinite(np.sum(block, dtype=np.float64)):
+            continue  # a finite sum has finite terms
+        infinite = np.isinf(block).any(axis=1)
+        if infinite.any():
+            rows = np.unique(owner[chunk][infinite])
+            raise ValueError(
+                f"Modality {name!r} has infinite values (inf) in {name_rows(rows)}. Replace them, "
+                "or pass None for a sample whose modality is missing."
+            )
+        np.add.at(n_bad, owner[chunk], np.isnan(block).sum(axis=1))
+    if not n_bad.any():
+        return sequences
+    absent = n_bad == sequences.lengths * sequences.width
+    partly = np.flatnonzero((n_bad > 0) & ~absent)
+    if len(partly):
+        raise ValueError(
+            f"Modality {name!r} is partly NaN in {name_rows(partly)}. A missing modality is NaN "
+            "throughout (or None); impute single values first, for example with SimpleImputer, and "
+            "pass padded sequences to MultimodalData.from_padded with their lengths."
+        )
+    lengths = np.where(absent, 0, sequences.lengths)
+    kept = np.repeat(~absent, sequences.lengths)
+    return Ragged(values[kept], np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def to_ragged(name: str, values: Any) -> Ragged:
+    """Turn what a person passes as one modality into checked sequences."""
+    if isinstance(values, Ragged):
+        return check_values(name, values)
+    if hasattr(values, "iloc"):
+        values = values.to_numpy()
+        if values.ndim == 2 and values.dtype.kind not in "buif":
+            raise ValueError(
+                f"Modality {name!r} is a table of type {values.dtype}, expected numbers in every "
+                "column. Pass a column of arrays for sequences."
+            )
+    if isinstance(values, np.ndarray) and values.dtype.kind in "buif":
+        return check_values(name, _from_array(name, values))
+    if isinstance(values, (str, bytes, dict)) or not hasattr(values, "__len__"):
+        raise ValueError(
+            f"Modality {name!r}: got {type(values).__name__}, expected an array (n_samples, width) "
+            "or a list with one array or None a sample."
+        )
+    if isinstance(values, np.ndarray) and values.ndim != 1:
+        raise ValueError(
+            f"Modality {name!r}: got an array of type {values.dtype} and shape {values.shape}, "
+            "expected numbers, or a list with one array or None a sample."
+        )
+    return check_values(name, _from_cells(name, values))

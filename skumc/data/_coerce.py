@@ -1,0 +1,195 @@
+"""Everything that an estimator accepts as X, as one container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+from skumc._parts import unknown_name_message
+from skumc.data._build import name_rows
+from skumc.data._container import MultimodalData
+
+TABLE_MODALITY = "features"
+
+
+def _is_frame(X: Any) -> bool:
+    return hasattr(X, "iloc") and hasattr(X, "columns")
+
+
+def _is_table(X: Any) -> bool:
+    """Whether X is one matrix of numbers, or should be read (and refused) as one."""
+    if isinstance(X, (MultimodalData, Mapping)):
+        return False
+    if _is_frame(X):
+        return all(getattr(dtype, "kind", "O") in "buif" for dtype in X.dtypes)
+    if isinstance(X, Sequence) and not isinstance(X, (str, bytes)) and len(X):
+        return not isinstance(X[0], Mapping)
+    return True
+
+
+def _read_container(X: Any) -> MultimodalData:
+    if isinstance(X, MultimodalData):
+        return X
+    if isinstance(X, Mapping):
+        return MultimodalData(X)
+    if _is_frame(X):
+        return MultimodalData.from_frame(X)
+    return MultimodalData.from_records(X)
+
+
+def _columns(name: str, wanted: Any, n_columns: int, column_names: Sequence[Any]) -> np.ndarray:
+    """Column numbers of one modality of a table."""
+    if isinstance(wanted, slice):
+        columns = np.arange(n_columns)[wanted]
+    else:
+        wanted = [wanted] if isinstance(wanted, (str, int, np.integer)) else list(wanted)
+        known = list(column_names)
+        columns = []
+        for column in wanted:
+            if isinstance(column, str):
+                if column not in known:
+                    raise ValueError(unknown_name_message(f"modalities[{name!r}]", column, known))
+                column = known.index(column)
+            if not -n_columns <= column < n_columns:
+                raise ValueError(
+                    f"Got modalities[{name!r}] with column {column}, expected columns in "
+                    f"[0, {n_columns - 1}]."
+                )
+            columns.append(column % n_columns)
+    if len(columns) == 0:
+        raise ValueError(f"Got modalities[{name!r}] without columns, expected at least one.")
+    return np.asarray(columns)
+
+
+def _read_table(
+    estimator: BaseEstimator, X: Any, modalities: Mapping[str, Any] | None, *, reset: bool
+) -> MultimodalData:
+    index = X.index if _is_frame(X) else None
+    if modalities is not None and not isinstance(modalities, Mapping):
+        raise ValueError(
+            f"Got modalities={modalities!r} for a table, expected a dict from name to columns, for "
+            'example {"text": range(0, 64), "audio": range(64, 128)}.'
+        )
+    column_names = list(X.columns) if _is_frame(X) else []
+    table = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=[np.float32, np.float64],
+        ensure_all_finite=True if modalities is None else "allow-nan",
+        ensure_min_samples=2 if reset else 1,
+    )
+    if modalities is None:
+        return MultimodalData({TABLE_MODALITY: table}, index=index)
+    blocks = {
+        name: table[:, _columns(name, columns, table.shape[1], column_names)]
+        for name, columns in modalities.items()
+    }
+    return MultimodalData(blocks, index=index)
+
+
+def _select(X: MultimodalData, modalities: Any, *, reset: bool) -> MultimodalData:
+    """The modalities that a container is to be read with; after fit, those of them it has."""
+    if modalities is None:
+        return X
+    if isinstance(modalities, (str, Mapping)) or not isinstance(modalities, Sequence):
+        raise ValueError(
+            f"Got modalities={modalities!r} for samples with named modalities, expected a list of "
+            f"names among {', '.join(map(repr, X.names))}. A dict of columns is for 2-D tables."
+        )
+    known = [name for name in modalities if reset or name in X.names]
+    return X.select(known or list(modalities))
+
+
+def _check_rows(X: MultimodalData) -> None:
+    empty = np.flatnonzero(~X.present.any(axis=1))
+    if len(empty):
+        raise ValueError(
+            f"Every modality is missing in {name_rows(empty)}. Drop such samples first, for "
+            "example with X[X.present.any(axis=1)] on MultimodalData."
+        )
+
+
+def _align(X: MultimodalData, widths: Mapping[str, int]) -> MultimodalData:
+    """Bring the modalities of X into fit's order; refuse unknown ones and other widths."""
+    for name, width in X.widths.items():
+        if name not in widths:
+            known = ", ".join(map(repr, widths))
+            raise ValueError(
+                f"X has the unknown modality {name!r}; fit saw {known}. Rename it, or leave it "
+                "out with X.select(names)."
+            )
+        if width != widths[name] and X.packed(name).values.size:
+            raise ValueError(
+                f"Modality {name!r} has width {width}, but fit saw width {widths[name]}. Pass the "
+                "same features as in fit."
+            )
+    usable = [name for name in X.names if X.widths[name] == widths[name]]
+    return X.select(usable).with_absent(widths) if usable else X.with_absent(widths)
+
+
+def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) -> MultimodalData:
+    """Read any accepted X; with ``reset`` learn its names and widths, else hold it against them.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_``, ``feature_names_in_`` and ``modality_widths_`` when ``reset``.
+    X : 2-D array, numeric DataFrame, MultimodalData, dict, list of dicts, DataFrame of cells
+    modalities : dict of str to columns, list of str, or None
+        Columns of each modality of a table; names to read of anything else.
+    reset : bool
+        Whether this is ``fit``.
+
+    Returns
+    -------
+    MultimodalData
+        With the modalities in fit's order.
+
+    Raises
+    ------
+    TypeError
+        If X is sparse.
+    ValueError
+        If X cannot be read; the message names the modality, the rows and the remedy.
+    """
+    if issparse(X):
+        raise TypeError(
+            "Sparse input X is not supported: a dense array is required. Use X.toarray(), or "
+            "reduce it first, for example with TruncatedSVD."
+        )
+    table = _is_table(X)
+    was_table = table if reset else hasattr(estimator, "_fitted_on_table")
+    if table and not was_table:
+        raise ValueError(
+            f"Got a 2-D table, but fit saw the modalities "
+            f"{', '.join(map(repr, estimator.modality_widths_))}. Pass them by name, for example "
+            "as MultimodalData."
+        )
+    if table:
+        data = _read_table(estimator, X, modalities, reset=reset)
+    else:
+        data = _read_container(X)
+        if not (was_table and isinstance(modalities, Mapping)):
+            data = _select(data, modalities, reset=reset)
+        if len(data) < (2 if reset else 1):
+            raise ValueError(
+                f"Found {len(data)} sample(s) (n_samples={len(data)}) while a minimum of "
+                f"{2 if reset else 1} is required by {type(estimator).__name__}. Pass more samples."
+            )
+    _check_rows(data)
+    if not reset:
+        return _align(data, estimator.modality_widths_)
+    estimator.modality_widths_ = data.widths
+    if table:
+        estimator._fitted_on_table = True
+    else:
+        estimator.__dict__.pop("_fitted_on_table", None)
+        estimator.n_features_in_ = len(data.names)
+        estimator.feature_names_in_ = np.asarray(data.names, dtype=object)
+    return data

@@ -1,0 +1,134 @@
+"""Sequences of different lengths in one flat array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+_CHUNK_VALUES = 4_000_000  # values looked at together, so that a memory map is never read whole
+
+
+def _float_dtype(dtype: np.dtype) -> np.dtype:
+    """The native float type, of at most 64 bits, that stands for ``dtype``."""
+    if dtype.kind != "f":
+        return np.result_type(dtype, np.float32)
+    return dtype.newbyteorder("=") if dtype.itemsize <= 8 else np.dtype(np.float64)
+
+
+def frame_chunks(n_frames: int, width: int) -> Iterator[slice]:
+    """Cut ``n_frames`` rows of ``width`` values into slices of bounded size."""
+    step = max(1, _CHUNK_VALUES // max(width, 1))
+    for start in range(0, n_frames, step):
+        yield slice(start, min(start + step, n_frames))
+
+
+class Ragged:
+    """Frames of all samples one after the other, and where each sample begins.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_frames_total, width)
+        Frames of all samples in order. Floats are kept as they are, memory maps stay mapped,
+        whole numbers become floats.
+    offsets : array-like of shape (n_samples + 1,)
+        Sample ``i`` has the frames ``values[offsets[i]:offsets[i + 1]]``; a sample without
+        frames is missing.
+
+    Raises
+    ------
+    ValueError
+        If ``values`` is not a matrix of real numbers or ``offsets`` do not rise from 0 to the
+        number of frames.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sequences = Ragged(np.arange(6.0).reshape(3, 2), [0, 2, 2, 3])
+    >>> len(sequences), sequences.width, sequences.lengths.tolist()
+    (3, 2, [2, 0, 1])
+    >>> sequences[0]
+    array([[0., 1.],
+           [2., 3.]])
+    """
+
+    def __init__(self, values: ArrayLike, offsets: ArrayLike) -> None:
+        values = np.asanyarray(values)
+        if values.ndim != 2 or values.dtype.kind not in "buif":
+            raise ValueError(
+                f"Got values of shape {values.shape} and type {values.dtype}, expected a matrix of "
+                "real numbers, (n_frames_total, width)."
+            )
+        offsets = np.asarray(offsets, dtype=np.int64)
+        if (
+            offsets.ndim != 1
+            or len(offsets) == 0
+            or offsets[0] != 0
+            or offsets[-1] != len(values)
+            or np.any(np.diff(offsets) < 0)
+        ):
+            raise ValueError(
+                f"Got offsets that do not rise from 0 to the {len(values)} frames; expected "
+                "n_samples + 1 whole numbers, the cumulative lengths with a leading 0."
+            )
+        self.values = values.astype(_float_dtype(values.dtype), copy=False)
+        self.offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, sample: int) -> np.ndarray:
+        """Frames of one sample, (n_frames, width); nothing is copied."""
+        if not -len(self) <= sample < len(self):
+            raise IndexError(f"sample {sample} is out of range for {len(self)} samples")
+        sample %= len(self)
+        return self.values[self.offsets[sample] : self.offsets[sample + 1]]
+
+    @property
+    def width(self) -> int:
+        """Number of values in a frame."""
+        return self.values.shape[1]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of frames of each sample, (n_samples,)."""
+        return np.diff(self.offsets)
+
+    def frame_rows(self, rows: np.ndarray) -> np.ndarray | slice:
+        """Where the frames of the samples ``rows`` lie, in that order.
+
+        A slice when they lie side by side, so that indexing with it copies nothing.
+        """
+        starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+        if len(rows) == 0:
+            return slice(0, 0)
+        if np.array_equal(starts[1:], starts[:-1] + lengths[:-1]):
+            return slice(int(starts[0]), int(starts[-1] + lengths[-1]))
+        before = np.cumsum(lengths) - lengths
+        return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
+
+    def take(self, rows: np.ndarray) -> Ragged:
+        """The samples ``rows``; frames that lie side by side are not copied."""
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        return Ragged(self.values[self.frame_rows(rows)], np.concatenate([[0], np.cumsum(lengths)]))
+
+    def mean_and_scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each feature over all frames, float64, (width,) each.
+
+        A constant feature has scale 1; without frames the mean is 0 and the scale 1.
+        """
+        n_frames = len(self.values)
+        mean, scale = np.zeros(self.width), np.ones(self.width)
+        if n_frames == 0:
+            return mean, scale
+        chunks = list(frame_chunks(n_frames, self.width))
+        for chunk in chunks:
+            mean += np.sum(self.values[chunk], axis=0, dtype=np.float64) / n_frames
+        variance = np.zeros(self.width)
+        for chunk in chunks:
+            variance += np.square(self.values[chunk] - mean).sum(axis=0) / n_frames
+        deviation = np.sqrt(variance)
+        varies = deviation > 10 * np.finfo(self.values.dtype).eps * np.abs(mean)
+        scale[varies] = deviation[varies]
+        return mean, scale

@@ -1,0 +1,69 @@
+"""What every encoder takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from torch import Tensor, nn
+
+Batch: TypeAlias = Mapping[str, tuple[Tensor, Tensor]]
+"""For each modality its frames (n_frames_total, width) and the samples' lengths (n_samples,)."""
+
+
+class EncoderOutput(NamedTuple):
+    """What an encoder makes of a batch.
+
+    Attributes
+    ----------
+    embedding : Tensor of shape (n_samples, n_components)
+        Unit-norm rows.
+    gates : Tensor of shape (n_samples, n_modalities)
+        Share of each modality in the embedding; 0 where it is missing, rows sum to 1.
+    projections : dict of str to Tensor
+        Other spaces that losses may read instead of the embedding: ``"contrastive"`` and
+        ``"clustering"``. Empty where the encoder has none.
+    """
+
+    embedding: Tensor
+    gates: Tensor
+    projections: dict[str, Tensor]
+
+
+def hide_modalities(batch: Batch, visible: Sequence[str]) -> Batch:
+    """The batch with only the modalities ``visible``; a sample left with none keeps all of its."""
+    if set(visible) >= set(batch):
+        return batch
+    lengths = {name: sizes for name, (_, sizes) in batch.items()}
+    seen = sum((lengths[name] > 0).long() for name in visible if name in batch)
+    hidden = {}
+    for name, (frames, sizes) in batch.items():
+        kept = sizes if name in visible else sizes.where(seen == 0, sizes.new_zeros(()))
+        frames = frames if name in visible else frames[(kept > 0).repeat_interleave(sizes)]
+        hidden[name] = (frames, kept)
+    return hidden
+
+
+def encode_views(
+    encoder: nn.Module, batch: Batch, views: Sequence[Sequence[str]]
+) -> list[EncoderOutput]:
+    """Encode a batch once for each view, a view being the modalities that are visible.
+
+    An encoder with a method ``forward_views(batch, views)`` shares what the views have in common;
+    any other is called once a view on a batch from which the other modalities are taken.
+
+    Parameters
+    ----------
+    encoder : Module
+        Called as ``encoder(batch)``, gives an :class:`EncoderOutput`.
+    batch : dict of str to (Tensor (n_frames_total, width), Tensor (n_samples,))
+    views : sequence of sequences of str
+
+    Returns
+    -------
+    list of EncoderOutput
+        One a view.
+    """
+    if hasattr(encoder, "forward_views"):
+        return encoder.forward_views(batch, views)
+    return [EncoderOutput(*encoder(hide_modalities(batch, visible))) for visible in views]

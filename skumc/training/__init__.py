@@ -1,0 +1,32 @@
+"""Pretraining and the progressive loop."""
+
+from skumc.training._batches import embed
+from skumc.training._clustering import (
+    SilhouetteMonitor,
+    assign_labels,
+    cluster_embedding,
+    clustering_objective,
+)
+from skumc.training._history import History
+from skumc.training._isolation import isolated, resolve_device
+from skumc.training._optimisation import OPTIMIZERS, learning_rate_factor
+from skumc.training._trainer import ProgressiveTrainer, TrainingParts, TrainingSettings
+from skumc.training._views import AUGMENTATIONS, modality_views
+
+__all__ = [
+    "AUGMENTATIONS",
+    "OPTIMIZERS",
+    "History",
+    "ProgressiveTrainer",
+    "SilhouetteMonitor",
+    "TrainingParts",
+    "TrainingSettings",
+    "assign_labels",
+    "cluster_embedding",
+    "clustering_objective",
+    "embed",
+    "isolated",
+    "learning_rate_factor",
+    "modality_views",
+    "resolve_device",
+]

@@ -1,0 +1,105 @@
+"""Samples in batches, and embeddings of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skumc.data import MultimodalData
+from skumc.encoders import EncoderOutput
+from skumc.training._isolation import autocast
+
+_INFERENCE_FRAMES = 16_384  # frames a batch, padding included, where no gradient is kept
+
+
+def to_batch(
+    data: MultimodalData, rows: np.ndarray, device: torch.device
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Frames and lengths of the samples ``rows``, by modality, on ``device``."""
+    batch = {}
+    for name in data.names:
+        store = data.packed(name, rows)
+        values = np.ascontiguousarray(store.values)
+        if not values.flags.writeable:
+            values = values.copy()
+        if values.dtype == np.float16:
+            values = values.astype(np.float32)
+        frames = torch.from_numpy(np.asarray(values))
+        batch[name] = (frames.to(device), torch.from_numpy(store.lengths).to(device))
+    return batch
+
+
+def split_batches(
+    rows: np.ndarray, batch_size: int, rng: np.random.RandomState
+) -> list[np.ndarray]:
+    """Shuffle ``rows`` into the fewest batches of at most ``batch_size``, of nearly equal size.
+
+    Equal sizes, for a contrastive loss on a small remainder has hardly any negatives.
+    """
+    if len(rows) == 0:
+        return []
+    return np.array_split(rng.permutation(rows), -(-len(rows) // batch_size))
+
+
+def inference_batches(data: MultimodalData) -> Iterator[np.ndarray]:
+    """Row numbers in batches of samples of like length, within a budget of padded frames."""
+    lengths = np.maximum(data.lengths.max(axis=1), 1)
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        stop = min(len(order), start + max(1, _INFERENCE_FRAMES // lengths[order[start]]))
+        while stop - start > 1 and (stop - start) * lengths[order[stop - 1]] > _INFERENCE_FRAMES:
+            stop = start + max(1, min(stop - start - 1, _INFERENCE_FRAMES // lengths[order[stop - 1]]))
+        yield order[start:stop]
+        start = stop
+
+
+def embed(
+    encoder: nn.Module, data: MultimodalData, device: torch.device, precision: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed all samples in evaluation mode.
+
+    Parameters
+    ----------
+    encoder : Module
+    data : MultimodalData
+    device : torch.device
+    precision : {"float32", "bfloat16"}
+
+    Returns
+    -------
+    embedding : ndarray of float32, shape (n_samples, n_components)
+    gates : ndarray of float32, shape (n_samples, n_modalities)
+
+    Raises
+    ------
+    ValueError
+        If the encoder gives no matrix with one finite row a sample.
+    """
+    training = encoder.training
+    encoder.eval()
+    embedding = gates = None
+    with torch.inference_mode():
+        for rows in inference_batches(data):
+            with autocast(device, precision):
+                output = EncoderOutput(*encoder(to_batch(data, rows, device)))
+            if output.embedding.ndim != 2 or len(output.embedding) != len(rows):
+                raise ValueError(
+                    f"The encoder gave an embedding of shape {tuple(output.embedding.shape)} for "
+                    f"{len(rows)} samples, expected ({len(rows)}, n_components)."
+                )
+            if embedding is None:
+                embedding = np.empty((len(data), output.embedding.shape[1]), dtype=np.float32)
+                gates = np.empty((len(data), output.gates.shape[1]), dtype=np.float32)
+            embedding[rows] = output.embedding.float().cpu().numpy()
+            gates[rows] = output.gates.float().cpu().numpy()
+    encoder.train(training)
+    if not np.isfinite(embedding).all():
+        raise ValueError(
+            "The encoder gave an embedding that is not finite. Lower learning_rate or "
+            "pretrain_learning_rate, or set grad_clip; of your own encoder, check the output."
+        )
+    return embedding, gates

@@ -1,0 +1,123 @@
+"""Clusters in the space of the embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.metrics import pairwise_distances_argmin, silhouette_score
+
+from skumc._parts import clone_part
+
+
+def assign_labels(embedding: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Number of the nearest centre of each sample, (n_samples,)."""
+    return pairwise_distances_argmin(embedding, centers).astype(np.int32)
+
+
+def cluster_embedding(
+    kmeans: Any,
+    embedding: np.ndarray,
+    n_clusters: int,
+    centers: np.ndarray | None,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cluster an embedding, from the last epoch's centres where there are some.
+
+    Parameters
+    ----------
+    kmeans : estimator
+        Copied; takes ``n_clusters``, ``init`` and ``n_init``, gives ``cluster_centers_``.
+    embedding : ndarray of shape (n_samples, n_components)
+    n_clusters : int
+    centers : ndarray of shape (n_clusters, n_components) or None
+        None lets the part choose its own start (k-means++).
+    seed : int
+        Used where the part has no ``random_state`` of its own.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_samples,)
+    centers : ndarray of shape (n_clusters, n_components)
+
+    Notes
+    -----
+    Section 3.5.7 of the UMC methodology.
+    """
+    kmeans = clone_part(kmeans).set_params(n_clusters=n_clusters)
+    if "random_state" in kmeans.get_params() and kmeans.get_params()["random_state"] is None:
+        kmeans.set_params(random_state=seed)
+    if centers is not None:
+        kmeans.set_params(init=centers, n_init=1)
+    centers = kmeans.fit(embedding).cluster_centers_.astype(embedding.dtype, copy=False)
+    return assign_labels(embedding, centers), centers
+
+
+def clustering_objective(
+    embedding: np.ndarray, labels: np.ndarray, centers: np.ndarray
+) -> dict[str, float]:
+    """The joint objective of section 3.1.2 of the UMC methodology, and its two parts.
+
+    Returns
+    -------
+    dict of str to float
+        ``within``: sum of squared distances to the centres; ``separation``: smallest squared
+        distance between two centres (0 for one centre); ``objective``: their difference.
+    """
+    within = float(np.sum(np.square(embedding - centers[labels]), dtype=np.float64))
+    separation = 0.0
+    if len(centers) > 1:
+        squared = np.square(centers[:, None] - centers[None]).sum(axis=-1, dtype=np.float64)
+        separation = float(squared[np.triu_indices(len(centers), 1)].min())
+    return {"within": within, "separation": separation, "objective": within - separation}
+
+
+class SilhouetteMonitor(BaseEstimator):
+    """Judge an epoch without labels: mean silhouette of the pseudo-labels.
+
+    Parameters
+    ----------
+    sample_size : int, default=1000
+        Samples looked at; always the same ones for a given number of samples.
+    random_state : int, default=0
+        Chooses those samples.
+
+    Notes
+    -----
+    Euclidean silhouette (Rousseeuw, 1987) in the space of the embedding, larger is better. Fewer
+    than two labels among the samples looked at, or a label for each of them, give 0.0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> embedding = np.repeat(np.eye(2), 5, axis=0)
+    >>> SilhouetteMonitor()(embedding, np.repeat([0, 1], 5))
+    1.0
+    >>> SilhouetteMonitor()(embedding, np.zeros(10, dtype=int))
+    0.0
+    """
+
+    def __init__(self, sample_size: int = 1000, random_state: int = 0) -> None:
+        self.sample_size = sample_size
+        self.random_state = random_state
+
+    def __call__(self, embedding: np.ndarray, labels: np.ndarray) -> float:
+        """Judge.
+
+        Parameters
+        ----------
+        embedding : ndarray of shape (n_samples, n_components)
+        labels : ndarray of shape (n_samples,)
+
+        Returns
+        -------
+        float
+        """
+        if len(embedding) > self.sample_size:
+            rng = np.random.RandomState(self.random_state)
+            rows = rng.choice(len(embedding), self.sample_size, replace=False)
+            embedding, labels = embedding[rows], labels[rows]
+        if not 1 < len(np.unique(labels)) < len(labels):
+            return 0.0
+        return float(silhouette_score(embedding, labels))

@@ -1,0 +1,230 @@
+"""Gradients, steps and learning rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from skumc.encoders import EncoderOutput
+
+Terms: TypeAlias = dict[str, tuple[float, Tensor]]
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+
+
+def learning_rate_factor(progress: float, warmup_proportion: float, floor: float = 0.01) -> float:
+    r"""Share of the full learning rate after ``progress`` in (0, 1] of a phase.
+
+    Notes
+    -----
+    Linear from 0 over ``warmup_proportion`` :math:`w`, then
+
+    .. math:: f + (1 - f) (1 + \cos(\pi (p - w) / (1 - w))) / 2
+
+    for progress :math:`p` and floor :math:`f`. UMC methodology, section 3.7.3.
+    """
+    if progress < warmup_proportion:
+        return progress / warmup_proportion
+    if warmup_proportion >= 1:
+        return 1.0
+    share = (progress - warmup_proportion) / (1 - warmup_proportion)
+    return floor + (1 - floor) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+
+
+def _tangential(gradient: Tensor, embedding: Tensor) -> Tensor:
+    """The part of a gradient that can move a unit-norm embedding."""
+    return gradient - (gradient * embedding).sum(dim=-1, keepdim=True) * embedding
+
+
+def backward_terms(
+    outputs: Sequence[EncoderOutput],
+    compute: Callable[[list[EncoderOutput]], Terms],
+    scale: float = 1.0,
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Add the gradient of a weighted sum of losses to the encoder's parameters.
+
+    The losses are computed on copies that end the graph, so that each one's gradient is known,
+    and the encoder is walked back through once with their sum.
+
+    Parameters
+    ----------
+    outputs : sequence of EncoderOutput
+        One a view, with their graph.
+    compute : callable
+        Gives name -> (weight, loss) from outputs.
+    scale : float, default=1.0
+        Multiplies the gradient.
+
+    Returns
+    -------
+    dict of str to (Tensor, Tensor)
+        For each loss its value, unweighted, and the norm of its weighted gradient on the outputs,
+        of the embedding the part that unit norm does not cancel.
+    """
+    originals: list[Tensor] = []
+    leaves: list[Tensor] = []
+    unit: list[bool] = []
+
+    def leaf(tensor: Tensor, is_unit: bool) -> Tensor:
+        originals.append(tensor)
+        unit.append(is_unit)
+        leaves.append(tensor.detach().float().requires_grad_())
+        return leaves[-1]
+
+    copies = [
+        EncoderOutput(
+            leaf(output.embedding, True),
+            output.gates,
+            {name: leaf(value, False) for name, value in output.projections.items()},
+        )
+        for output in outputs
+    ]
+    gradients = [torch.zeros_like(value) for value in leaves]
+    report = {}
+    for name, (weight, loss) in compute(copies).items():
+        squared = loss.new_zeros(())
+        if loss.requires_grad:
+            found = torch.autograd.grad(
+                weight * loss, leaves, retain_graph=True, allow_unused=True
+            )
+            for i, gradient in enumerate(found):
+                if gradient is not None:
+                    gradients[i] += gradient
+                    moving = _tangential(gradient, leaves[i].detach()) if unit[i] else gradient
+                    squared = squared + moving.square().sum()
+        report[name] = (loss.detach(), squared.sqrt())
+    if report:
+        torch.autograd.backward(
+            originals,
+            [scale * g.to(o.dtype) for g, o in zip(gradients, originals, strict=True)],
+        )
+    return report
+
+
+class TermMeter:
+    """Mean of each loss over its steps, and the largest norm of its gradient."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._norms: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._total: Tensor | float = 0.0
+        self._n_steps = 0
+
+    def add(self, report: dict[str, tuple[Tensor, Tensor]], weights: dict[str, float]) -> None:
+        """Take in what one step reports; nothing waits for the device."""
+        for name, (value, norm) in report.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._norms[name] = torch.maximum(self._norms.get(name, norm), norm)
+            self._counts[name] = self._counts.get(name, 0) + 1
+            self._total = self._total + weights[name] * value
+        self._n_steps += 1
+
+    def record(self) -> dict[str, float]:
+        """``loss_<name>``, ``gradient_<name>`` and ``loss_total``, the weighted sum a step."""
+        values = {
+            f"loss_{name}": float(total) / self._counts[name]
+            for name, total in self._sums.items()
+        }
+        values |= {f"gradient_{name}": float(norm) for name, norm in self._norms.items()}
+        values["loss_total"] = float(self._total) / max(self._n_steps, 1)
+        return values
+
+
+class Stepper:
+    """One phase's optimizer and schedule.
+
+    Parameters
+    ----------
+    encoder : Module
+    optimizer : {"adam", "adamw", "sgd"} or callable
+        A callable gets ``(parameters, lr=..., weight_decay=...)``.
+    learning_rate : float
+    weight_decay : float
+    warmup_proportion : float
+    grad_clip : float or None
+        Bound on each value of the gradient; None does not clip.
+    accumulate_steps : int
+        Batches whose gradients make one step.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        optimizer: Any,
+        learning_rate: float,
+        weight_decay: float,
+        warmup_proportion: float,
+        grad_clip: float | None,
+        accumulate_steps: int,
+    ) -> None:
+        self._parameters = [p for p in encoder.parameters() if p.requires_grad]
+        self._optimizer = None
+        if self._parameters:
+            self._optimizer = OPTIMIZERS.get(optimizer, optimizer)(
+                self._parameters, lr=learning_rate, weight_decay=weight_decay
+            )
+        self._full_rate = learning_rate
+        self._warmup = warmup_proportion
+        self._grad_clip = grad_clip
+        self._accumulate = accumulate_steps
+        self.learning_rate = 0.0
+
+    def epoch(
+        self,
+        batches: Sequence[Any],
+        sizes: Sequence[int],
+        backward: Callable[[Any, float], None],
+        epoch: int,
+        n_epochs: int,
+    ) -> None:
+        """Train one epoch.
+
+        Parameters
+        ----------
+        batches : sequence
+            Passed one by one to ``backward``.
+        sizes : sequence of int
+            Samples in each batch.
+        backward : callable
+            ``backward(batch, scale)`` adds the batch's gradient, times ``scale``.
+        epoch, n_epochs : int
+            Where the schedule stands.
+        """
+        starts = range(0, len(batches), self._accumulate)
+        for group, start in enumerate(starts):
+            chosen = slice(start, start + self._accumulate)
+            n_samples = sum(sizes[chosen])
+            self._zero_grad()
+            for batch, size in zip(batches[chosen], sizes[chosen], strict=True):
+                backward(batch, size / n_samples)
+            self._step((epoch + (group + 1) / len(starts)) / n_epochs)
+
+    def _zero_grad(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def _step(self, progress: float) -> None:
+        self.learning_rate = self._full_rate * learning_rate_factor(progress, self._warmup)
+        if self._optimizer is None:
+            return
+        if self._grad_clip is not None:
+            nn.utils.clip_grad_value_(self._parameters, self._grad_clip)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        self._optimizer.step()
+
+
+def copy_state(encoder: nn.Module) -> dict[str, Tensor]:
+    """A copy of the encoder's parameters and buffers."""
+    return {name: value.detach().clone() for name, value in encoder.state_dict().items()}
+

@@ -1,0 +1,341 @@
+"""Contrastive pretraining, then the progressive loop."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skumc.data import MultimodalData
+from skumc.encoders import EncoderOutput, encode_views
+from skumc.losses import batch_centers
+from skumc.training._batches import embed, split_batches, to_batch
+from skumc.training._clustering import cluster_embedding, clustering_objective
+from skumc.training._history import History
+from skumc.training._isolation import autocast
+from skumc.training._optimisation import Stepper, TermMeter, Terms, backward_terms, copy_state
+from skumc.training._progress import Progress
+from skumc.training._views import modality_views, positive_views
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The numbers of a training run; see the parameters of ``UMCClusterer``."""
+
+    n_clusters: int
+    anchor: str
+    pretrain_epochs: int
+    max_epochs: int
+    min_epochs: int | None
+    patience: int | None
+    batch_size: int
+    learning_rate: float
+    pretrain_learning_rate: float
+    optimizer: Any
+    weight_decay: float
+    warmup_proportion: float
+    grad_clip: float | None
+    accumulate_steps: int
+    augmentation: str
+    device: torch.device
+    precision: str
+    verbose: int
+
+    @property
+    def first_patient_epoch(self) -> int:
+        """The epoch from which a lack of improvement counts."""
+        return math.ceil(0.6 * self.max_epochs) if self.min_epochs is None else self.min_epochs
+
+
+@dataclass
+class TrainingParts:
+    """The swappable parts of a training run, as instances of its own."""
+
+    losses: dict[str, tuple[float, Callable[..., Tensor]]]
+    threshold: Any
+    selector: Any
+    kmeans: Any
+    monitor: Callable[[np.ndarray, np.ndarray], float]
+
+
+@dataclass
+class _Epoch:
+    """What one epoch's look at all samples found."""
+
+    record: dict[str, Any]
+    labels: np.ndarray
+    centers: np.ndarray
+    selected: np.ndarray
+    state: dict[str, Tensor] = field(repr=False)
+
+
+def contrastive_views(outputs: list[EncoderOutput]) -> Tensor:
+    """What SupCon, contrastive loss and InfoNCE read, (n_samples, n_views, width)."""
+    return torch.stack([o.projections.get("contrastive", o.embedding) for o in outputs], dim=1)
+
+
+class ProgressiveTrainer:
+    """Train an encoder on samples without labels.
+
+    Parameters
+    ----------
+    encoder : Module
+        Trained in place; ends in its best state.
+    parts : TrainingParts
+    settings : TrainingSettings
+    rng : RandomState
+
+    Attributes
+    ----------
+    history : History
+        One record an epoch. A main epoch's ``monitor``, ``objective`` and ``threshold`` are taken
+        before it trains; the last record stands for the encoder after the last training.
+    n_iter : int
+        Main epochs trained.
+
+    Notes
+    -----
+    Algorithms 1 and 2 of the UMC methodology (sections 3.7.2 and 3.8.2).
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        parts: TrainingParts,
+        settings: TrainingSettings,
+        rng: np.random.RandomState,
+    ) -> None:
+        self.encoder = encoder
+        self.parts = parts
+        self.settings = settings
+        self.rng = rng
+        self.history = History()
+        self.n_iter = 0
+        self._best: _Epoch | None = None
+        self._weights = {role: weight for role, (weight, _) in parts.losses.items()}
+        self._progress = Progress(
+            settings.verbose,
+            {"pretrain": settings.pretrain_epochs, "main": settings.max_epochs},
+        )
+
+    def run(self, data: MultimodalData) -> tuple[np.ndarray, np.ndarray]:
+        """Train; give the centres and the selected samples of the restored epoch.
+
+        Returns
+        -------
+        centers : ndarray of shape (n_clusters, n_components)
+        selected : ndarray of bool, shape (n_samples,)
+        """
+        self._data = data
+        self._views = modality_views(data.names, self.settings.anchor)
+        self.encoder.train()
+        try:
+            self._pretrain()
+            self._progress_through_epochs()
+        except KeyboardInterrupt:
+            self._keep_best_after_interrupt()
+        best = self._best
+        self.encoder.load_state_dict(best.state)
+        self.encoder.eval()
+        best.record["restored"] = True
+        return best.centers, best.selected
+
+    def _keep_best_after_interrupt(self) -> None:
+        if self._best is None:
+            self._look(epoch=0, previous_loss=None, previous_centers=None)
+        record = self._best.record
+        if not any(known is record for known in self.history):
+            self.history.append(record)  # the epoch that was under way
+        warnings.warn(
+            f"fit was interrupted after {self.n_iter} of {self.settings.max_epochs} main epochs; "
+            "the best state so far is kept.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def _stepper(self, learning_rate: float) -> Stepper:
+        settings = self.settings
+        return Stepper(
+            self.encoder,
+            optimizer=settings.optimizer,
+            learning_rate=learning_rate,
+            weight_decay=settings.weight_decay,
+            warmup_proportion=settings.warmup_proportion,
+            grad_clip=settings.grad_clip,
+            accumulate_steps=settings.accumulate_steps,
+        )
+
+    def _close_record(self, record: dict[str, Any], started: float) -> None:
+        record["seconds"] = time.perf_counter() - started
+        loss = record.get("loss_total", 0.0)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss became {loss} in {record['phase']} epoch {record['epoch']}. Lower "
+                "learning_rate or pretrain_learning_rate, or set grad_clip."
+            )
+        self.history.append(record)
+        self._progress.report(record)
+
+    # pretraining
+
+    def _pretrain(self) -> None:
+        settings = self.settings
+        stepper = self._stepper(settings.pretrain_learning_rate)
+        rows = np.arange(len(self._data))
+        for epoch in range(settings.pretrain_epochs):
+            started, meter = time.perf_counter(), TermMeter()
+            batches = split_batches(rows, settings.batch_size, self.rng)
+            stepper.epoch(
+                batches,
+                [len(batch) for batch in batches],
+                lambda batch, scale, meter=meter: self._contrast("infonce", batch, scale, meter),
+                epoch,
+                settings.pretrain_epochs,
+            )
+            record = {"phase": "pretrain", "epoch": epoch} | meter.record()
+            record["learning_rate"] = stepper.learning_rate
+            self._close_record(record, started)
+
+    # the progressive loop
+
+    def _progress_through_epochs(self) -> None:
+        settings = self.settings
+        stepper = self._stepper(settings.learning_rate)
+        loss = centers = None
+        n_without_gain = 0
+        for epoch in range(settings.max_epochs + 1):
+            started = time.perf_counter()
+            seen = self._look(epoch, loss, centers)
+            centers = seen.centers
+            n_without_gain = 0 if seen is self._best else n_without_gain + 1
+            if epoch < settings.first_patient_epoch:
+                n_without_gain = 0
+            impatient = settings.patience is not None and n_without_gain >= settings.patience
+            if epoch < settings.max_epochs and not impatient:
+                seen.record |= self._train_epoch(seen, stepper, epoch)
+                loss = seen.record["loss_total"]
+            self._close_record(seen.record, started)
+            if impatient:
+                break
+
+    def _look(
+        self,
+        epoch: int,
+        previous_loss: float | None,
+        previous_centers: np.ndarray | None,
+    ) -> _Epoch:
+        """Embed and cluster all samples, judge, and choose the trustworthy ones."""
+        parts, settings = self.parts, self.settings
+        embedding, _ = embed(self.encoder, self._data, settings.device, settings.precision)
+        labels, centers = cluster_embedding(
+            parts.kmeans,
+            embedding,
+            settings.n_clusters,
+            previous_centers,
+            int(self.rng.randint(2**31 - 1)),
+        )
+        performance = float(parts.monitor(embedding, labels))
+        if not math.isfinite(performance):
+            raise ValueError(
+                f"The monitor gave {performance} in epoch {epoch}, expected a finite number, larger "
+                "being better. Check monitor=, or leave it at None for the silhouette."
+            )
+        n_epochs = max(settings.max_epochs, 1)
+        threshold = float(
+            parts.threshold.update(epoch, n_epochs, performance, previous_loss)
+        )
+        selected = np.asarray(parts.selector.select(embedding, labels, threshold), dtype=bool)
+        record = {"phase": "main", "epoch": epoch, "monitor": performance, "threshold": threshold}
+        terms = getattr(parts.threshold, "terms_", {})
+        record |= {f"threshold_{name}": value for name, value in terms.items()}
+        record["selected_share"] = float(selected.mean())
+        record |= clustering_objective(embedding, labels, centers)
+        record["restored"] = False
+        best = self._best
+        is_better = best is None or performance > best.record["monitor"]
+        state = copy_state(self.encoder) if is_better else {}
+        seen = _Epoch(record, labels, centers, selected, state)
+        if is_better:
+            self._best = seen
+        return seen
+
+    def _train_epoch(self, seen: _Epoch, stepper: Stepper, epoch: int) -> dict[str, float]:
+        """Train on the selected samples, then on the rest."""
+        settings, meter = self.settings, TermMeter()
+        rows = np.arange(len(self._data))
+        selected = split_batches(rows[seen.selected], settings.batch_size, self.rng)
+        rest = split_batches(rows[~seen.selected], settings.batch_size, self.rng)
+        labels = torch.from_numpy(seen.labels.astype(np.int64)).to(settings.device)
+        centers = torch.from_numpy(seen.centers).to(settings.device, torch.float32)
+
+        def backward(batch: tuple[bool, np.ndarray], scale: float) -> None:
+            is_selected, chosen = batch
+            if is_selected:
+                self._supervise(chosen, labels[torch.from_numpy(chosen)], centers, scale, meter)
+            else:
+                self._contrast("contrastive", chosen, scale, meter)
+
+        stepper.epoch(
+            [(True, batch) for batch in selected] + [(False, batch) for batch in rest],
+            [len(batch) for batch in selected + rest],
+            backward,
+            epoch,
+            settings.max_epochs,
+        )
+        self.n_iter = epoch + 1
+        return meter.record() | {"learning_rate": stepper.learning_rate}
+
+    # losses
+
+    def _term(self, role: str, *inputs: Tensor) -> Terms:
+        """One weighted loss, or none where its weight is 0."""
+        weight, loss = self.parts.losses[role]
+        if not weight:
+            return {}
+        value = loss(*inputs)
+        if not isinstance(value, Tensor) or value.ndim:
+            raise TypeError(
+                f"The loss {role!r} gave {type(value).__name__}, expected a tensor with one number. "
+                f"Check losses={{{role!r}: ...}}."
+            )
+        return {role: (weight, value)}
+
+    def _contrast(self, role: str, rows: np.ndarray, scale: float, meter: TermMeter) -> None:
+        """Bring views of the same sample together."""
+        settings = self.settings
+        if not self._weights[role]:
+            return
+        batch = to_batch(self._data, rows, settings.device)
+        with autocast(settings.device, settings.precision):
+            outputs = positive_views(self.encoder, batch, settings.augmentation, self._views)
+        report = backward_terms(
+            outputs, lambda copies: self._term(role, contrastive_views(copies)), scale
+        )
+        meter.add(report, self._weights)
+
+    def _supervise(
+        self, rows: np.ndarray, labels: Tensor, centers: Tensor, scale: float, meter: TermMeter
+    ) -> None:
+        """Bring views of the same pseudo-cluster together, to its centre, and centres apart."""
+        settings = self.settings
+        batch = to_batch(self._data, rows, settings.device)
+        with autocast(settings.device, settings.precision):
+            outputs = encode_views(self.encoder, batch, self._views)
+
+        def compute(copies: list[EncoderOutput]) -> Terms:
+            full = copies[0].embedding
+            moving = batch_centers(full, labels, centers)
+            return (
+                self._term("supcon", contrastive_views(copies), labels)
+                | self._term("compactness", full, labels, moving)
+                | self._term("separation", moving)
+            )
+
+        meter.add(backward_terms(outputs, compute, scale), self._weights)

@@ -1,0 +1,94 @@
+"""What is looked at together as one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skumc.encoders import Batch, EncoderOutput, encode_views
+
+AUGMENTATIONS = ("views", "dropout", "noise", "frames")
+_DROPOUT = 0.1
+_NOISE = 0.01
+_HIDDEN_FRAMES = 0.15
+
+
+def modality_views(names: Sequence[str], anchor: str) -> list[tuple[str, ...]]:
+    """The modalities that are visible in each view of a sample.
+
+    Notes
+    -----
+    The full view and one for each modality but the anchor left out; with one other modality the
+    full view and the anchor alone; with none the full view twice, told apart by dropout. With
+    text, audio and video these are the three views of section 3.6.1 of the UMC methodology.
+
+    Examples
+    --------
+    >>> modality_views(["text", "audio", "video"], "text")
+    [('text', 'audio', 'video'), ('text', 'video'), ('text', 'audio')]
+    """
+    names = tuple(names)
+    others = [name for name in names if name != anchor]
+    if not others:
+        return [names, names]
+    return [names] + [tuple(n for n in names if n != left_out) for left_out in others]
+
+
+def _hide_frames(batch: Batch) -> Batch:
+    """Drop some frames of every sequence; each keeps at least its first."""
+    hidden = {}
+    for name, (frames, lengths) in batch.items():
+        kept = torch.rand(len(frames), device=frames.device) >= _HIDDEN_FRAMES
+        first = (torch.cumsum(lengths, 0) - lengths)[lengths > 0]
+        kept[first] = True
+        owner = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
+        hidden[name] = (frames[kept], torch.bincount(owner[kept], minlength=len(lengths)))
+    return hidden
+
+
+def _perturbed(output: EncoderOutput, augmentation: str) -> EncoderOutput:
+    """The output with dropout or noise on every space that a loss may read."""
+
+    def perturb(values: Tensor) -> Tensor:
+        if augmentation == "dropout":
+            return F.dropout(values, _DROPOUT)
+        return values + _NOISE * torch.randn_like(values)
+
+    return EncoderOutput(
+        F.normalize(perturb(output.embedding), dim=-1),
+        output.gates,
+        {name: perturb(values) for name, values in output.projections.items()},
+    )
+
+
+def positive_views(
+    encoder: nn.Module, batch: Batch, augmentation: str, views: Sequence[Sequence[str]]
+) -> list[EncoderOutput]:
+    """Encodings of the same samples that a contrastive loss is to bring together.
+
+    Parameters
+    ----------
+    encoder : Module
+    batch : dict of str to (Tensor, Tensor)
+    augmentation : {"views", "dropout", "noise", "frames"}
+        The modality views; the embedding and a copy with dropout 0.1 or with noise of deviation
+        0.01; two passes, one of them with 15 % of the frames hidden.
+    views : sequence of sequences of str
+
+    Returns
+    -------
+    list of EncoderOutput
+
+    Notes
+    -----
+    Sections 3.6.2, 3.7.1 and 3.10.4 of the UMC methodology.
+    """
+    if augmentation == "views":
+        return encode_views(encoder, batch, views)
+    output = EncoderOutput(*encoder(batch))
+    if augmentation == "frames":
+        return [output, EncoderOutput(*encoder(_hide_frames(batch)))]
+    return [output, _perturbed(output, augmentation)]
