@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-
-_EPS = 1e-8
+from torch.nn import functional as F
 
 
 class GatedFusion(nn.Module):
@@ -23,12 +22,13 @@ class GatedFusion(nn.Module):
     -----
     For summaries :math:`s_m` of the modalities that a sample has,
 
-    .. math:: g_m = \frac{\sigma(s_m w_m + b_m)}{\sum_l \sigma(s_l w_l + b_l) + \epsilon},
+    .. math:: g_m = \frac{\sigma(s_m w_m + b_m)}{\sum_l \sigma(s_l w_l + b_l)},
        \qquad h = \sum_m g_m s_m
 
-    with learned :math:`w_m`, :math:`b_m` and :math:`\epsilon = 10^{-8}`. The sum runs over the
-    modalities that are present; the gate of a missing one is exactly 0. All gates start equal.
-    Source: UMC methodology, section 3.4.8.
+    with learned :math:`w_m` and :math:`b_m`. The sum runs over the modalities that are present;
+    the gate of a missing one is exactly 0. All gates start equal. Source: UMC methodology,
+    section 3.4.8, whose :math:`10^{-8}` in the denominator is not needed here, since the quotient
+    is computed from logarithms; gates sum to 1 even where every sigmoid is tiny.
 
     Examples
     --------
@@ -58,10 +58,8 @@ class GatedFusion(nn.Module):
         fused : Tensor of shape (n_samples, width)
         gates : Tensor of shape (n_samples, n_modalities)
         """
-        raw = torch.sigmoid((summaries * self.weight).sum(dim=-1) + self.bias)
-        if self.normalization == "softmax":
-            gates = torch.softmax(raw.masked_fill(~present, -torch.inf), dim=-1)
-        else:
-            raw = raw * present
-            gates = raw / (raw.sum(dim=-1, keepdim=True) + _EPS)
+        scores = (summaries * self.weight).sum(dim=-1) + self.bias
+        # a softmax of logarithms divides by the sum, also where all sigmoids are tiny
+        scores = torch.sigmoid(scores) if self.normalization == "softmax" else F.logsigmoid(scores)
+        gates = torch.softmax(scores.masked_fill(~present, -torch.inf), dim=-1)
         return (gates.unsqueeze(-1) * summaries).sum(dim=1), gates

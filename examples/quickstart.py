@@ -1,0 +1,139 @@
+"""Cluster handwritten digits seen as three views, next to k-means on the same features.
+
+Each digit is an utterance of three modalities: all its pixels, its rows from top to bottom as a
+sequence of frames, and the magnitudes of its Fourier transform. Both methods are fitted without
+labels on the same training samples and judged on held-out ones, over the same seeds.
+
+Run with ``python examples/quickstart.py``; ``--output FOLDER`` says where the pictures go.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skumc import MultimodalData, UMCClusterer
+from skumc.metrics import clustering_scores
+
+SEEDS = (0, 1, 2)
+N_CLUSTERS = 10
+
+
+def load_views():
+    """Digits as MultimodalData and as one matrix, the digit itself, and a fixed split."""
+    pixels, digit = load_digits(return_X_y=True)
+    images = pixels.reshape(-1, 8, 8)
+    fourier = np.abs(np.fft.fft2(images))[:, :, :5].reshape(len(images), -1)
+    X = MultimodalData({"pixels": pixels, "rows": images, "fourier": fourier})
+    table = np.hstack([pixels, images.reshape(len(images), -1), fourier])
+    train, test = train_test_split(np.arange(len(digit)), test_size=0.25, random_state=0)
+    return X, table, digit, train, test
+
+
+def fit_umc(X, seed, **parameters):
+    """The clusterer of this example, fitted."""
+    return UMCClusterer(N_CLUSTERS, random_state=seed, **parameters).fit(X)
+
+
+def compare(X, table, digit, train, test):
+    """Held-out scores of both methods for every seed, and the first fitted clusterer."""
+    scores = {"KMeans": [], "UMCClusterer": []}
+    first = None
+    for seed in SEEDS:
+        kmeans = make_pipeline(
+            StandardScaler(), KMeans(N_CLUSTERS, n_init=10, random_state=seed)
+        ).fit(table[train])
+        umc = fit_umc(X[train], seed)
+        first = umc if first is None else first
+        scores["KMeans"].append(clustering_scores(digit[test], kmeans.predict(table[test])))
+        scores["UMCClusterer"].append(clustering_scores(digit[test], umc.predict(X[test])))
+        print(f"seed {seed} done: {umc.n_iter_} epochs, NMI {scores['UMCClusterer'][-1]['NMI']:.3f}")
+    return scores, first
+
+
+def print_table(scores):
+    """Mean and standard deviation over the seeds, in percent."""
+    names = list(next(iter(scores.values()))[0])
+    print(f"\nheld-out samples, percent, mean ± std over seeds {', '.join(map(str, SEEDS))}")
+    print(f"{'':14}" + "".join(f"{name:>14}" for name in names))
+    for method, runs in scores.items():
+        values = 100 * np.array([[run[name] for name in names] for run in runs])
+        cells = zip(values.mean(axis=0), values.std(axis=0), strict=True)
+        print(f"{method:14}" + "".join(f"{mean:8.1f} ± {std:3.1f}" for mean, std in cells))
+
+
+def plot_embedding(umc, X, digit, path):
+    """Held-out samples in the plane: coloured by digit, and by the cluster found."""
+    import matplotlib.pyplot as plt
+    from sklearn.manifold import TSNE
+
+    plane = TSNE(random_state=0, init="pca", perplexity=30).fit_transform(umc.transform(X))
+    panels = {"true digit (never seen in fit)": digit, "cluster found": umc.predict(X)}
+    figure, axes = plt.subplots(1, 2, figsize=(10, 5), layout="constrained")
+    for axis, (title, colour) in zip(axes, panels.items(), strict=True):
+        axis.scatter(*plane.T, c=colour, cmap="tab10", s=14)
+        axis.set(title=title, xticks=[], yticks=[])
+        for value in np.unique(colour):
+            place = np.median(plane[colour == value], axis=0)
+            axis.annotate(
+                str(value),
+                place,
+                ha="center",
+                va="center",
+                bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "0.6", "alpha": 0.85},
+            )
+    figure.suptitle(f"Embedding of {len(X)} held-out digits (t-SNE)")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def plot_curves(umc, path):
+    """What training did, epoch by epoch."""
+    import matplotlib.pyplot as plt
+
+    history = umc.history_.phase("main")
+    epochs = history[:, "epoch"]
+    kept = next(record["epoch"] for record in history if record["restored"])
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    axes[0].plot(epochs, history[:, "monitor"])
+    axes[0].set(title="monitor (silhouette, no labels)")
+    axes[1].plot(epochs, history[:, "threshold"], label="threshold")
+    axes[1].plot(epochs, history[:, "selected_share"], label="share of samples selected")
+    axes[1].set(title="curriculum", ylim=(0, None))
+    axes[1].legend()
+    for name in ("supcon", "contrastive", "compactness", "separation"):
+        values = np.array(history[:-1, f"loss_{name}"], dtype=float)
+        axes[2].plot(epochs[:-1], values / np.nanmax(values), label=name)
+    axes[2].set(title="losses (share of each one's maximum)", ylim=(0, None))
+    axes[2].legend()
+    for axis in axes:
+        axis.axvline(kept, color="0.5", linestyle=":")
+        axis.set_xlabel("epoch (dotted: the one kept)")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main():
+    """Compare, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("quickstart_output"))
+    output = parser.parse_args().output
+    output.mkdir(parents=True, exist_ok=True)
+
+    X, table, digit, train, test = load_views()
+    scores, umc = compare(X, table, digit, train, test)
+    print_table(scores)
+    plot_embedding(umc, X[test], digit[test], output / "embedding.png")
+    plot_curves(umc, output / "training.png")
+    print(f"\npictures: {output / 'embedding.png'}, {output / 'training.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""The adaptive threshold: an S-curve corrected by what training reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from sklearn.base import BaseEstimator
+
+from ._checks import check_epoch, check_fraction, check_order, known_value
+
+_TREND_DIFFERENCES = 5
+_LOSS_SPAN = 3
+_STABILITY_VALUES = 5
+_SMALLEST_MEAN = 1e-8
+
+
+def _curve_share(progress: float, rescale_phases: bool) -> float:
+    """Give the share of the threshold range that the S-curve has reached at ``progress``."""
+    if progress < 0.2:
+        return 0.2 * (progress / 0.2 if rescale_phases else progress) ** 2
+    if progress < 0.6:
+        return 0.2 + 0.5 * (progress - 0.2) / 0.4
+    if progress < 0.9:
+        late = (progress - 0.6) / 0.3 if rescale_phases else progress - 0.6
+        return 0.7 + 0.25 * math.log(1.0 + 3.0 * late) / math.log(4.0)
+    return 0.95 + 0.05 * (progress - 0.9) / 0.1
+
+
+def _performance_term(performances: Sequence[float]) -> float:
+    """Raise the threshold while the performance rises, lower it while it does not."""
+    if len(performances) < _TREND_DIFFERENCES + 1:
+        return 0.0
+    recent = performances[-(_TREND_DIFFERENCES + 1) :]
+    increasing = sum(later > earlier for earlier, later in pairwise(recent)) / _TREND_DIFFERENCES
+    rate = abs(recent[-1] - recent[0]) / _TREND_DIFFERENCES
+    if increasing > 0.7:
+        if rate > 0.02:
+            return 0.03
+        return 0.02 if rate > 0.01 else 0.01
+    if increasing < 0.3:
+        return -0.02 if rate > 0.02 else -0.01
+    return 0.0
+
+
+def _loss_term(losses: Sequence[float]) -> float:
+    """Raise the threshold while the loss falls, lower it while it rises."""
+    if len(losses) < _LOSS_SPAN + 1:
+        return 0.0
+    change = (losses[-1] - losses[-1 - _LOSS_SPAN]) / _LOSS_SPAN
+    if change < -0.01:
+        return 0.015 if change < -0.05 else 0.01
+    if change > 0.01:
+        return -0.02 if change > 0.05 else -0.01
+    return 0.0
+
+
+def _variation(values: Sequence[float]) -> float:
+    """Give the coefficient of variation, 0 where the mean is too small to divide by."""
+    mean = sum(values) / len(values)
+    if abs(mean) < _SMALLEST_MEAN:
+        return 0.0
+    # Products, not powers: a float power raises OverflowError where a product gives infinity.
+    variance = sum((value - mean) * (value - mean) for value in values) / len(values)
+    return math.sqrt(variance) / abs(mean)
+
+
+def _stability_term(performances: Sequence[float]) -> float:
+    """Raise the threshold where the performance is steady, lower it where it jumps about."""
+    if len(performances) < _STABILITY_VALUES:
+        return 0.0
+    variation = _variation(performances[-_STABILITY_VALUES:])
+    if variation > 0.1:
+        return -0.01
+    return 0.005 if variation < 0.02 else 0.0
+
+
+class AdaptiveThreshold(BaseEstimator):
+    """Share of each cluster to select, growing along an S-curve and adapted to training.
+
+    Parameters
+    ----------
+    min_threshold : float, default=0.05
+        Smallest share, also the start of the curve. Within [0, 1].
+    max_threshold : float, default=0.5
+        Largest share, also the end of the curve. Within [0, 1].
+    rescale_phases : bool, default=False
+        False keeps the curve as printed, which jumps at 20 % and at 90 % of the epochs. True
+        stretches the first and the third phase so that the curve is continuous.
+    performance_adjustment : bool, default=True
+        Whether the trend of the performance moves the threshold.
+    loss_adjustment : bool, default=True
+        Whether the change of the loss moves the threshold.
+    stability_adjustment : bool, default=True
+        Whether the variation of the performance moves the threshold.
+
+    Attributes
+    ----------
+    recent_performances_ : list of float
+        The last known performances since epoch 0, oldest first, at most 6.
+    recent_losses_ : list of float
+        The last known losses since epoch 0, oldest first, at most 4.
+    terms_ : dict of str to float
+        The last update's ``base``, ``performance``, ``loss`` and ``stability``. Their sum,
+        clipped, is the threshold.
+
+    See Also
+    --------
+    LinearThreshold : Equal steps, no adaptation.
+    ConstantThreshold : The same share in each epoch.
+
+    Notes
+    -----
+    With p = epoch / n_epochs, t_min and t_max the two bounds and R = t_max - t_min, the curve is::
+
+        base(p) = t_min + R 0.2 p^2                                      p < 0.2
+                  t_min + R (0.2 + 0.5 (p - 0.2) / 0.4)                  0.2 <= p < 0.6
+                  t_min + R (0.7 + 0.25 log(1 + 3 (p - 0.6)) / log 4)    0.6 <= p < 0.9
+                  t_min + R (0.95 + 0.05 (p - 0.9) / 0.1)                p >= 0.9
+
+    It jumps from 0.008 R to 0.2 R at p = 0.2 and from 0.816 R to 0.95 R at p = 0.9. With
+    ``rescale_phases`` the first line has (p / 0.2)^2 and the third (p - 0.6) / 0.3 in place of
+    p^2 and p - 0.6; the curve then runs through (0, 0), (0.2, 0.2), (0.6, 0.7), (0.9, 0.95) and
+    (1, 1) in units of R. p counts as 1 beyond the last epoch.
+
+    Three terms are added, each of them 0 until its window is full, and the sum is clipped to
+    [t_min, t_max]:
+
+    1. performance, from the last 6 values q: with u the share of the 5 differences that are
+       above 0 and r = abs(q_t - q_(t-5)) / 5, it is 0.03 for u > 0.7 and r > 0.02, 0.02 for
+       u > 0.7 and 0.01 < r <= 0.02, 0.01 for u > 0.7 and r <= 0.01, -0.02 for u < 0.3 and
+       r > 0.02, -0.01 for u < 0.3 and r <= 0.02, else 0. A performance that stands still has
+       u = 0 and so lowers the threshold by 0.01.
+    2. loss, from the last 4 values: with c = (L_t - L_(t-3)) / 3, it is 0.015 for c < -0.05,
+       0.01 for -0.05 <= c < -0.01, -0.02 for c > 0.05, -0.01 for 0.01 < c <= 0.05, else 0.
+    3. stability, from the last 5 performances: with v their standard deviation (divided by 5,
+       not by 4) over the absolute value of their mean, it is -0.01 for v > 0.1, 0.005 for
+       v < 0.02, else 0. v is 0 where the mean is below 1e-8 in absolute value.
+
+    From the UMC methodology, sections 3.5.2 to 3.5.6.
+
+    Examples
+    --------
+    >>> from skumc.curriculum import AdaptiveThreshold
+    >>> threshold = AdaptiveThreshold()
+    >>> [round(threshold.base(epoch, 100), 3) for epoch in (0, 19, 20, 60, 89, 95, 100)]
+    [0.05, 0.053, 0.14, 0.365, 0.416, 0.489, 0.5]
+    >>> for epoch in range(40):
+    ...     value = threshold.update(epoch, 100, performance=0.01 * epoch, loss=-0.02 * epoch)
+    >>> {name: round(term, 3) for name, term in threshold.terms_.items()}
+    {'base': 0.247, 'performance': 0.01, 'loss': 0.01, 'stability': 0.0}
+    >>> round(value, 4)
+    0.2669
+    """
+
+    def __init__(
+        self,
+        min_threshold: float = 0.05,
+        max_threshold: float = 0.5,
+        *,
+        rescale_phases: bool = False,
+        performance_adjustment: bool = True,
+        loss_adjustment: bool = True,
+        stability_adjustment: bool = True,
+    ):
+        self.min_threshold = min_threshold
+        self.max_threshold = max_threshold
+        self.rescale_phases = rescale_phases
+        self.performance_adjustment = performance_adjustment
+        self.loss_adjustment = loss_adjustment
+        self.stability_adjustment = stability_adjustment
+
+    def base(self, epoch: int, n_epochs: int) -> float:
+        """Give the curve's value before any adjustment.
+
+        Parameters
+        ----------
+        epoch : int
+            Epochs done, from 0.
+        n_epochs : int
+            Planned number of epochs.
+
+        Returns
+        -------
+        threshold : float
+            Share of each cluster, within [min_threshold, max_threshold].
+
+        Raises
+        ------
+        ValueError
+            If a bound lies outside [0, 1], ``min_threshold`` is above ``max_threshold``, ``epoch``
+            is negative or ``n_epochs`` below 1.
+        """
+        check_epoch(epoch, n_epochs)
+        low, high = self._validated_bounds()
+        share = _curve_share(min(epoch / n_epochs, 1.0), self.rescale_phases)
+        return low + (high - low) * share
+
+    def update(
+        self,
+        epoch: int,
+        n_epochs: int,
+        performance: float | None = None,
+        loss: float | None = None,
+    ) -> float:
+        """Take in what the last epoch gave and return this epoch's threshold.
+
+        Parameters
+        ----------
+        epoch : int
+            Epochs done, from 0. Epoch 0 forgets all earlier values first.
+        n_epochs : int
+            Planned number of epochs.
+        performance : float or None, default=None
+            Newest value of the monitor, larger is better. None, NaN and infinity count as not
+            known and are not recorded.
+        loss : float or None, default=None
+            Newest mean loss, smaller is better. None, NaN and infinity as above.
+
+        Returns
+        -------
+        threshold : float
+            Share of each cluster to select, within [min_threshold, max_threshold].
+
+        Raises
+        ------
+        ValueError
+            If a bound lies outside [0, 1], ``min_threshold`` is above ``max_threshold``, ``epoch``
+            is negative, ``n_epochs`` below 1, or ``performance`` or ``loss`` is no number.
+        """
+        base = self.base(epoch, n_epochs)
+        low, high = self._validated_bounds()
+        performance, loss = known_value("performance", performance), known_value("loss", loss)
+        self._record(epoch, performance, loss)
+        performances, losses = self.recent_performances_, self.recent_losses_
+        self.terms_ = {
+            "base": base,
+            "performance": _performance_term(performances) if self.performance_adjustment else 0.0,
+            "loss": _loss_term(losses) if self.loss_adjustment else 0.0,
+            "stability": _stability_term(performances) if self.stability_adjustment else 0.0,
+        }
+        return max(low, min(high, sum(self.terms_.values())))
+
+    def _record(self, epoch: int, performance: float | None, loss: float | None) -> None:
+        """Keep as many known values as the longest window needs."""
+        if epoch == 0 or not hasattr(self, "recent_performances_"):
+            self.recent_performances_, self.recent_losses_ = [], []
+        if performance is not None:
+            recent = [*self.recent_performances_, performance]
+            self.recent_performances_ = recent[-(_TREND_DIFFERENCES + 1) :]
+        if loss is not None:
+            self.recent_losses_ = [*self.recent_losses_, loss][-(_LOSS_SPAN + 1) :]
+
+    def _validated_bounds(self) -> tuple[float, float]:
+        """Give both bounds as floats."""
+        low = check_fraction("min_threshold", self.min_threshold)
+        high = check_fraction("max_threshold", self.max_threshold)
+        check_order("min_threshold", low, "max_threshold", high)
+        return low, high

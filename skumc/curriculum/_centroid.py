@@ -1,0 +1,67 @@
+"""Selection of the samples nearest to their cluster's mean."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+
+from ._checks import check_points
+from ._cutoffs import selection_mask
+from ._geometry import centred_points, first_ranked
+
+
+class CentroidSelector(BaseEstimator):
+    """Select the samples of each cluster that lie nearest to its mean.
+
+    See Also
+    --------
+    DensitySelector : Closest neighbours instead of closest to the mean.
+    RandomSelector : A random share, the baseline.
+
+    Notes
+    -----
+    The number of samples of each cluster is the same as for :class:`DensitySelector` (UMC
+    methodology, section 3.5.8.3). Distances that agree in nine digits count as equal, and then
+    the sample with the smaller row index leads.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skumc.curriculum import CentroidSelector
+    >>> X = np.array([[-9.0], [-2.0], [-1.0], [0.0], [1.0], [2.0], [9.0]])
+    >>> CentroidSelector().select(X, np.zeros(7, dtype=int), threshold=0.2)
+    array([False,  True,  True,  True,  True,  True, False])
+    """
+
+    def select(self, X: ArrayLike, labels: ArrayLike, threshold: float) -> NDArray[np.bool_]:
+        """Mark the samples nearest to the means of their clusters.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, width)
+            Embedding, finite.
+        labels : array-like of int, shape (n_samples,)
+            Cluster of each sample; any integers, each of them a cluster.
+        threshold : float
+            Share of each cluster to select, within [0, 1].
+
+        Returns
+        -------
+        mask : ndarray of bool, shape (n_samples,)
+            True for the selected samples, at least one in each cluster.
+
+        Raises
+        ------
+        ValueError
+            If X is not a finite 2-D array, labels are not one integer for each row of X, or the
+            threshold lies outside [0, 1].
+        """
+        X, labels = check_points(X, labels)
+
+        def pick(rows: NDArray, cutoff: int) -> NDArray:
+            points = centred_points(X[rows])
+            offsets = points - points.mean(axis=0)
+            return first_ranked(np.linalg.norm(offsets, axis=1), cutoff)
+
+        return selection_mask(labels, threshold, pick)

@@ -1,0 +1,81 @@
+"""Distances within one cluster, safe from overflow, cancellation and rounding noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BLOCK_BYTES = 32 * 2**20
+# A block's squared distances, the norms they come from and two arrays in passing.
+_ARRAYS_PER_BLOCK = 4
+_CANCELLATION = 1e-13
+_SETTLED_BITS = 30
+
+
+def _unit_scaled(points: NDArray) -> NDArray[np.float64]:
+    """Scale by a power of two, which is exact, so that the largest entry is below 1."""
+    exponent = np.frexp(np.abs(points).max(initial=0.0))[1]
+    return np.ldexp(points, -exponent)
+
+
+def centred_points(points: NDArray) -> NDArray[np.float64]:
+    """Move a cluster to the origin and to unit scale; only ratios of distances stay as they were.
+
+    Norms then are of the size of the distances, which keeps the dot-product form of a distance
+    accurate far from the origin. The median, unlike the mean, does not follow an outlier, does
+    not depend on the rows' order and keeps whole numbers free of rounding.
+    """
+    scaled = _unit_scaled(points.astype(np.float64))
+    return _unit_scaled(scaled - np.median(scaled, axis=0))
+
+
+def settled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round to 30 significant bits, nine digits, so that equal quantities compare as equal.
+
+    The last bits of a matrix product depend on a row's place in its block. Without this, two
+    duplicates, or two samples that are each other's nearest, would be ranked by those bits.
+    """
+    mantissas, exponents = np.frexp(values)
+    return np.ldexp(np.rint(np.ldexp(mantissas, _SETTLED_BITS)), exponents - _SETTLED_BITS)
+
+
+def first_ranked(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+    """Give the positions of the ``count`` smallest values; among equals the earlier one leads."""
+    return np.argsort(settled(values), kind="stable")[:count]
+
+
+def squared_distance_blocks(
+    points: NDArray[np.float64],
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield blocks of rows with their squared distances to all points, infinite to themselves.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, width)
+        Centred points.
+
+    Yields
+    ------
+    rows : slice
+        Which points the block's rows are.
+    squared : ndarray of shape (n_rows, n_points)
+        Squared distances; the caller may overwrite them.
+    """
+    n_points = len(points)
+    norms = np.einsum("ij,ij->i", points, points)
+    bytes_per_row = _ARRAYS_PER_BLOCK * points.itemsize * n_points
+    n_rows = max(1, _BLOCK_BYTES // bytes_per_row)
+    for start in range(0, n_points, n_rows):
+        rows = slice(start, min(start + n_rows, n_points))
+        norm_sums = norms[rows, None] + norms
+        squared = points[rows] @ points.T
+        squared *= -2.0
+        squared += norm_sums
+        norm_sums *= _CANCELLATION
+        squared[squared <= norm_sums] = 0.0
+        # By index: among duplicates the sample itself need not be the first zero.
+        own = np.arange(rows.start, rows.stop)
+        squared[own - start, own] = np.inf
+        yield rows, squared

@@ -1,0 +1,417 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from data_makers import make_sequences
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+
+from skumc import UMCClusterer
+from skumc.encoders import EncoderOutput
+from skumc.training import (
+    History,
+    SilhouetteMonitor,
+    assign_labels,
+    cluster_embedding,
+    clustering_objective,
+    isolated,
+    learning_rate_factor,
+    modality_views,
+    resolve_device,
+)
+from skumc.training._batches import inference_batches, split_batches
+from skumc.training._optimisation import Stepper, backward_terms
+from skumc.training._progress import Progress
+from skumc.training._views import positive_views
+
+CPU = torch.device("cpu")
+
+
+def fit(X=None, n_clusters=2, **parameters):
+    X = make_sequences()[0] if X is None else X
+    defaults = {"pretrain_epochs": 1, "max_epochs": 3, "random_state": 0}
+    return UMCClusterer(n_clusters, **(defaults | parameters)).fit(X)
+
+
+# views
+
+
+def test_views_of_three_modalities_are_the_printed_ones():
+    assert modality_views(["text", "audio", "video"], "text") == [
+        ("text", "audio", "video"),
+        ("text", "video"),
+        ("text", "audio"),
+    ]
+
+
+def test_views_of_two_and_one_modality():
+    assert modality_views(["a", "b"], "b") == [("a", "b"), ("b",)]
+    assert modality_views(["a"], "a") == [("a",), ("a",)]
+
+
+@given(n=st.integers(2, 6), anchor=st.integers(0, 5))
+def test_every_view_holds_the_anchor_and_one_view_all(n, anchor):
+    names = [str(i) for i in range(n)]
+    views = modality_views(names, str(anchor % n))
+    assert len(views) == n and views[0] == tuple(names)
+    assert all(str(anchor % n) in view for view in views)
+
+
+class Identity(torch.nn.Module):
+    def forward(self, batch):
+        frames, lengths = batch["x"]
+        h = frames[torch.cumsum(lengths, 0) - 1]
+        return torch.nn.functional.normalize(h, dim=-1), torch.ones(len(h), 1), {}
+
+
+@pytest.mark.parametrize("augmentation", ["dropout", "noise", "frames"])
+def test_augmentation_changes_one_copy_and_keeps_samples(augmentation):
+    batch = {"x": (torch.randn(40, 16), torch.tensor([1, 19, 20]))}
+    torch.default_generator.manual_seed(0)
+    first, second = positive_views(Identity(), batch, augmentation, [("x",), ("x",)])
+    assert first.embedding.shape == second.embedding.shape == (3, 16)
+    assert not torch.equal(first.embedding, second.embedding) or augmentation == "frames"
+    # a sequence of one frame keeps it
+    assert augmentation != "frames" or torch.equal(first.embedding[0], second.embedding[0])
+
+
+# gradients
+
+
+def outputs_of(parameter):
+    embedding = torch.nn.functional.normalize(parameter, dim=-1)
+    return [EncoderOutput(embedding, embedding.new_ones(len(embedding), 1), {})]
+
+
+def test_backward_terms_gives_the_gradient_of_the_weighted_sum():
+    parameter = torch.randn(5, 3, requires_grad=True)
+    weights = torch.randn(5, 3)
+    terms = {"a": (2.0, lambda h: (h * weights).sum()), "b": (0.5, lambda h: h[:, 0].exp().sum())}
+    report = backward_terms(
+        outputs_of(parameter),
+        lambda copies: {k: (w, f(copies[0].embedding)) for k, (w, f) in terms.items()},
+        scale=0.25,
+    )
+    found = parameter.grad.clone()
+    h = outputs_of(parameter)[0].embedding
+    total = 0.25 * sum(w * f(h) for w, f in terms.values())
+    (expected,) = torch.autograd.grad(total, parameter)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(report["b"][0], terms["b"][1](h).detach())
+
+
+def test_gradient_that_unit_norm_cancels_counts_as_none():
+    parameter = torch.randn(5, 3, requires_grad=True)
+    report = backward_terms(
+        outputs_of(parameter), lambda copies: {"norm": (1.0, copies[0].embedding.square().sum())}
+    )
+    assert report["norm"][1] < 1e-5 and parameter.grad.norm() < 1e-5
+
+
+def test_loss_without_gradient_is_reported_and_moves_nothing():
+    parameter = torch.randn(5, 3, requires_grad=True)
+    report = backward_terms(
+        outputs_of(parameter), lambda copies: {"constant": (1.0, torch.tensor(3.0))}
+    )
+    assert report["constant"] == (3.0, 0.0) and not parameter.grad.any()
+
+
+# schedule and steps
+
+
+def test_learning_rate_rises_falls_and_ends_at_its_floor():
+    rates = [learning_rate_factor(p, 0.1) for p in np.linspace(0.001, 1, 500)]
+    peak = int(np.argmax(rates))
+    assert abs(np.linspace(0.001, 1, 500)[peak] - 0.1) < 0.01 and max(rates) <= 1
+    assert np.all(np.diff(rates[:peak]) > 0) and np.all(np.diff(rates[peak:]) < 0)
+    assert rates[-1] == pytest.approx(0.01)
+    assert learning_rate_factor(0.55, 0.1) == pytest.approx(0.505)
+    assert learning_rate_factor(0.5, 0.0) == pytest.approx(0.505)
+    assert learning_rate_factor(0.25, 1.0) == 0.25
+
+
+def stepper(module, **parameters):
+    defaults = {
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "weight_decay": 0.0,
+        "warmup_proportion": 0.0,
+        "grad_clip": None,
+        "accumulate_steps": 1,
+    }
+    return Stepper(module, **(defaults | parameters))
+
+
+def train_mean_loss(batches, **parameters):
+    module = torch.nn.Linear(3, 1, bias=False)
+    torch.nn.init.ones_(module.weight)
+
+    def backward(batch, scale):
+        (scale * module(batch).square().mean()).backward()
+
+    stepper(module, **parameters).epoch(batches, [len(b) for b in batches], backward, 0, 1)
+    return module.weight.detach()
+
+
+def test_accumulation_equals_the_larger_batch_for_additive_losses():
+    rows = torch.randn(10, 3)
+    whole = train_mean_loss([rows])
+    parts = train_mean_loss([rows[:3], rows[3:]], accumulate_steps=2)
+    torch.testing.assert_close(whole, parts)
+    assert not torch.allclose(whole, train_mean_loss([rows[:3], rows[3:]]))
+
+
+def test_clipping_bounds_each_value():
+    rows = 100 * torch.ones(4, 3)
+    rate = 0.1 * learning_rate_factor(1.0, 0.0)
+    torch.testing.assert_close(train_mean_loss([rows], grad_clip=0.5), torch.ones(1, 3) - 0.5 * rate)
+
+
+@given(n=st.integers(0, 40), batch_size=st.integers(1, 12), seed=st.integers(0, 9))
+def test_batches_hold_every_row_once_and_are_even(n, batch_size, seed):
+    batches = split_batches(np.arange(n), batch_size, np.random.RandomState(seed))
+    sizes = [len(batch) for batch in batches]
+    assert sorted(np.concatenate(batches, dtype=int) if batches else []) == list(range(n))
+    assert not sizes or (max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1)
+
+
+@given(budget=st.integers(1, 60), n_samples=st.integers(1, 30))
+def test_inference_batches_hold_every_row_once_within_budget(budget, n_samples):
+    X, _ = make_sequences(n_samples)
+    longest = X.lengths.max(axis=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skumc.training._batches._INFERENCE_FRAMES", budget)
+        batches = list(inference_batches(X))
+    assert sorted(np.concatenate(batches)) == list(range(n_samples))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * longest[batch].max() <= budget
+
+
+# clusters, monitor, history
+
+
+def test_warm_start_keeps_the_order_of_centres():
+    embedding = np.repeat(np.eye(3, 4, dtype=np.float32), 5, axis=0)
+    labels, centers = cluster_embedding(KMeans(n_init=10), embedding, 3, None, 0)
+    again, moved = cluster_embedding(KMeans(n_init=10), embedding, 3, centers[::-1], 1)
+    np.testing.assert_array_equal(moved, centers[::-1])
+    np.testing.assert_array_equal(again, 2 - labels)
+
+
+def test_objective_equals_loops():
+    rng = np.random.default_rng(0)
+    embedding, labels = rng.normal(size=(20, 3)), rng.integers(0, 4, 20)
+    centers = rng.normal(size=(4, 3))
+    within = sum(((h - centers[k]) ** 2).sum() for h, k in zip(embedding, labels, strict=True))
+    separation = min(
+        ((centers[k] - centers[m]) ** 2).sum() for k in range(4) for m in range(4) if k != m
+    )
+    found = clustering_objective(embedding, labels, centers)
+    assert found["within"] == pytest.approx(within)
+    assert found["separation"] == pytest.approx(separation)
+    assert found["objective"] == pytest.approx(within - separation)
+    assert clustering_objective(embedding, labels * 0, centers[:1])["separation"] == 0
+
+
+def test_monitor_looks_at_the_same_sample_each_time():
+    rng = np.random.default_rng(0)
+    embedding, labels = rng.normal(size=(300, 3)), rng.integers(0, 3, 300)
+    monitor = SilhouetteMonitor(sample_size=50)
+    assert monitor(embedding, labels) == monitor(embedding, labels)
+    assert monitor(embedding, labels) != SilhouetteMonitor()(embedding, labels)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
+def test_monitor_without_a_clustering_gives_zero(labels):
+    assert SilhouetteMonitor()(np.eye(3), np.array(labels)) == 0.0
+
+
+def test_assigned_is_the_nearest_centre():
+    rng = np.random.default_rng(0)
+    embedding, centers = rng.normal(size=(30, 4)), rng.normal(size=(5, 4))
+    distances = ((embedding[:, None] - centers) ** 2).sum(axis=-1)
+    np.testing.assert_array_equal(assign_labels(embedding, centers), distances.argmin(axis=1))
+
+
+def test_history_has_columns_slices_and_survives_pickling():
+    history = fit().history_
+    assert history[:, "phase"] == ["pretrain"] + 4 * ["main"]
+    assert isinstance(history[1:], History) and len(history[1:]) == 4
+    assert pickle.loads(pickle.dumps(history)) == history
+    with pytest.raises(KeyError, match="No record has 'loss'; there are"):
+        history[:, "loss"]
+
+
+# the loop
+
+
+def test_history_records_what_the_docs_promise():
+    history = fit().history_
+    record = history.phase("main")[0]
+    terms = [record[f"threshold_{t}"] for t in ("base", "performance", "loss", "stability")]
+    assert record["threshold"] == pytest.approx(np.clip(sum(terms), 0.05, 0.5))
+    for name in ("supcon", "contrastive", "compactness", "separation"):
+        assert {f"loss_{name}", f"gradient_{name}"} <= set(record)
+    expected = {"monitor", "selected_share", "within", "separation", "objective", "learning_rate"}
+    assert expected | {"seconds", "restored", "loss_total"} <= set(record)
+    assert "loss_infonce" in history[0]
+    assert sum(history.phase("main")[:, "restored"]) == 1
+
+
+class CountingMonitor:
+    """Gives the values of a list, one a call."""
+
+    def __init__(self, values):
+        self.values = list(values)
+
+    def __call__(self, embedding, labels):
+        return self.values.pop(0)
+
+
+def test_best_epoch_is_restored():
+    X, _ = make_sequences()
+    peaked = fit(X, monitor=CountingMonitor([0.1, 0.9, 0.2, 0.3]))
+    assert peaked.history_.phase("main")[:, "restored"] == [False, True, False, False]
+    first = fit(X, max_epochs=1, monitor=CountingMonitor([0.1, 0.9]))
+    assert first.n_iter_ == 1 and peaked.n_iter_ == 3
+    last = fit(X, monitor=CountingMonitor([0.1, 0.2, 0.3, 0.9]))
+    assert not np.array_equal(last.embedding_, peaked.embedding_)
+
+
+def test_patience_counts_from_min_epochs():
+    falling = [1 - 0.01 * i for i in range(30)]
+    early = fit(max_epochs=20, patience=3, min_epochs=0, monitor=CountingMonitor(falling))
+    assert early.n_iter_ == 3
+    default = fit(max_epochs=20, patience=3, monitor=CountingMonitor(falling))
+    assert default.n_iter_ == 12 + 2
+    never = fit(max_epochs=20, patience=None, monitor=CountingMonitor(falling))
+    assert never.n_iter_ == 20
+
+
+class Interrupting:
+    """A monitor that acts like Ctrl-C at one call."""
+
+    def __init__(self, at):
+        self.at, self.calls = at, 0
+
+    def __call__(self, embedding, labels):
+        self.calls += 1
+        if self.calls == self.at:
+            raise KeyboardInterrupt
+        return -self.calls
+
+
+class InterruptingLoss:
+    def __init__(self, at):
+        self.at, self.calls = at, 0
+
+    def __call__(self, views):
+        self.calls += 1
+        if self.calls == self.at:
+            raise KeyboardInterrupt
+        return views.square().sum()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"monitor": Interrupting(3), "max_epochs": 5},
+        {"losses": {"infonce": InterruptingLoss(2)}, "pretrain_epochs": 4},
+        {"losses": {"contrastive": InterruptingLoss(1)}},
+    ],
+    ids=["loop", "pretraining", "first training epoch"],
+)
+def test_ctrl_c_keeps_the_best_state_and_leaves_a_fitted_estimator(parameters):
+    X, _ = make_sequences()
+    with pytest.warns(RuntimeWarning, match="fit was interrupted after .* best state so far"):
+        fitted = fit(X, **parameters)
+    np.testing.assert_array_equal(fitted.predict(X), fitted.labels_)
+    assert sum(bool(record.get("restored")) for record in fitted.history_) == 1
+
+
+def test_diverging_training_says_what_to_turn():
+    class Exploding:
+        def __call__(self, views):
+            return views.sum() * torch.inf
+
+    with pytest.raises(FloatingPointError, match="Lower learning_rate or pretrain_learning_rate"):
+        fit(losses={"infonce": Exploding()})
+
+
+def test_monitor_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="The monitor gave nan in epoch 0.*Check monitor="):
+        fit(monitor=CountingMonitor([float("nan")]))
+
+
+def test_loss_that_is_no_number_is_refused():
+    with pytest.raises(TypeError, match="The loss 'supcon' gave .* expected a tensor"):
+        fit(losses={"supcon": lambda views, labels: 1.0})
+
+
+def test_progress_writes_a_line_an_epoch_with_the_time_left(capsys):
+    fit(verbose=1, max_epochs=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [
+        "pretrain 1/1",
+        "main 1/2",
+        "main 2/2",
+        "main end",
+    ]
+    assert all("left" in line for line in lines)
+    fit(verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_remaining_time_is_the_epochs_times_their_seconds(capsys):
+    progress = Progress(1, {"main": 100})
+    progress.report({"phase": "main", "epoch": 9, "seconds": 41.0})
+    assert "main 10/100" in (line := capsys.readouterr().out) and "1:01:30 left" in line
+
+
+# the caller's torch
+
+
+def test_caller_state_is_left_as_found():
+    before = torch.random.get_rng_state()
+    numpy_before = np.random.get_state()[1].copy()
+    threads = torch.get_num_threads()
+    fit()
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert np.array_equal(numpy_before, np.random.get_state()[1])
+    assert torch.get_num_threads() == threads and torch.is_grad_enabled()
+
+
+def test_default_dtype_and_no_grad_change_nothing():
+    expected = fit()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            found = fit()
+        assert torch.get_default_dtype() == torch.float64
+        embedding = found.transform(make_sequences()[0])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(found.embedding_, expected.embedding_)
+    np.testing.assert_array_equal(embedding, expected.embedding_)
+
+
+def test_isolation_gives_state_back_after_an_error():
+    before = torch.random.get_rng_state()
+    with pytest.raises(RuntimeError), isolated(3, CPU):
+        torch.rand(3)
+        raise RuntimeError
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_unknown_device_is_named():
+    with pytest.raises(ValueError, match="Got device='gpu', expected 'auto', 'cpu'"):
+        resolve_device("gpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_absent_gpu_is_named():
+    assert resolve_device("auto") == CPU
+    with pytest.raises(ValueError, match="finds no CUDA device. Use device='auto' or 'cpu'"):
+        resolve_device("cuda")
