@@ -109,7 +109,7 @@ def test_projection_starts_as_an_isometry_of_standardised_frames():
     rng = np.random.default_rng(0)
     frames = rng.normal(5, 3, (50, 6))
     projection = ModalityProjection(
-        6, 32, FrameStatistics(frames.mean(axis=0), frames.std(axis=0))
+        6, 32, FrameStatistics(frames.mean(axis=0), frames.std(axis=0)), torch.eye(32)[0]
     )
     standard = (frames - frames.mean(axis=0)) / frames.std(axis=0)
     with torch.no_grad():

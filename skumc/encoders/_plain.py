@@ -38,9 +38,10 @@ class ProjectionNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.names = tuple(statistics)
+        offset = F.normalize(torch.randn(hidden_width), dim=0)
         # a list, for a module's name may not hold the dots that a modality's may
         self.projections = nn.ModuleList(
-            ModalityProjection(len(stats.mean), hidden_width, stats)
+            ModalityProjection(len(stats.mean), hidden_width, stats, offset)
             for stats in statistics.values()
         )
         self.dropout = nn.Dropout(dropout)

@@ -49,27 +49,31 @@ class ModalityProjection(nn.Module):
     out_width : int
     statistics : FrameStatistics
         Subtracted and divided by, feature by feature.
+    offset : Tensor of shape (out_width,)
+        Unit vector along which the bias starts; the same for all modalities of a network.
 
     Notes
     -----
     :math:`x' = LN(((x - \\mu) / \\sigma) W + b)`; section 3.8.1, step 1, of the UMC methodology,
     with the standardisation in front. W starts with orthonormal rows or columns, so that angles
-    and distances of the input survive where ``in_width <= out_width``; b starts as a random
-    vector about as long as a standardised frame. LayerNorm and the unit norm behind it keep only
-    the direction of a vector; with that offset, direction tells length too: low-dimensional input
-    is placed on a sphere as a map is, not flattened to its angles.
+    and distances of the input survive where ``in_width <= out_width``; b starts along ``offset``
+    and about as long as a standardised frame. LayerNorm and the unit norm behind it keep only the
+    direction of a vector; with that offset, direction tells length too: low-dimensional input is
+    placed on a sphere as a map is, not flattened to its angles. All modalities share the offset,
+    so that a sample is not told from another merely by which modalities it has.
     """
 
-    def __init__(self, in_width: int, out_width: int, statistics: FrameStatistics) -> None:
+    def __init__(
+        self, in_width: int, out_width: int, statistics: FrameStatistics, offset: Tensor
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.as_tensor(statistics.mean, dtype=torch.float64))
         self.register_buffer("scale", torch.as_tensor(statistics.scale, dtype=torch.float64))
         self.linear = nn.Linear(in_width, out_width)
         self.norm = nn.LayerNorm(out_width)
         nn.init.orthogonal_(self.linear.weight)
-        offset = torch.randn(out_width)
         with torch.no_grad():
-            self.linear.bias.copy_(offset / offset.norm() * math.sqrt(in_width))
+            self.linear.bias.copy_(offset * math.sqrt(in_width))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Project (n_frames_total, in_width) to (n_frames_total, out_width)."""
