@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -14,26 +13,15 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
-from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skumc._parts import PartsMixin, clone_part, require_methods, unknown_name_message
-from skumc.curriculum import (
-    AdaptiveThreshold,
-    CentroidSelector,
-    ConstantThreshold,
-    DensitySelector,
-    LinearThreshold,
-    RandomSelector,
-)
+from skumc._defaults import PARAMETER_CONSTRAINTS, PART_CHOICES, check_parts
+from skumc._parts import PartsMixin, unknown_name_message
 from skumc.data import MultimodalData, read_X
-from skumc.encoders import FrameStatistics, ProjectionEncoder
+from skumc.encoders import FrameStatistics
 from skumc.losses import WeightedLosses
 from skumc.training import (
-    AUGMENTATIONS,
-    OPTIMIZERS,
     ProgressiveTrainer,
     SilhouetteMonitor,
     TrainingParts,
@@ -189,51 +177,8 @@ class UMCClusterer(
     (1, 2)
     """
 
-    _part_choices = {
-        "encoder": {"projection": ProjectionEncoder},
-        "losses": {"umc": WeightedLosses},
-        "threshold": {
-            "adaptive": AdaptiveThreshold,
-            "linear": LinearThreshold,
-            "constant": ConstantThreshold,
-        },
-        "selector": {
-            "density": DensitySelector,
-            "centroid": CentroidSelector,
-            "random": RandomSelector,
-        },
-        "kmeans": {"kmeans": lambda: KMeans(n_init=10), "minibatch": MiniBatchKMeans},
-        "monitor": {"silhouette": SilhouetteMonitor},
-    }
-
-    _parameter_constraints: dict[str, list[Any]] = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "modalities": [dict, list, tuple, None],
-        "anchor": [str, None],
-        "encoder": "no_validation",
-        "losses": "no_validation",
-        "threshold": "no_validation",
-        "selector": "no_validation",
-        "kmeans": "no_validation",
-        "monitor": "no_validation",
-        "augmentation": [StrOptions(set(AUGMENTATIONS))],
-        "pretrain_epochs": [Interval(Integral, 0, None, closed="left")],
-        "max_epochs": [Interval(Integral, 0, None, closed="left")],
-        "min_epochs": [Interval(Integral, 0, None, closed="left"), None],
-        "patience": [Interval(Integral, 1, None, closed="left"), None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "pretrain_learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "warmup_proportion": [Interval(Real, 0, 1, closed="both")],
-        "grad_clip": [Interval(Real, 0, None, closed="neither"), None],
-        "accumulate_steps": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device],
-        "precision": [StrOptions({"float32", "bfloat16"})],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
+    _part_choices = PART_CHOICES
+    _parameter_constraints = PARAMETER_CONSTRAINTS
 
     def __init__(
         self,
@@ -444,24 +389,19 @@ class UMCClusterer(
             self.losses_ = WeightedLosses.from_mapping(self.losses)
         else:
             self.losses_ = self._make_part("losses")
-        require_methods("losses", self.losses_, ["terms"])
         self.threshold_ = self._make_part("threshold")
-        require_methods("threshold", self.threshold_, ["update"])
         self.selector_ = self._make_part("selector")
-        require_methods("selector", self.selector_, ["select"])
         self.kmeans_ = self._make_part("kmeans")
-        require_methods("kmeans", self.kmeans_, ["fit", "get_params", "set_params"])
-        lacking = {"n_clusters", "init", "n_init"} - set(self.kmeans_.get_params())
-        if lacking:
-            raise TypeError(
-                f"Got kmeans={self.kmeans!r}, which lacks the parameters {sorted(lacking)}. Pass "
-                "an estimator like KMeans that can start from given centres, or None."
-            )
         self.monitor_ = self._make_part("monitor")
-        require_methods("monitor", self.monitor_, ["__call__"])
         self.encoder_spec_ = self._make_part("encoder")
-        if not isinstance(self.encoder_spec_, torch.nn.Module):
-            require_methods("encoder", self.encoder_spec_, ["build"])
+        check_parts(
+            losses=self.losses_,
+            threshold=self.threshold_,
+            selector=self.selector_,
+            kmeans=self.kmeans_,
+            monitor=self.monitor_,
+            encoder=self.encoder_spec_,
+        )
 
     def _check_samples(self, data: MultimodalData) -> None:
         if self.n_clusters > len(data):

@@ -4,13 +4,13 @@ import threading
 import numpy as np
 import pytest
 import torch
-from data_makers import make_sequences
 from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import check_estimator
 
+from data_makers import make_sequences
 from skumc import MultimodalData, UMCClusterer
 from skumc.curriculum import ConstantThreshold, LinearThreshold
 from skumc.encoders import ProjectionEncoder

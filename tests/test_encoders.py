@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from data_makers import make_sequences, pad
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from data_makers import make_sequences, pad
 from skumc import MultimodalData, UMCClusterer
 from skumc.encoders import (
     EncoderOutput,
@@ -13,6 +13,7 @@ from skumc.encoders import (
     GatedFusion,
     ModalityProjection,
     ProjectionEncoder,
+    Standardization,
     encode_views,
     hide_modalities,
     masked_mean,
@@ -87,7 +88,9 @@ def test_gated_fusion_equals_loop(normalization):
     present[:, 0] |= ~present.any(axis=1)
     found = fusion(torch.from_numpy(summaries), torch.from_numpy(present))
     expected = plain_fusion(
-        summaries, present, *(p.detach().numpy() for p in (fusion.weight, fusion.bias)),
+        summaries,
+        present,
+        *(p.detach().numpy() for p in (fusion.weight, fusion.bias)),
         normalization,
     )
     for one, other in zip(found, expected, strict=True):
@@ -108,17 +111,18 @@ def test_gates_pass_gradcheck(normalization):
 def test_projection_starts_as_an_isometry_of_standardised_frames():
     rng = np.random.default_rng(0)
     frames = rng.normal(5, 3, (50, 6))
-    projection = ModalityProjection(
-        6, 32, FrameStatistics(frames.mean(axis=0), frames.std(axis=0)), torch.eye(32)[0]
-    )
-    standard = (frames - frames.mean(axis=0)) / frames.std(axis=0)
+    mean, scale = frames.mean(axis=0), frames.std(axis=0)
+    standard = Standardization(FrameStatistics(mean, scale))(torch.from_numpy(frames))
+    np.testing.assert_allclose(standard, (frames - mean) / scale, atol=1e-6)
+    linear = ModalityProjection(6, 32, torch.eye(32)[0]).linear
     with torch.no_grad():
-        linear = projection.linear(torch.from_numpy(standard).float()) - projection.linear.bias
+        mapped = linear(standard)
     np.testing.assert_allclose(
-        np.linalg.norm(linear[:, None] - linear[None], axis=-1),
+        np.linalg.norm(mapped[:, None] - mapped[None], axis=-1),
         np.linalg.norm(standard[:, None] - standard[None], axis=-1),
         atol=1e-4,
     )
+    np.testing.assert_allclose(linear.bias.detach(), np.eye(32)[0] * 6**0.5, rtol=1e-6)
 
 
 def test_large_means_do_not_swallow_small_differences():

@@ -20,8 +20,9 @@ ROOMS = {
     "losses": ({"_parts"}, {"torch"}),
     "encoders": ({"_parts"}, {"torch"}),
     "training": ({"_parts", "data", "encoders", "losses"}, {"torch"}),
+    "_defaults": ({"_parts", "curriculum", "losses", "encoders", "training"}, {"torch"}),
     "_clusterer": (
-        {"_parts", "data", "curriculum", "losses", "encoders", "training"},
+        {"_parts", "_defaults", "data", "losses", "encoders", "training"},
         {"torch"},
     ),
     "feature_extraction": ({"_parts", "data"}, {"torch"}),

@@ -3,11 +3,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from data_makers import make_sequences
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
+from data_makers import make_sequences
 from skumc import UMCClusterer
 from skumc.encoders import EncoderOutput
 from skumc.training import (
@@ -166,7 +166,9 @@ def test_accumulation_equals_the_larger_batch_for_additive_losses():
 def test_clipping_bounds_each_value():
     rows = 100 * torch.ones(4, 3)
     rate = 0.1 * learning_rate_factor(1.0, 0.0)
-    torch.testing.assert_close(train_mean_loss([rows], grad_clip=0.5), torch.ones(1, 3) - 0.5 * rate)
+    torch.testing.assert_close(
+        train_mean_loss([rows], grad_clip=0.5), torch.ones(1, 3) - 0.5 * rate
+    )
 
 
 @given(n=st.integers(0, 40), batch_size=st.integers(1, 12), seed=st.integers(0, 9))

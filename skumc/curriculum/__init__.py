@@ -1,10 +1,10 @@
 """Curriculum: how large a share of each cluster to trust, and which samples that share is."""
 
-from ._adaptive import AdaptiveThreshold
-from ._centroid import CentroidSelector
-from ._density import DensitySelector
-from ._random import RandomSelector
-from ._schedules import ConstantThreshold, LinearThreshold
+from skumc.curriculum._adaptive import AdaptiveThreshold
+from skumc.curriculum._centroid import CentroidSelector
+from skumc.curriculum._density import DensitySelector
+from skumc.curriculum._random import RandomSelector
+from skumc.curriculum._schedules import ConstantThreshold, LinearThreshold
 
 __all__ = [
     "AdaptiveThreshold",

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from sklearn.base import BaseEstimator
 
-from ._checks import check_epoch, check_fraction, check_order, known_value
+from skumc.curriculum._checks import check_epoch, check_fraction, check_order, known_value
 
 _TREND_DIFFERENCES = 5
 _LOSS_SPAN = 3

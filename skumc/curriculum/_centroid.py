@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from ._checks import check_points
-from ._cutoffs import selection_mask
-from ._geometry import centred_points, first_ranked
+from skumc.curriculum._checks import check_points
+from skumc.curriculum._cutoffs import selection_mask
+from skumc.curriculum._geometry import centred_points, first_ranked
 
 
 class CentroidSelector(BaseEstimator):

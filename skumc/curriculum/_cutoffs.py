@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import check_fraction
+from skumc.curriculum._checks import check_fraction
 
 _SMALL_CLUSTER = 5
 _FLOOR_GUARD = 1e-9

@@ -9,9 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from ._checks import check_points
-from ._cutoffs import floor_share, selection_mask
-from ._geometry import centred_points, first_ranked, settled, squared_distance_blocks
+from skumc.curriculum._checks import check_points
+from skumc.curriculum._cutoffs import floor_share, selection_mask
+from skumc.curriculum._geometry import (
+    centred_points,
+    first_ranked,
+    settled,
+    squared_distance_blocks,
+)
 
 _SOURCE_CANDIDATES = (0.10, 0.12, 0.14, 0.16, 0.18, 0.20, 0.22, 0.24, 0.26, 0.28, 0.30, 0.32)
 _CRITERIA = ("source", "compact")

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from ._checks import check_points
-from ._cutoffs import selection_mask
+from skumc.curriculum._checks import check_points
+from skumc.curriculum._cutoffs import selection_mask
 
 
 class RandomSelector(BaseEstimator):

@@ -7,7 +7,7 @@ from numbers import Real
 
 from sklearn.base import BaseEstimator
 
-from ._checks import check_epoch, check_fraction, check_order
+from skumc.curriculum._checks import check_epoch, check_fraction, check_order
 
 
 def _planned_terms(base: float) -> dict[str, float]:

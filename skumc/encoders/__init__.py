@@ -1,18 +1,46 @@
 """From a batch of frames to one embedding a sample."""
 
-from skumc.encoders._fusion import GatedFusion
+from skumc.encoders._attention import MultiHeadAttention
+from skumc.encoders._dual import DualProjection, LinearProjection
+from skumc.encoders._fusion import ConcatenationFusion, GatedFusion
+from skumc.encoders._guided import (
+    AttentionPooling,
+    GuidedStream,
+    SelfAttention,
+    TextGuidedFusion,
+)
 from skumc.encoders._output import Batch, EncoderOutput, encode_views, hide_modalities
 from skumc.encoders._plain import ProjectionEncoder, ProjectionNetwork
-from skumc.encoders._projection import FrameStatistics, ModalityProjection, masked_mean
+from skumc.encoders._projection import (
+    FrameStatistics,
+    ModalityProjection,
+    Standardization,
+    masked_mean,
+)
+from skumc.encoders._sequences import Sequences
+from skumc.encoders._umc import UMCNetwork
+from skumc.encoders._umc_encoder import UMCEncoder
 
 __all__ = [
+    "AttentionPooling",
     "Batch",
+    "ConcatenationFusion",
+    "DualProjection",
     "EncoderOutput",
     "FrameStatistics",
     "GatedFusion",
+    "GuidedStream",
+    "LinearProjection",
     "ModalityProjection",
+    "MultiHeadAttention",
     "ProjectionEncoder",
     "ProjectionNetwork",
+    "SelfAttention",
+    "Sequences",
+    "Standardization",
+    "TextGuidedFusion",
+    "UMCEncoder",
+    "UMCNetwork",
     "encode_views",
     "hide_modalities",
     "masked_mean",

@@ -1,4 +1,4 @@
-"""Gates that weigh the modalities of each sample."""
+"""One vector a sample from the summaries of its modalities."""
 
 from __future__ import annotations
 
@@ -63,3 +63,37 @@ class GatedFusion(nn.Module):
         scores = torch.sigmoid(scores) if self.normalization == "softmax" else F.logsigmoid(scores)
         gates = torch.softmax(scores.masked_fill(~present, -torch.inf), dim=-1)
         return (gates.unsqueeze(-1) * summaries).sum(dim=1), gates
+
+
+class ConcatenationFusion(nn.Module):
+    """The alternative to gates: a linear map of the summaries side by side.
+
+    Parameters
+    ----------
+    n_modalities : int
+    width : int
+
+    Notes
+    -----
+    :math:`h = [s_1; ...; s_M] W + b`, zeros in the place of a missing modality; equal gates over
+    the modalities that are present stand for what is not learned. UMC methodology, section 3.8.1,
+    step 10.
+
+    Examples
+    --------
+    >>> import torch
+    >>> fusion = ConcatenationFusion(2, 4)
+    >>> fused, gates = fusion(torch.ones(1, 2, 4), torch.tensor([[True, True]]))
+    >>> fused.shape, gates.tolist()
+    (torch.Size([1, 4]), [[0.5, 0.5]])
+    """
+
+    def __init__(self, n_modalities: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_modalities * width, width)
+
+    def forward(self, summaries: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Fuse summaries (n_samples, n_modalities, width) of the modalities ``present``."""
+        shown = summaries * present.unsqueeze(-1)
+        gates = present / present.sum(dim=1, keepdim=True)
+        return self.linear(shown.flatten(1)), gates.to(summaries.dtype)

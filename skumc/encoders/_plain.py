@@ -14,7 +14,12 @@ from torch.nn import functional as F
 
 from skumc.encoders._fusion import GatedFusion
 from skumc.encoders._output import Batch, EncoderOutput
-from skumc.encoders._projection import FrameStatistics, ModalityProjection, masked_mean
+from skumc.encoders._projection import (
+    FrameStatistics,
+    ModalityProjection,
+    Standardization,
+    masked_mean,
+)
 
 
 class ProjectionNetwork(nn.Module):
@@ -41,7 +46,9 @@ class ProjectionNetwork(nn.Module):
         offset = F.normalize(torch.randn(hidden_width), dim=0)
         # a list, for a module's name may not hold the dots that a modality's may
         self.projections = nn.ModuleList(
-            ModalityProjection(len(stats.mean), hidden_width, stats, offset)
+            nn.Sequential(
+                Standardization(stats), ModalityProjection(len(stats.mean), hidden_width, offset)
+            )
             for stats in statistics.values()
         )
         self.dropout = nn.Dropout(dropout)
@@ -64,9 +71,7 @@ class ProjectionNetwork(nn.Module):
         """Encode a batch of packed frames."""
         return self._fuse(*self._summaries(batch))
 
-    def forward_views(
-        self, batch: Batch, views: Sequence[Sequence[str]]
-    ) -> list[EncoderOutput]:
+    def forward_views(self, batch: Batch, views: Sequence[Sequence[str]]) -> list[EncoderOutput]:
         """Encode a batch once a view; the projections are shared by all views."""
         summaries, present = self._summaries(batch)
         outputs = []
@@ -144,10 +149,7 @@ class ProjectionEncoder(BaseEstimator):
         del anchor
         self._validate_params()
         if not self.standardize:
-            statistics = {
-                name: FrameStatistics(stats.mean * 0.0, stats.scale * 0.0 + 1.0)
-                for name, stats in statistics.items()
-            }
+            statistics = {name: stats.neutral() for name, stats in statistics.items()}
         return ProjectionNetwork(
             statistics, self.hidden_width, self.dropout, self.gate_normalization
         )

@@ -16,6 +16,10 @@ class FrameStatistics(NamedTuple):
     mean: np.ndarray
     scale: np.ndarray
 
+    def neutral(self) -> FrameStatistics:
+        """Statistics of the same width that change nothing."""
+        return FrameStatistics(np.zeros_like(self.mean), np.ones_like(self.scale))
+
 
 def masked_mean(frames: Tensor, lengths: Tensor) -> Tensor:
     """Mean of each sample's frames.
@@ -40,43 +44,63 @@ def masked_mean(frames: Tensor, lengths: Tensor) -> Tensor:
     return sums / lengths.clamp(min=1).unsqueeze(1)
 
 
+class Standardization(nn.Module):
+    """Bring the features of a modality's frames to mean 0 and deviation 1.
+
+    Parameters
+    ----------
+    statistics : FrameStatistics
+        Subtracted and divided by, feature by feature.
+    """
+
+    def __init__(self, statistics: FrameStatistics) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.as_tensor(statistics.mean, dtype=torch.float64))
+        self.register_buffer("scale", torch.as_tensor(statistics.scale, dtype=torch.float64))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Standardise (n_frames_total, width) in the frames' own precision, give float32."""
+        # so that a large mean of float64 data is taken off before digits are lost
+        standard = (frames - self.mean.to(frames.dtype)) / self.scale.to(frames.dtype)
+        return standard.float()
+
+
+def isometric_linear(in_width: int, out_width: int, offset: Tensor) -> nn.Linear:
+    """A linear map that starts with orthonormal rows or columns and a bias along ``offset``.
+
+    The bias is about as long as a standardised frame. Behind it only the direction of a vector is
+    kept (LayerNorm, unit norm); with that offset, direction tells length too: low-dimensional
+    input is placed on a sphere as a map is, not flattened to its angles. All modalities share the
+    offset, so that a sample is not told from another merely by which modalities it has.
+    """
+    linear = nn.Linear(in_width, out_width)
+    nn.init.orthogonal_(linear.weight)
+    with torch.no_grad():
+        linear.bias.copy_(offset * math.sqrt(in_width))
+    return linear
+
+
 class ModalityProjection(nn.Module):
-    """Standardise frames, project them linearly to one width, apply LayerNorm.
+    """Project standardised frames linearly to one width, apply LayerNorm.
 
     Parameters
     ----------
     in_width : int
     out_width : int
-    statistics : FrameStatistics
-        Subtracted and divided by, feature by feature.
     offset : Tensor of shape (out_width,)
-        Unit vector along which the bias starts; the same for all modalities of a network.
+        Unit vector along which the bias starts, the same for all modalities of a network.
 
     Notes
     -----
-    :math:`x' = LN(((x - \\mu) / \\sigma) W + b)`; section 3.8.1, step 1, of the UMC methodology,
-    with the standardisation in front. W starts with orthonormal rows or columns, so that angles
-    and distances of the input survive where ``in_width <= out_width``; b starts along ``offset``
-    and about as long as a standardised frame. LayerNorm and the unit norm behind it keep only the
-    direction of a vector; with that offset, direction tells length too: low-dimensional input is
-    placed on a sphere as a map is, not flattened to its angles. All modalities share the offset,
-    so that a sample is not told from another merely by which modalities it has.
+    :math:`x' = LN(x W + b)`; UMC methodology, section 3.8.1, step 1. W starts orthonormal, so
+    that distances of the input survive where ``in_width <= out_width``.
     """
 
-    def __init__(
-        self, in_width: int, out_width: int, statistics: FrameStatistics, offset: Tensor
-    ) -> None:
+    def __init__(self, in_width: int, out_width: int, offset: Tensor) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.as_tensor(statistics.mean, dtype=torch.float64))
-        self.register_buffer("scale", torch.as_tensor(statistics.scale, dtype=torch.float64))
-        self.linear = nn.Linear(in_width, out_width)
+        self.linear = isometric_linear(in_width, out_width, offset)
         self.norm = nn.LayerNorm(out_width)
-        nn.init.orthogonal_(self.linear.weight)
-        with torch.no_grad():
-            self.linear.bias.copy_(offset * math.sqrt(in_width))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Project (n_frames_total, in_width) to (n_frames_total, out_width)."""
-        # in the input's own precision, so that a large mean of float64 data is taken off first
-        standard = (frames - self.mean.to(frames.dtype)) / self.scale.to(frames.dtype)
-        return self.norm(self.linear(standard.to(self.linear.weight.dtype)))
+        return self.norm(self.linear(frames))

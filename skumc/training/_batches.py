@@ -52,7 +52,9 @@ def inference_batches(data: MultimodalData) -> Iterator[np.ndarray]:
     while start < len(order):
         stop = min(len(order), start + max(1, _INFERENCE_FRAMES // lengths[order[start]]))
         while stop - start > 1 and (stop - start) * lengths[order[stop - 1]] > _INFERENCE_FRAMES:
-            stop = start + max(1, min(stop - start - 1, _INFERENCE_FRAMES // lengths[order[stop - 1]]))
+            stop = start + max(
+                1, min(stop - start - 1, _INFERENCE_FRAMES // lengths[order[stop - 1]])
+            )
         yield order[start:stop]
         start = stop
 

@@ -92,9 +92,7 @@ def backward_terms(
     for name, (weight, loss) in compute(copies).items():
         squared = loss.new_zeros(())
         if loss.requires_grad:
-            found = torch.autograd.grad(
-                weight * loss, leaves, retain_graph=True, allow_unused=True
-            )
+            found = torch.autograd.grad(weight * loss, leaves, retain_graph=True, allow_unused=True)
             for i, gradient in enumerate(found):
                 if gradient is not None:
                     gradients[i] += gradient
@@ -131,8 +129,7 @@ class TermMeter:
     def record(self) -> dict[str, float]:
         """``loss_<name>``, ``gradient_<name>`` and ``loss_total``, the weighted sum a step."""
         values = {
-            f"loss_{name}": float(total) / self._counts[name]
-            for name, total in self._sums.items()
+            f"loss_{name}": float(total) / self._counts[name] for name, total in self._sums.items()
         }
         values |= {f"gradient_{name}": float(norm) for name, norm in self._norms.items()}
         values["loss_total"] = float(self._total) / max(self._n_steps, 1)
@@ -227,4 +224,3 @@ class Stepper:
 def copy_state(encoder: nn.Module) -> dict[str, Tensor]:
     """A copy of the encoder's parameters and buffers."""
     return {name: value.detach().clone() for name, value in encoder.state_dict().items()}
-

@@ -244,13 +244,11 @@ class ProgressiveTrainer:
         performance = float(parts.monitor(embedding, labels))
         if not math.isfinite(performance):
             raise ValueError(
-                f"The monitor gave {performance} in epoch {epoch}, expected a finite number, larger "
-                "being better. Check monitor=, or leave it at None for the silhouette."
+                f"The monitor gave {performance} in epoch {epoch}, expected a finite number, "
+                "larger being better. Check monitor=, or leave it at None for the silhouette."
             )
         n_epochs = max(settings.max_epochs, 1)
-        threshold = float(
-            parts.threshold.update(epoch, n_epochs, performance, previous_loss)
-        )
+        threshold = float(parts.threshold.update(epoch, n_epochs, performance, previous_loss))
         selected = np.asarray(parts.selector.select(embedding, labels, threshold), dtype=bool)
         record = {"phase": "main", "epoch": epoch, "monitor": performance, "threshold": threshold}
         terms = getattr(parts.threshold, "terms_", {})
@@ -302,8 +300,8 @@ class ProgressiveTrainer:
         value = loss(*inputs)
         if not isinstance(value, Tensor) or value.ndim:
             raise TypeError(
-                f"The loss {role!r} gave {type(value).__name__}, expected a tensor with one number. "
-                f"Check losses={{{role!r}: ...}}."
+                f"The loss {role!r} gave {type(value).__name__}, expected a tensor with one "
+                f"number. Check losses={{{role!r}: ...}}."
             )
         return {role: (weight, value)}
 

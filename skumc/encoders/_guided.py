@@ -1,0 +1,255 @@
+"""Text-guided fusion: streams of the other modalities in step with the anchor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from skumc.encoders._attention import MultiHeadAttention
+from skumc.encoders._sequences import Sequences
+
+
+class GuidedStream(nn.Module):
+    r"""One modality seen from the anchor's positions.
+
+    Parameters
+    ----------
+    width : int
+    n_heads : int
+    dropout : float
+    cross_attention : bool
+    guided_attention : bool
+
+    Notes
+    -----
+    Cross-attention :math:`x_m = MHA(T, X_m, X_m)`, then text-guided attention
+    :math:`H_m = MHA(T, x_m, x_m)`, T being the anchor's frames. With either, the stream has the
+    anchor's length; with neither it is :math:`X_m` itself. Samples without the modality have no
+    rows. UMC methodology, sections 3.4.3 and 3.4.4.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        n_heads: int,
+        dropout: float,
+        cross_attention: bool,
+        guided_attention: bool,
+    ) -> None:
+        super().__init__()
+        self.cross = MultiHeadAttention(width, n_heads, dropout) if cross_attention else None
+        self.guided = MultiHeadAttention(width, n_heads, dropout) if guided_attention else None
+
+    def forward(self, anchor: Sequences | None, frames: Sequences) -> Sequences:
+        """Give the stream of the samples that have ``frames``."""
+        if self.cross is None and self.guided is None:
+            return frames
+        anchor = anchor.rows(frames.lengths > 0)
+        stream = frames
+        for attention in (self.cross, self.guided):
+            if attention is not None:
+                stream = anchor.with_values(attention(anchor, stream))
+        return stream
+
+
+class SelfAttention(nn.Module):
+    r"""Layers of self-attention over the joined streams of a sample.
+
+    Parameters
+    ----------
+    width : int
+    n_heads : int
+    dropout : float
+    n_layers : int
+
+    Notes
+    -----
+    :math:`H^{(l)} = MHA(H^{(l-1)}, H^{(l-1)}, H^{(l-1)}) + H^{(l-1)}` with :math:`H^{(0)}` the
+    anchor's frames and all streams, one behind the other. UMC methodology, section 3.4.5.
+    """
+
+    def __init__(self, width: int, n_heads: int, dropout: float, n_layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            MultiHeadAttention(width, n_heads, dropout) for _ in range(n_layers)
+        )
+
+    def forward(self, streams: Sequence[Sequences], n_context: int) -> list[Sequences]:
+        """Let the streams of each sample look at each other.
+
+        Parameters
+        ----------
+        streams : sequence of Sequences
+        n_context : int
+            So many of the first streams are looked at only; the last layer leaves them out.
+
+        Returns
+        -------
+        list of Sequences
+            The streams without the first ``n_context``.
+        """
+        sizes = [len(stream.values) for stream in streams]
+        joined = Sequences.joined(streams)
+        for layer in self.layers[:-1]:
+            joined = joined.with_values(layer(joined, joined) + joined.values)
+        pieces = joined.values.split(sizes)
+        kept = [stream.with_values(values) for stream, values in zip(streams, pieces, strict=True)][
+            n_context:
+        ]
+        wanted = Sequences.joined(kept) if n_context else joined
+        values = self.layers[-1](wanted, joined) + wanted.values
+        pieces = values.split(sizes[n_context:])
+        return [stream.with_values(v) for stream, v in zip(kept, pieces, strict=True)]
+
+
+class AttentionPooling(nn.Module):
+    r"""Mean of a sample's rows, weighed by a learned query.
+
+    Parameters
+    ----------
+    width : int
+
+    Notes
+    -----
+    :math:`\sum_i a_i x_i` with :math:`a = softmax(x q / \sqrt d)` over the rows of the sample and
+    a learned :math:`q` of width :math:`d`, which starts at 0: as the plain mean. An alternative
+    to the mean of section 3.4.6 of the UMC methodology.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skumc.encoders import Sequences
+    >>> rows = Sequences.from_lengths(torch.tensor([[1.0], [3.0]]), torch.tensor([2, 0]))
+    >>> AttentionPooling(1)(rows).tolist()
+    [[2.0], [0.0]]
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.zeros(width))
+
+    def forward(self, sequences: Sequences) -> Tensor:
+        """Pool to (n_samples, width); zeros for a sample without rows."""
+        values, mask = sequences.values, sequences.mask
+        if len(values) == 0:
+            return values.new_zeros(sequences.n_samples, values.shape[1])
+        scores = sequences.padded((values @ self.query / values.shape[1] ** 0.5).unsqueeze(1))
+        scores = scores.squeeze(2).masked_fill(~mask, torch.finfo(values.dtype).min)
+        weights = torch.softmax(scores, dim=1) * mask
+        return torch.einsum("np,npw->nw", weights, sequences.padded(values))
+
+
+class MeanPooling(nn.Module):
+    """Mean of a sample's rows, (n_samples, width); zeros for a sample without rows."""
+
+    def forward(self, sequences: Sequences) -> Tensor:
+        """Pool."""
+        return sequences.mean()
+
+
+class TextGuidedFusion(nn.Module):
+    """Streams, self-attention, norms and pooling: from frames to a summary a modality.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Modalities in the order of the summaries.
+    anchor : str
+    width : int
+    n_heads : int
+    dropout : float
+    cross_attention, guided_attention : bool
+    n_self_attention_layers : int
+    anchor_enhanced : bool
+        Whether the anchor's frames behind the self-attention are pooled as well.
+    pooling : {"mean", "attention"}
+
+    Notes
+    -----
+    UMC methodology, sections 3.4.3 to 3.4.6. A sample without its anchor has one learned frame in
+    its place, so that there is a position from which to look.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        anchor: str,
+        width: int,
+        *,
+        n_heads: int,
+        dropout: float,
+        cross_attention: bool,
+        guided_attention: bool,
+        n_self_attention_layers: int,
+        anchor_enhanced: bool,
+        pooling: str,
+    ) -> None:
+        super().__init__()
+        self.anchor = anchor
+        self.others = [name for name in names if name != anchor]
+        self.pooled = [anchor, *self.others] if anchor_enhanced else self.others
+        self.streams = nn.ModuleList(
+            GuidedStream(width, n_heads, dropout, cross_attention, guided_attention)
+            for _ in self.others
+        )
+        attends = n_self_attention_layers > 0 and len(self.pooled) > 0
+        self.self_attention = (
+            SelfAttention(width, n_heads, dropout, n_self_attention_layers) if attends else None
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.pooled) if attends else None
+        self.pools = nn.ModuleList(
+            AttentionPooling(width) if pooling == "attention" else MeanPooling()
+            for _ in self.pooled
+        )
+        looks_from_anchor = cross_attention or guided_attention or attends
+        self.reads_anchor = (looks_from_anchor and len(self.others) > 0) or anchor_enhanced
+        self.stand_in = (
+            nn.Parameter(torch.randn(width)) if looks_from_anchor and self.others else None
+        )
+
+    def with_stand_in(self, anchor: Sequences) -> Sequences:
+        """The anchor's frames, one learned frame where a sample has none."""
+        lacking = torch.nonzero(anchor.lengths == 0).squeeze(1)
+        if self.stand_in is None or len(lacking) == 0:
+            return anchor
+        stand_in = Sequences(
+            self.stand_in.to(anchor.values.dtype).expand(len(lacking), -1),
+            lacking,
+            torch.zeros_like(lacking),
+            anchor.n_samples,
+            max(anchor.n_positions, 1),
+        )
+        return Sequences.joined([anchor, stand_in])
+
+    def guide(
+        self, anchor: Sequences | None, frames: Mapping[str, Sequences]
+    ) -> dict[str, Sequences]:
+        """Streams of the modalities in ``frames``; views share them."""
+        return {
+            name: stream(anchor, frames[name])
+            for stream, name in zip(self.streams, self.others, strict=True)
+            if name in frames
+        }
+
+    def summarise(
+        self, anchor: Sequences | None, streams: Mapping[str, Sequences]
+    ) -> dict[str, Tensor]:
+        """Summaries of the streams that a view shows, and of the anchor where it is pooled."""
+        shown = [name for name in self.others if name in streams]
+        parts = [streams[name] for name in shown]
+        pooled = ([self.anchor] if self.anchor in self.pooled else []) + shown
+        n_context = 0 if self.anchor in self.pooled else 1
+        if self.self_attention is None:
+            parts = parts if n_context else [anchor, *parts]
+        elif pooled:
+            parts = self.self_attention([anchor, *parts], n_context)
+            parts = [
+                part.with_values(self.norms[self.pooled.index(name)](part.values))
+                for name, part in zip(pooled, parts, strict=True)
+            ]
+        return {
+            name: self.pools[self.pooled.index(name)](part)
+            for name, part in zip(pooled, parts, strict=True)
+        }

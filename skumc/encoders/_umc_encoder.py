@@ -1,0 +1,182 @@
+"""The method's encoder, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
+
+from skumc._parts import unknown_name_message
+from skumc.encoders._projection import FrameStatistics
+from skumc.encoders._umc import UMCNetwork
+
+_KINDS = ("dual", "linear", None)
+
+
+class UMCEncoder(BaseEstimator):
+    """Dual projection, text-guided attention and gates; every stage has its switch.
+
+    A stage that is switched off has no parameters.
+
+    Parameters
+    ----------
+    hidden_width : int, default=256
+        Width of the embedding and of everything in between; a multiple of ``n_heads``.
+    n_heads : int, default=8
+        Heads of each attention.
+    dropout : float, default=0.1
+        In dual projection, attention weights and fusion.
+    dual_projection : {"dual", "linear", None} or dict, default="dual"
+        What refines the frames of the modalities other than the anchor:
+        :class:`DualProjection`, the plain :class:`LinearProjection`, or nothing. A dict gives it
+        by modality, ``{"audio": "dual"}``; modalities that it does not name get nothing.
+    cross_attention : bool, default=True
+        Look from the anchor's positions at the frames of each other modality.
+    guided_attention : bool, default=True
+        Look from the anchor's positions at the result once more.
+    n_self_attention_layers : int, default=2
+        Layers of self-attention over the anchor's frames and all streams; 0 leaves it out, and
+        the LayerNorms behind it.
+    anchor_summary : {"cls", "enhanced", "mean"}, default="mean"
+        What stands for the anchor in the fusion: a linear map of its first frame, the mean of
+        its frames behind the self-attention, or the mean of its projected frames.
+    pooling : {"mean", "attention"}, default="mean"
+        How the frames of a stream become its summary.
+    feature_interaction : bool, default=False
+        One attention, with residual, among the modalities' summaries.
+    fusion : {"sum", "softmax", "concatenation"}, default="sum"
+        Gates normalised by their sum or by a softmax, see :class:`GatedFusion`; or
+        :class:`ConcatenationFusion`.
+    fusion_norm : bool, default=False
+        LayerNorm behind the fusion.
+    contrastive_projector : bool, default=False
+        A two-layer map of the embedding that SupCon, contrastive loss and InfoNCE read.
+    clustering_projector : bool, default=False
+        Another, that compactness and separation read. K-means reads the embedding always.
+    standardize : bool, default=True
+        Whether features are brought to mean 0 and deviation 1 with the training set's values.
+    missing : {"absent", "zeros"}, default="absent"
+        A missing or hidden modality is not computed and has gate 0; or it runs through the
+        network as frames of zeros, as in the source.
+
+    Notes
+    -----
+    In order, with the sections of the UMC methodology: projection to one width and LayerNorm
+    (3.8.1), dual projection (3.3), cross-attention (3.4.3), text-guided attention (3.4.4),
+    self-attention (3.4.5), pooling (3.4.6), feature interaction (3.4.7), gates (3.4.8), unit
+    norm. With the anchor alone there is nothing to guide and nothing to weigh, so those stages
+    are absent.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skumc import UMCClusterer
+    >>> encoder = UMCEncoder(hidden_width=32, n_heads=4, n_self_attention_layers=1)
+    >>> clusterer = UMCClusterer(
+    ...     2, encoder=encoder, pretrain_epochs=1, max_epochs=1, random_state=0
+    ... )
+    >>> clusterer.fit({"text": np.eye(6), "audio": np.ones((6, 3, 2))}).embedding_.shape
+    (6, 32)
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "hidden_width": [Interval(Integral, 1, None, closed="left")],
+        "n_heads": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "dual_projection": [StrOptions({"dual", "linear"}), dict, None],
+        "cross_attention": ["boolean"],
+        "guided_attention": ["boolean"],
+        "n_self_attention_layers": [Interval(Integral, 0, None, closed="left")],
+        "anchor_summary": [StrOptions({"cls", "enhanced", "mean"})],
+        "pooling": [StrOptions({"mean", "attention"})],
+        "feature_interaction": ["boolean"],
+        "fusion": [StrOptions({"sum", "softmax", "concatenation"})],
+        "fusion_norm": ["boolean"],
+        "contrastive_projector": ["boolean"],
+        "clustering_projector": ["boolean"],
+        "standardize": ["boolean"],
+        "missing": [StrOptions({"absent", "zeros"})],
+    }
+
+    def __init__(
+        self,
+        *,
+        hidden_width: int = 256,
+        n_heads: int = 8,
+        dropout: float = 0.1,
+        dual_projection: str | Mapping[str, str | None] | None = "dual",
+        cross_attention: bool = True,
+        guided_attention: bool = True,
+        n_self_attention_layers: int = 2,
+        anchor_summary: str = "mean",
+        pooling: str = "mean",
+        feature_interaction: bool = False,
+        fusion: str = "sum",
+        fusion_norm: bool = False,
+        contrastive_projector: bool = False,
+        clustering_projector: bool = False,
+        standardize: bool = True,
+        missing: str = "absent",
+    ) -> None:
+        self.hidden_width = hidden_width
+        self.n_heads = n_heads
+        self.dropout = dropout
+        self.dual_projection = dual_projection
+        self.cross_attention = cross_attention
+        self.guided_attention = guided_attention
+        self.n_self_attention_layers = n_self_attention_layers
+        self.anchor_summary = anchor_summary
+        self.pooling = pooling
+        self.feature_interaction = feature_interaction
+        self.fusion = fusion
+        self.fusion_norm = fusion_norm
+        self.contrastive_projector = contrastive_projector
+        self.clustering_projector = clustering_projector
+        self.standardize = standardize
+        self.missing = missing
+
+    def build(self, statistics: Mapping[str, FrameStatistics], anchor: str) -> nn.Module:
+        """Build the network for modalities with these statistics.
+
+        Parameters
+        ----------
+        statistics : dict of str to FrameStatistics
+            Mean and scale of each modality's features, which tell its width.
+        anchor : str
+            The modality that guides.
+
+        Returns
+        -------
+        UMCNetwork
+
+        Raises
+        ------
+        ValueError
+            If a parameter is outside its interval, ``hidden_width`` is no multiple of
+            ``n_heads``, or ``dual_projection`` names an unknown modality or kind.
+        """
+        self._validate_params()
+        parameters = self.get_params(deep=False)
+        parameters["dual_projection"] = self._dual_projections(list(statistics), anchor)
+        parameters["hidden_as_zeros"] = parameters.pop("missing") == "zeros"
+        if not parameters.pop("standardize"):
+            statistics = {name: stats.neutral() for name, stats in statistics.items()}
+        return UMCNetwork(statistics, anchor, **parameters)
+
+    def _dual_projections(self, names: list[str], anchor: str) -> dict[str, str | None]:
+        """What refines each modality but the anchor."""
+        others = [name for name in names if name != anchor]
+        if not isinstance(self.dual_projection, dict):
+            return dict.fromkeys(others, self.dual_projection)
+        for name, kind in self.dual_projection.items():
+            if name not in others:
+                raise ValueError(unknown_name_message("dual_projection modality", name, others))
+            if kind not in _KINDS:
+                raise ValueError(
+                    f"Got dual_projection[{name!r}]={kind!r}, expected 'dual', 'linear' or None."
+                )
+        return dict(self.dual_projection)

@@ -1,0 +1,13 @@
+"""Hypothesis profiles: quick by default, ci where CI is set, HYPOTHESIS_PROFILE names any."""
+
+import os
+
+from hypothesis import settings
+
+# No deadlines: a first call may load a library, and shared machines stall.
+settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True)
+settings.register_profile("thorough", max_examples=500, deadline=None)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "quick")
+)
