@@ -54,7 +54,9 @@ def compare(X, table, digit, train, test):
         first = umc if first is None else first
         scores["KMeans"].append(clustering_scores(digit[test], kmeans.predict(table[test])))
         scores["UMCClusterer"].append(clustering_scores(digit[test], umc.predict(X[test])))
-        print(f"seed {seed} done: {umc.n_iter_} epochs, NMI {scores['UMCClusterer'][-1]['NMI']:.3f}")
+        print(
+            f"seed {seed} done: {umc.n_iter_} epochs, NMI {scores['UMCClusterer'][-1]['NMI']:.3f}"
+        )
     return scores, first
 
 
@@ -72,10 +74,18 @@ def print_table(scores):
 def plot_embedding(umc, X, digit, path):
     """Held-out samples in the plane: coloured by digit, and by the cluster found."""
     import matplotlib.pyplot as plt
+    from scipy.optimize import linear_sum_assignment
     from sklearn.manifold import TSNE
+    from sklearn.metrics import confusion_matrix
 
     plane = TSNE(random_state=0, init="pca", perplexity=30).fit_transform(umc.transform(X))
-    panels = {"true digit (never seen in fit)": digit, "cluster found": umc.predict(X)}
+    # each cluster gets the colour and number of the digit that it matches best, one to one
+    cluster = umc.predict(X)
+    _, matched = linear_sum_assignment(-confusion_matrix(cluster, digit, labels=range(N_CLUSTERS)))
+    panels = {
+        "true digit (never seen in fit)": digit,
+        "cluster found (named after its digit)": matched[cluster],
+    }
     figure, axes = plt.subplots(1, 2, figsize=(10, 5), layout="constrained")
     for axis, (title, colour) in zip(axes, panels.items(), strict=True):
         axis.scatter(*plane.T, c=colour, cmap="tab10", s=14)

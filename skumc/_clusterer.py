@@ -18,16 +18,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from skumc._defaults import PARAMETER_CONSTRAINTS, PART_CHOICES, check_parts
 from skumc._parts import PartsMixin, unknown_name_message
+from skumc._presets import preset_parameters
 from skumc.data import MultimodalData, read_X
 from skumc.encoders import FrameStatistics
 from skumc.losses import WeightedLosses
 from skumc.training import (
+    Embedded,
     ProgressiveTrainer,
     SilhouetteMonitor,
     TrainingParts,
     TrainingSettings,
     assign_labels,
     embed,
+    embed_attention,
     isolated,
     resolve_device,
 )
@@ -58,10 +61,10 @@ class UMCClusterer(
         names to use. None uses all; of a table as one modality.
     anchor : str or None, default=None
         The modality that leads: no view leaves it out. None takes ``"text"``, or the first one.
-    encoder : None, "projection", instance or Module, default=None
+    encoder : None, "umc", "projection", "causal", instance or Module, default=None
         Specification with a method ``build(statistics, anchor)``, or a ready
-        :class:`torch.nn.Module`, of which a copy keeps its weights as the start. None is
-        :class:`~skumc.encoders.ProjectionEncoder`.
+        :class:`torch.nn.Module` called as :func:`~skumc.encoders.encode_views` says, of which a
+        copy keeps its weights as the start. None is :class:`~skumc.encoders.UMCEncoder`.
     losses : None, dict or WeightedLosses, default=None
         A dict gives some roles a weight, a name, a callable or a pair (weight, callable):
         ``{"separation": 0.0}``. None is :class:`~skumc.losses.WeightedLosses`.
@@ -81,9 +84,9 @@ class UMCClusterer(
         What the contrastive losses bring together: views with a modality left out, a copy of the
         embedding with dropout 0.1 or with noise of deviation 0.01, or a second pass with 15 % of
         the frames hidden.
-    pretrain_epochs : int, default=20
+    pretrain_epochs : int, default=10
         Epochs of contrastive pretraining; 0 leaves it out.
-    max_epochs : int, default=50
+    max_epochs : int, default=20
         Epochs of the progressive loop at most; 0 clusters the pretrained embedding.
     min_epochs : int or None, default=None
         Epoch from which a lack of improvement counts. None is 60 % of ``max_epochs``.
@@ -100,7 +103,9 @@ class UMCClusterer(
     weight_decay : float, default=0.01
         Passed to the optimizer.
     warmup_proportion : float, default=0.1
-        Share of a phase in which the learning rate rises; then it falls as a cosine to 1 %.
+        Share of a phase in which the learning rate rises.
+    schedule : {"cosine", "linear", "constant"}, default="cosine"
+        Then it falls as a cosine to 1 %, or as a line to 0, or stays.
     grad_clip : float or None, default=None
         Bound on the absolute value of each gradient; None does not clip.
     accumulate_steps : int, default=1
@@ -193,8 +198,8 @@ class UMCClusterer(
         kmeans: Any = None,
         monitor: Any = None,
         augmentation: str = "views",
-        pretrain_epochs: int = 20,
-        max_epochs: int = 50,
+        pretrain_epochs: int = 10,
+        max_epochs: int = 20,
         min_epochs: int | None = None,
         patience: int | None = 5,
         batch_size: int = 128,
@@ -203,6 +208,7 @@ class UMCClusterer(
         optimizer: Any = "adam",
         weight_decay: float = 0.01,
         warmup_proportion: float = 0.1,
+        schedule: str = "cosine",
         grad_clip: float | None = None,
         accumulate_steps: int = 1,
         device: str | torch.device = "auto",
@@ -230,12 +236,38 @@ class UMCClusterer(
         self.optimizer = optimizer
         self.weight_decay = weight_decay
         self.warmup_proportion = warmup_proportion
+        self.schedule = schedule
         self.grad_clip = grad_clip
         self.accumulate_steps = accumulate_steps
         self.device = device
         self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
+
+    @classmethod
+    def from_preset(cls, name: str, n_clusters: int = 8, **parameters: Any) -> UMCClusterer:
+        """Build a clusterer with the parameters of a published way.
+
+        Parameters
+        ----------
+        name : {"source", "acl2024"}
+            "source" is the methodology as printed; "acl2024" the paper before it, with its
+            network.
+        n_clusters : int, default=8
+        **parameters : dict
+            Take precedence over the preset's.
+
+        Returns
+        -------
+        UMCClusterer
+
+        Examples
+        --------
+        >>> from skumc import UMCClusterer
+        >>> UMCClusterer.from_preset("acl2024", 20, random_state=0).max_epochs
+        18
+        """
+        return cls(n_clusters, **(preset_parameters(name) | parameters))
 
     def fit(self, X: Any, y: Any = None) -> UMCClusterer:
         """Train the encoder and find the clusters.
@@ -277,7 +309,7 @@ class UMCClusterer(
                 rng,
             )
             self.cluster_centers_, self.high_quality_mask_ = trainer.run(data)
-            self.embedding_, _ = embed(self.encoder_, data, device, self.precision)
+            self.embedding_ = embed(self.encoder_, data, device, self.precision).embedding
         self.labels_ = assign_labels(self.embedding_, self.cluster_centers_)
         self.history_, self.n_iter_ = trainer.history, trainer.n_iter
         return self
@@ -311,7 +343,7 @@ class UMCClusterer(
         ndarray of float32, shape (n_samples, n_components)
             Unit-norm rows.
         """
-        return self._embed(X)[0]
+        return self._embed(X).embedding
 
     def predict(self, X: Any) -> np.ndarray:
         """Give each sample the number of the nearest stored centre.
@@ -324,7 +356,7 @@ class UMCClusterer(
         -------
         ndarray of int32, shape (n_samples,)
         """
-        return assign_labels(self._embed(X)[0], self.cluster_centers_)
+        return assign_labels(self._embed(X).embedding, self.cluster_centers_)
 
     def modality_weights(self, X: Any) -> np.ndarray:
         """Give the share that each modality has in the embedding of each sample.
@@ -338,7 +370,36 @@ class UMCClusterer(
         ndarray of float32, shape (n_samples, n_modalities)
             In the order of ``modality_widths_``; 0 where a modality is missing, rows sum to 1.
         """
-        return self._embed(X)[1]
+        return self._embed(X).gates
+
+    def attention_weights(self, X: Any) -> dict[str, list[np.ndarray | None]]:
+        """Show where the anchor looks: weights of the cross-attention, sample by sample.
+
+        Parameters
+        ----------
+        X : array, DataFrame, MultimodalData, list of dicts or dict
+
+        Returns
+        -------
+        dict of str to list of n_samples arrays
+            For each modality but the anchor, by sample an array of float32 and shape
+            (n_heads, n_anchor_frames, n_frames) whose last axis sums to 1, or None where the
+            modality is missing. A sample without its anchor has one row of a learned stand-in.
+
+        Raises
+        ------
+        AttributeError
+            If the encoder has no cross-attention.
+        """
+        check_is_fitted(self, "encoder_")
+        if not hasattr(self.encoder_, "attention_weights"):
+            raise AttributeError(
+                f"The encoder {type(self.encoder_).__name__} has no attention_weights. Use "
+                "encoder=None or a UMCEncoder."
+            )
+        data = read_X(self, X, self.modalities, reset=False)
+        device = resolve_device(self.device)
+        return embed_attention(self.encoder_.to(device), data, self.anchor_, device)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean silhouette of the predicted clusters in the space of the embedding.
@@ -358,7 +419,7 @@ class UMCClusterer(
             In [-1, 1]; of at most 5,000 samples, 0.0 where there is only one cluster.
         """
         del y
-        embedding, _ = self._embed(X)
+        embedding = self._embed(X).embedding
         labels = assign_labels(embedding, self.cluster_centers_)
         return SilhouetteMonitor(sample_size=5000)(embedding, labels)
 
@@ -377,7 +438,7 @@ class UMCClusterer(
     def _n_features_out(self) -> int:
         return self.embedding_.shape[1]
 
-    def _embed(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _embed(self, X: Any) -> Embedded:
         check_is_fitted(self, "encoder_")
         data = read_X(self, X, self.modalities, reset=False)
         device = resolve_device(self.device)

@@ -19,13 +19,13 @@ from skumc.curriculum import (
     LinearThreshold,
     RandomSelector,
 )
-from skumc.encoders import ProjectionEncoder
+from skumc.encoders import CausalEncoder, ProjectionEncoder, UMCEncoder
 from skumc.losses import WeightedLosses
-from skumc.training import AUGMENTATIONS, OPTIMIZERS, SilhouetteMonitor
+from skumc.training import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, SilhouetteMonitor
 
 # By parameter the names of parts; the first one is the default.
 PART_CHOICES: dict[str, dict[str, Callable[[], Any]]] = {
-    "encoder": {"projection": ProjectionEncoder},
+    "encoder": {"umc": UMCEncoder, "projection": ProjectionEncoder, "causal": CausalEncoder},
     "losses": {"umc": WeightedLosses},
     "threshold": {
         "adaptive": AdaptiveThreshold,
@@ -61,6 +61,7 @@ PARAMETER_CONSTRAINTS: dict[str, Any] = {
     "learning_rate": [Interval(Real, 0, None, closed="neither")],
     "pretrain_learning_rate": [Interval(Real, 0, None, closed="neither")],
     "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
+    "schedule": [StrOptions(set(SCHEDULES))],
     "weight_decay": [Interval(Real, 0, None, closed="left")],
     "warmup_proportion": [Interval(Real, 0, 1, closed="both")],
     "grad_clip": [Interval(Real, 0, None, closed="neither"), None],

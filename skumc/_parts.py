@@ -24,6 +24,11 @@ def clone_part(part: Any) -> Any:
 
 def require_methods(argument: str, part: object, methods: Iterable[str]) -> None:
     """Raise TypeError if ``part`` lacks one of ``methods``; name the argument and the remedy."""
+    if isinstance(part, type):
+        raise TypeError(
+            f"Got {argument}={part.__name__}, a class, expected an instance. Pass "
+            f"{part.__name__}()."
+        )
     missing = [method for method in methods if not callable(getattr(part, method, None))]
     if missing:
         raise TypeError(

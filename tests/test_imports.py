@@ -21,8 +21,9 @@ ROOMS = {
     "encoders": ({"_parts"}, {"torch"}),
     "training": ({"_parts", "data", "encoders", "losses"}, {"torch"}),
     "_defaults": ({"_parts", "curriculum", "losses", "encoders", "training"}, {"torch"}),
+    "_presets": ({"_parts", "curriculum", "encoders", "losses"}, set()),
     "_clusterer": (
-        {"_parts", "_defaults", "data", "losses", "encoders", "training"},
+        {"_parts", "_defaults", "_presets", "data", "losses", "encoders", "training"},
         {"torch"},
     ),
     "feature_extraction": ({"_parts", "data"}, {"torch"}),

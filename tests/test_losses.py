@@ -708,7 +708,7 @@ def test_mapping_leaves_the_rest_at_its_default():
         (
             {"supcn": 1.0},
             ValueError,
-            "Got role='supcn', expected one of 'compactness', 'contrastive', 'infonce', "
+            "Got losses role='supcn', expected one of 'compactness', 'contrastive', 'infonce', "
             "'separation', 'supcon'. Did you mean 'supcon'?",
         ),
         (

@@ -50,6 +50,11 @@ def test_require_methods_names_argument_method_and_remedy():
         require_methods("part", Part(), ["update", "get_params"])
 
 
+def test_require_methods_refuses_classes():
+    with pytest.raises(TypeError, match=r"Got part=Part, a class.*Pass Part\(\)\."):
+        require_methods("part", Part, ["get_params"])
+
+
 def test_clone_part_copies_plain_objects_with_their_state():
     original = {"weights": [1, 2]}
     copied = clone_part(original)

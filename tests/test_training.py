@@ -130,6 +130,8 @@ def test_learning_rate_rises_falls_and_ends_at_its_floor():
     assert learning_rate_factor(0.55, 0.1) == pytest.approx(0.505)
     assert learning_rate_factor(0.5, 0.0) == pytest.approx(0.505)
     assert learning_rate_factor(0.25, 1.0) == 0.25
+    assert learning_rate_factor(0.55, 0.1, "linear") == pytest.approx(0.5)
+    assert learning_rate_factor(1.0, 0.1, "constant") == 1.0
 
 
 def stepper(module, **parameters):
@@ -138,6 +140,7 @@ def stepper(module, **parameters):
         "learning_rate": 0.1,
         "weight_decay": 0.0,
         "warmup_proportion": 0.0,
+        "schedule": "cosine",
         "grad_clip": None,
         "accumulate_steps": 1,
     }
@@ -347,6 +350,25 @@ def test_monitor_that_is_not_finite_is_refused():
         fit(monitor=CountingMonitor([float("nan")]))
 
 
+class Broken:
+    """A threshold and a selector that give what they should not."""
+
+    def update(self, epoch, n_epochs, performance, loss):
+        return None
+
+    def select(self, X, labels, threshold):
+        return [True]
+
+
+def test_threshold_and_selector_that_give_nonsense_are_refused():
+    with pytest.raises(ValueError, match="The threshold gave None in epoch 0.*Check threshold="):
+        fit(threshold=Broken())
+    with pytest.raises(
+        ValueError, match=r"shape \(1,\), expected bool of shape \(24,\).*selector="
+    ):
+        fit(selector=Broken())
+
+
 def test_loss_that_is_no_number_is_refused():
     with pytest.raises(TypeError, match="The loss 'supcon' gave .* expected a tensor"):
         fit(losses={"supcon": lambda views, labels: 1.0})
@@ -408,8 +430,9 @@ def test_isolation_gives_state_back_after_an_error():
 
 
 def test_unknown_device_is_named():
-    with pytest.raises(ValueError, match="Got device='gpu', expected 'auto', 'cpu'"):
-        resolve_device("gpu")
+    for device in ("gpu", "meta"):
+        with pytest.raises(ValueError, match=f"Got device='{device}', expected 'auto', 'cpu'"):
+            resolve_device(device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -2,6 +2,6 @@
 
 from skumc.data._coerce import read_X
 from skumc.data._container import MultimodalData
-from skumc.data._ragged import Ragged, frame_chunks
+from skumc.data._ragged import Ragged, frame_chunks, sample_chunks
 
-__all__ = ["MultimodalData", "Ragged", "frame_chunks", "read_X"]
+__all__ = ["MultimodalData", "Ragged", "frame_chunks", "read_X", "sample_chunks"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 
 from skumc.data._ragged import Ragged, frame_chunks
 
@@ -16,6 +18,13 @@ def name_rows(rows: np.ndarray, limit: int = 5) -> str:
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:limit].tolist()))}{more}"
 
 
+def _plain_array(values: Any) -> np.ndarray:
+    """Give an array in which what was masked is NaN; a memory map stays one."""
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "buif":
+        return values.astype(np.result_type(values.dtype, np.float32)).filled(np.nan)
+    return values if isinstance(values, np.memmap) else np.asarray(values)
+
+
 def _is_missing(cell: Any) -> bool:
     """None, a NaN, pandas' NA and NaT stand for a missing modality."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
@@ -23,7 +32,7 @@ def _is_missing(cell: Any) -> bool:
     return isinstance(cell, (float, np.floating)) and bool(np.isnan(cell))
 
 
-def _reject_text(name: str, row: int, cell: Any) -> None:
+def _reject_text(name: str, row: int, cell: Any) -> NoReturn:
     raise ValueError(
         f"Modality {name!r} holds strings ({cell!r} in row {row}), expected numbers. Turn the "
         "strings into embeddings first, one row or one sequence of frames a sample."
@@ -37,13 +46,13 @@ def _cell_frames(name: str, row: int, cell: Any) -> np.ndarray | None:
     if isinstance(cell, (str, bytes)):
         _reject_text(name, row, cell)
     try:
-        frames = np.asarray(cell)
+        frames = _plain_array(cell)
     except ValueError as error:
         raise ValueError(
             f"Modality {name!r}, row {row}: the frames have different widths. Expected one matrix "
             "(n_frames, width) a sample."
         ) from error
-    if frames.dtype.kind in "US":
+    if frames.dtype.kind in "UST":
         _reject_text(name, row, cell)
     if frames.dtype.kind not in "buif":
         raise ValueError(
@@ -81,10 +90,10 @@ def _from_cells(name: str, cells: Sequence[Any]) -> Ragged:
 
 def _from_array(name: str, array: np.ndarray) -> Ragged:
     """Sequences from one array: (n_samples, width) or (n_samples, n_frames, width)."""
-    if array.ndim not in (2, 3):
+    if array.ndim not in (2, 3) or array.shape[-1] == 0:
         raise ValueError(
             f"Modality {name!r}: got an array of shape {array.shape}, expected (n_samples, width), "
-            "(n_samples, n_frames, width), or a list with one array a sample."
+            "(n_samples, n_frames, width), or a list with one array a sample; width is at least 1."
         )
     n_frames = 1 if array.ndim == 2 else array.shape[1]
     offsets = np.arange(len(array) + 1, dtype=np.int64) * n_frames
@@ -98,8 +107,9 @@ def check_values(name: str, sequences: Ragged) -> Ragged:
     owner = np.repeat(np.arange(n_samples), sequences.lengths)
     for chunk in frame_chunks(len(values), sequences.width):
         block = np.asarray(values[chunk])
-        if np.isfinite(np.sum(block, dtype=np.float64)):
-            continue  # a finite sum has finite terms
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(np.sum(block, dtype=np.float64)):
+                continue  # a finite sum has finite terms
         infinite = np.isinf(block).any(axis=1)
         if infinite.any():
             rows = np.unique(owner[chunk][infinite])
@@ -123,17 +133,34 @@ def check_values(name: str, sequences: Ragged) -> Ragged:
     return Ragged(values[kept], np.concatenate([[0], np.cumsum(lengths)]))
 
 
+def _from_pandas(name: str, values: Any) -> np.ndarray:
+    """Values of a Series of cells or a DataFrame of numbers, pandas' NA as NaN."""
+    if values.ndim == 1:
+        return values.to_numpy()
+    kinds = [getattr(dtype, "kind", "O") for dtype in values.dtypes]
+    if not set(kinds) <= set("buif"):
+        column = values.columns[[kind not in "buif" for kind in kinds].index(True)]
+        raise ValueError(
+            f"Modality {name!r} is a table whose column {column!r} holds no numbers. Expected "
+            "numbers in every column; for sequences pass one column of arrays."
+        )
+    array = values.to_numpy()
+    return values.to_numpy(np.float64, na_value=np.nan) if array.dtype == object else array
+
+
 def to_ragged(name: str, values: Any) -> Ragged:
     """Turn what a person passes as one modality into checked sequences."""
     if isinstance(values, Ragged):
         return check_values(name, values)
+    if issparse(values):
+        raise TypeError(
+            f"Modality {name!r} is sparse ({type(values).__name__}), expected a dense array. Use "
+            ".toarray(), or reduce it first, for example with TruncatedSVD."
+        )
     if hasattr(values, "iloc"):
-        values = values.to_numpy()
-        if values.ndim == 2 and values.dtype.kind not in "buif":
-            raise ValueError(
-                f"Modality {name!r} is a table of type {values.dtype}, expected numbers in every "
-                "column. Pass a column of arrays for sequences."
-            )
+        values = _from_pandas(name, values)
+    elif hasattr(values, "__array__"):
+        values = _plain_array(values)
     if isinstance(values, np.ndarray) and values.dtype.kind in "buif":
         return check_values(name, _from_array(name, values))
     if isinstance(values, (str, bytes, dict)) or not hasattr(values, "__len__"):
@@ -141,9 +168,32 @@ def to_ragged(name: str, values: Any) -> Ragged:
             f"Modality {name!r}: got {type(values).__name__}, expected an array (n_samples, width) "
             "or a list with one array or None a sample."
         )
+    if isinstance(values, np.ndarray) and values.dtype.kind in "UST":
+        _reject_text(name, 0, values.reshape(-1)[0] if values.size else "")
     if isinstance(values, np.ndarray) and values.ndim != 1:
         raise ValueError(
             f"Modality {name!r}: got an array of type {values.dtype} and shape {values.shape}, "
-            "expected numbers, or a list with one array or None a sample."
+            "expected real numbers, or a list with one array or None a sample."
         )
     return check_values(name, _from_cells(name, values))
+
+
+def from_padding(name: str, array: ArrayLike, lengths: ArrayLike) -> Ragged:
+    """Drop the padding of (n_samples, n_frames_max, width)."""
+    array, lengths = _plain_array(array), np.asarray(lengths)
+    if array.ndim != 3 or array.dtype.kind not in "buif":
+        raise ValueError(
+            f"Modality {name!r}: got an array of shape {array.shape} and type {array.dtype}, "
+            "expected numbers (n_samples, n_frames_max, width)."
+        )
+    if (
+        lengths.shape != array.shape[:1]
+        or lengths.dtype.kind not in "ui"
+        or (len(lengths) and not 0 <= lengths.min() <= lengths.max() <= array.shape[1])
+    ):
+        raise ValueError(
+            f"Modality {name!r}: got lengths of shape {lengths.shape} and type {lengths.dtype}, "
+            f"expected {len(array)} whole numbers in [0, {array.shape[1]}]."
+        )
+    valid = np.arange(array.shape[1]) < lengths[:, None]
+    return Ragged(array[valid], np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))

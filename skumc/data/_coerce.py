@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ from skumc.data._build import name_rows
 from skumc.data._container import MultimodalData
 
 TABLE_MODALITY = "features"
+
+_HOW_TO_PASS_SEQUENCES = (
+    'Pass sequences by name, as MultimodalData({"features": X}) with one array (n_frames, width) a '
+    "sample."
+)
 
 
 def _is_frame(X: Any) -> bool:
@@ -42,28 +48,81 @@ def _read_container(X: Any) -> MultimodalData:
     return MultimodalData.from_records(X)
 
 
+def _column_number(argument: str, column: Any, n_columns: int, names: Sequence[Any]) -> int:
+    """Number of one column that is given by name or number."""
+    if isinstance(column, str):
+        if not len(names):
+            raise ValueError(
+                f"Got {argument}={column!r}, but X has no column names. Use column numbers, or "
+                "pass a DataFrame."
+            )
+        if column not in names:
+            raise ValueError(unknown_name_message(argument, column, names))
+        return list(names).index(column)
+    if not isinstance(column, Integral) or not -n_columns <= column < n_columns:
+        raise ValueError(
+            f"Got {argument} with column {column!r}, expected names or numbers in "
+            f"[0, {n_columns - 1}]."
+        )
+    return int(column) % n_columns
+
+
 def _columns(name: str, wanted: Any, n_columns: int, column_names: Sequence[Any]) -> np.ndarray:
     """Column numbers of one modality of a table."""
+    argument = f"modalities[{name!r}]"
     if isinstance(wanted, slice):
         columns = np.arange(n_columns)[wanted]
     else:
-        wanted = [wanted] if isinstance(wanted, (str, int, np.integer)) else list(wanted)
-        known = list(column_names)
-        columns = []
-        for column in wanted:
-            if isinstance(column, str):
-                if column not in known:
-                    raise ValueError(unknown_name_message(f"modalities[{name!r}]", column, known))
-                column = known.index(column)
-            if not -n_columns <= column < n_columns:
+        wanted = [wanted] if isinstance(wanted, (str, Integral)) else wanted
+        if not isinstance(wanted, Iterable):
+            raise ValueError(
+                f"Got {argument}={wanted!r}, expected columns: names, numbers, a range or a slice."
+            )
+        wanted = list(wanted)
+        if any(isinstance(column, (bool, np.bool_)) for column in wanted):
+            if len(wanted) != n_columns:
                 raise ValueError(
-                    f"Got modalities[{name!r}] with column {column}, expected columns in "
-                    f"[0, {n_columns - 1}]."
+                    f"Got {argument} with a mask of length {len(wanted)} for {n_columns} columns."
                 )
-            columns.append(column % n_columns)
+            wanted = np.flatnonzero(wanted)
+        columns = [_column_number(argument, c, n_columns, column_names) for c in wanted]
     if len(columns) == 0:
-        raise ValueError(f"Got modalities[{name!r}] without columns, expected at least one.")
+        raise ValueError(f"Got {argument} without columns, expected at least one.")
     return np.asarray(columns)
+
+
+def _as_matrix(X: Any) -> Any:
+    """Refuse what is no matrix of numbers, where scikit-learn would not say what to do."""
+    if hasattr(X, "columns"):
+        if X.shape[1] == 0:
+            raise ValueError("Got X without columns, expected one a feature or one a modality.")
+        return X
+    try:
+        array = np.asarray(X)
+        if array.dtype == object:
+            array.astype(np.float64)
+    except ValueError as error:
+        raise ValueError(
+            f"X holds strings or rows of different widths ({error}). Expected a 2-D table of "
+            f"numbers. {_HOW_TO_PASS_SEQUENCES}"
+        ) from error
+    except TypeError:
+        return X  # scikit-learn names the culprit
+    if array.dtype.kind in "UST":
+        raise ValueError(
+            "X holds strings, expected numbers. Turn the strings into embeddings first, one row a "
+            "sample."
+        )
+    if array.dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: X is of type {array.dtype}. Pass real numbers, for "
+            "example np.abs(X), or real and imaginary parts side by side."
+        )
+    if array.ndim > 2:
+        raise ValueError(
+            f"Got X of shape {array.shape}, expected a 2-D table. {_HOW_TO_PASS_SEQUENCES}"
+        )
+    return array
 
 
 def _read_table(
@@ -75,19 +134,19 @@ def _read_table(
             f"Got modalities={modalities!r} for a table, expected a dict from name to columns, for "
             'example {"text": range(0, 64), "audio": range(64, 128)}.'
         )
-    column_names = list(X.columns) if _is_frame(X) else []
     table = validate_data(
         estimator,
-        X,
+        _as_matrix(X),
         reset=reset,
-        dtype=[np.float32, np.float64],
-        ensure_all_finite=True if modalities is None else "allow-nan",
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=False,  # the container names modality and rows
         ensure_min_samples=2 if reset else 1,
     )
     if modalities is None:
         return MultimodalData({TABLE_MODALITY: table}, index=index)
+    names = getattr(estimator, "feature_names_in_", ())
     blocks = {
-        name: table[:, _columns(name, columns, table.shape[1], column_names)]
+        name: table[:, _columns(name, columns, table.shape[1], names)]
         for name, columns in modalities.items()
     }
     return MultimodalData(blocks, index=index)
@@ -102,16 +161,20 @@ def _select(X: MultimodalData, modalities: Any, *, reset: bool) -> MultimodalDat
             f"Got modalities={modalities!r} for samples with named modalities, expected a list of "
             f"names among {', '.join(map(repr, X.names))}. A dict of columns is for 2-D tables."
         )
-    known = [name for name in modalities if reset or name in X.names]
-    return X.select(known or list(modalities))
+    known = [name for name in modalities if name in X.names]
+    if not known or (reset and len(known) < len(modalities)):
+        unknown = next((name for name in modalities if name not in known), [])
+        raise ValueError(unknown_name_message("modalities", unknown, X.names))
+    return X.select(known)
 
 
 def _check_rows(X: MultimodalData) -> None:
     empty = np.flatnonzero(~X.present.any(axis=1))
     if len(empty):
         raise ValueError(
-            f"Every modality is missing in {name_rows(empty)}. Drop such samples first, for "
-            "example with X[X.present.any(axis=1)] on MultimodalData."
+            f"Every modality of {list(X.names)} is missing in {name_rows(empty)}. Drop such "
+            f"samples first: X[X.select({list(X.names)}).present.any(axis=1)] of MultimodalData, "
+            "X[~np.isnan(X).all(axis=1)] of a table."
         )
 
 

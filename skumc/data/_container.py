@@ -9,30 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skumc._parts import unknown_name_message
-from skumc.data._build import to_ragged
-from skumc.data._ragged import Ragged
-
-
-def _resolve_rows(key: Any, n_samples: int) -> np.ndarray:
-    """Row numbers, not negative, that an index key stands for."""
-    if isinstance(key, slice):
-        return np.arange(n_samples)[key]
-    key = np.asarray(key)
-    if key.size == 0 and key.dtype.kind == "f":
-        key = key.astype(np.int64)
-    if key.ndim != 1 or key.dtype.kind not in "bui":
-        raise IndexError(
-            f"Got an index of shape {key.shape} and type {key.dtype}, expected row numbers, a "
-            "boolean mask or a slice: X[rows]."
-        )
-    if key.dtype.kind == "b":
-        if len(key) != n_samples:
-            raise IndexError(f"Got a mask of length {len(key)} for {n_samples} samples.")
-        return np.flatnonzero(key)
-    rows = key.astype(np.int64)
-    if len(rows) and (rows.min() < -n_samples or rows.max() >= n_samples):
-        raise IndexError(f"Row numbers must lie in [{-n_samples}, {n_samples - 1}].")
-    return np.where(rows < 0, rows + n_samples, rows)
+from skumc.data._build import from_padding, to_ragged
+from skumc.data._ragged import Ragged, portable, resolve_rows
 
 
 class MultimodalData:
@@ -50,7 +28,8 @@ class MultimodalData:
         (n_frames, width), or None where the modality is missing; a :class:`Ragged`. A sample
         whose values are all NaN, or that has no frames, is missing. Zeros are data.
     index : sequence of length n_samples, default=None
-        Names of the samples, as in a DataFrame; outputs as DataFrame carry it.
+        Names of the samples, as in a DataFrame. It goes with them through indexing, pickling
+        and :meth:`to_frame`.
 
     Attributes
     ----------
@@ -84,13 +63,17 @@ class MultimodalData:
 
     def __init__(self, modalities: Mapping[str, Any], *, index: Any = None) -> None:
         if not isinstance(modalities, Mapping) or not modalities:
+            got = "an empty dict" if isinstance(modalities, Mapping) else type(modalities).__name__
             raise ValueError(
-                f"Got modalities={type(modalities).__name__}, expected a dict with at least one "
-                'modality, for example {"text": (n_samples, width), "audio": [frames, ...]}.'
+                f"Got {got} as modalities, expected a dict with at least one modality, for example "
+                '{"text": array of shape (n_samples, width), "audio": [frames, ...]}.'
             )
         for name in modalities:
             if not isinstance(name, str):
-                raise ValueError(f"Got modality name {name!r}, expected a string.")
+                raise ValueError(
+                    f"Got modality name {name!r}, expected a string. Rename it, for example to "
+                    f"{str(name)!r}."
+                )
         self._set(
             {name: to_ragged(name, values) for name, values in modalities.items()}, None, index
         )
@@ -102,7 +85,10 @@ class MultimodalData:
                 "entry a sample, None where it is missing."
             )
         if index is not None and len(index) != len(self):
-            raise ValueError(f"Got an index of length {len(index)} for {len(self)} samples.")
+            raise ValueError(
+                f"Got an index of length {len(index)} for {len(self)} samples. Give it one entry a "
+                "sample, or leave it out."
+            )
 
     def _set(self, stores: dict[str, Ragged], rows: np.ndarray | None, index: Any) -> None:
         self._stores, self._rows, self.index = stores, rows, index
@@ -140,8 +126,13 @@ class MultimodalData:
         if not isinstance(arrays, Mapping):
             arrays, lengths = {name: arrays}, {name: lengths}
         if not isinstance(lengths, Mapping) or set(lengths) != set(arrays):
-            raise ValueError("Got lengths that do not name the same modalities as the arrays.")
-        return cls({key: _unpad(key, arrays[key], lengths[key]) for key in arrays}, index=index)
+            raise ValueError(
+                "Got lengths that do not name the same modalities as the arrays, expected a dict "
+                f"with lengths for each of {', '.join(map(repr, arrays))}."
+            )
+        return cls(
+            {key: from_padding(key, arrays[key], lengths[key]) for key in arrays}, index=index
+        )
 
     @classmethod
     def from_views(cls, views: Sequence[ArrayLike], *, names: Sequence[str] | None = None):
@@ -166,7 +157,9 @@ class MultimodalData:
         """
         names = [f"view{i}" for i in range(len(views))] if names is None else list(names)
         if len(names) != len(views) or len(set(names)) != len(names):
-            raise ValueError(f"Got names={names}, expected {len(views)} different names.")
+            raise ValueError(
+                f"Got names={names}, expected {len(views)} different names, one a view."
+            )
         return cls(dict(zip(names, views, strict=True)))
 
     @classmethod
@@ -179,6 +172,15 @@ class MultimodalData:
         >>> X.names, X.lengths.tolist()
         (('a', 'b'), [[1, 0], [0, 2]])
         """
+        records = list(records)
+        if not records:
+            raise ValueError("Got no records, expected a list with one dict a sample.")
+        for row, record in enumerate(records):
+            if not isinstance(record, Mapping):
+                raise ValueError(
+                    f"Got {type(record).__name__} in row {row}, expected a list with one dict a "
+                    'sample, for example [{"text": embedding, "audio": frames}, ...].'
+                )
         names = list(dict.fromkeys(name for record in records for name in record))
         return cls({name: [record.get(name) for record in records] for name in names})
 
@@ -190,7 +192,9 @@ class MultimodalData:
         """
         names = list(frame.columns)
         if len(set(names)) != len(names):
-            raise ValueError(f"Got a DataFrame with repeated column names: {names}.")
+            raise ValueError(
+                f"Got a DataFrame with repeated column names: {names}. Rename or drop columns."
+            )
         return cls({name: list(frame[name]) for name in names}, index=frame.index)
 
     def to_frame(self):
@@ -263,24 +267,23 @@ class MultimodalData:
                 )
             key = key[0]
         if isinstance(key, (int, np.integer)) and not isinstance(key, (bool, np.bool_)):
-            row = int(_resolve_rows([key], len(self))[0])
+            row = int(resolve_rows([key], len(self))[0])
             row = row if self._rows is None else int(self._rows[row])
             cells = {name: store[row] for name, store in self._stores.items()}
             return {name: frames if len(frames) else None for name, frames in cells.items()}
-        rows = _resolve_rows(key, len(self))
-        index = None if self.index is None else np.asarray(self.index)[rows]
-        if hasattr(self.index, "take"):
-            index = self.index.take(rows)
+        rows, index = resolve_rows(key, len(self)), self.index
+        if index is not None:
+            index = index.take(rows) if hasattr(index, "take") else [index[row] for row in rows]
         return self._view(self._stores, rows if self._rows is None else self._rows[rows], index)
 
     def select(self, names: Sequence[str]) -> MultimodalData:
         """The same samples with the modalities ``names`` only, in that order."""
-        for name in names:
-            if name not in self._stores:
-                raise ValueError(unknown_name_message("modality", name, self._stores))
-        if not names:
-            raise ValueError("Got no modality names, expected at least one.")
-        return self._view({name: self._stores[name] for name in names}, self._rows, self.index)
+        if isinstance(names, str) or not names:
+            known = ", ".join(map(repr, self.names))
+            raise ValueError(
+                f"Got modality names={names!r}, expected a list of at least one of {known}."
+            )
+        return self._view({name: self._store(name) for name in names}, self._rows, self.index)
 
     def with_absent(self, widths: Mapping[str, int]) -> MultimodalData:
         """The modalities of ``widths`` in that order; those not here are missing everywhere."""
@@ -293,18 +296,23 @@ class MultimodalData:
         }
         return self._view(stores, self._rows, self.index)
 
+    def _store(self, name: str) -> Ragged:
+        if name not in self._stores:
+            raise ValueError(unknown_name_message("modality", name, self._stores))
+        return self._stores[name]
+
     def sequences(self, name: str) -> list[np.ndarray | None]:
         """Frames of each sample in one modality; None where it is missing."""
-        store = self._stores[name]
+        store = self._store(name)
         rows = range(len(self)) if self._rows is None else self._rows
         return [store[row] if len(store[row]) else None for row in rows]
 
     def packed(self, name: str, rows: np.ndarray | slice = slice(None)) -> Ragged:
         """One modality of the samples ``rows``, their frames one after the other."""
-        store = self._stores[name]
+        store = self._store(name)
         if self._rows is None and isinstance(rows, slice) and rows == slice(None):
             return store
-        rows = _resolve_rows(rows, len(self))
+        rows = resolve_rows(rows, len(self))
         return store.take(rows if self._rows is None else self._rows[rows])
 
     def count_distinct(self, limit: int) -> int:
@@ -317,10 +325,10 @@ class MultimodalData:
         return len(seen)
 
     def __reduce__(self):
-        # A plain array over a memory map is what joblib ships by file name; plain pickle writes
-        # the rows of this view and nothing else.
         packed = [(name, self.packed(name)) for name in self.names]
-        state = tuple((name, np.asarray(store.values), store.offsets) for name, store in packed)
+        state = tuple(
+            (name, portable(store.values), portable(store.offsets)) for name, store in packed
+        )
         return _rebuild, (state, self.index)
 
 
@@ -328,24 +336,3 @@ def _rebuild(state: tuple, index: Any) -> MultimodalData:
     """Put a pickled container together again."""
     stores = {name: Ragged(values, offsets) for name, values, offsets in state}
     return MultimodalData._view(stores, None, index)
-
-
-def _unpad(name: str, array: ArrayLike, lengths: ArrayLike) -> Ragged:
-    """Drop the padding of (n_samples, n_frames_max, width)."""
-    array, lengths = np.asanyarray(array), np.asarray(lengths)
-    if array.ndim != 3 or array.dtype.kind not in "buif":
-        raise ValueError(
-            f"Modality {name!r}: got an array of shape {array.shape} and type {array.dtype}, "
-            "expected numbers (n_samples, n_frames_max, width)."
-        )
-    if (
-        lengths.shape != array.shape[:1]
-        or lengths.dtype.kind not in "ui"
-        or (len(lengths) and not 0 <= lengths.min() <= lengths.max() <= array.shape[1])
-    ):
-        raise ValueError(
-            f"Modality {name!r}: got lengths of shape {lengths.shape} and type {lengths.dtype}, "
-            f"expected {len(array)} whole numbers in [0, {array.shape[1]}]."
-        )
-    valid = np.arange(array.shape[1]) < lengths[:, None]
-    return Ragged(array[valid], np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,11 +18,68 @@ def _float_dtype(dtype: np.dtype) -> np.dtype:
     return dtype.newbyteorder("=") if dtype.itemsize <= 8 else np.dtype(np.float64)
 
 
+def _is_memory_mapped(array: np.ndarray) -> bool:
+    """Whether the values lie in a file."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False
+
+
+def portable(values: np.ndarray) -> np.ndarray:
+    """Values to pickle, laid out alike where the content is alike.
+
+    joblib hashes the memory layout too, so values are made contiguous. A memory map that is not
+    stays as it is: joblib ships a plain array over it by file name, which a copy would undo.
+    """
+    values = np.asarray(values)
+    if _is_memory_mapped(values) and not values.flags.c_contiguous:
+        return values
+    return values.ravel().reshape(values.shape)
+
+
+def resolve_rows(key: Any, n_samples: int) -> np.ndarray:
+    """Row numbers, not negative, that an index key stands for."""
+    if isinstance(key, slice):
+        return np.arange(n_samples)[key]
+    key = np.asarray(key)
+    if key.size == 0 and key.dtype.kind == "f":
+        key = key.astype(np.int64)
+    if key.ndim != 1 or key.dtype.kind not in "bui":
+        raise IndexError(
+            f"Got an index of shape {key.shape} and type {key.dtype}, expected row numbers, a "
+            "boolean mask or a slice: X[rows]."
+        )
+    if key.dtype.kind == "b":
+        if len(key) != n_samples:
+            raise IndexError(f"Got a mask of length {len(key)} for {n_samples} samples.")
+        return np.flatnonzero(key)
+    rows = key.astype(np.int64)
+    if len(rows) and (rows.min() < -n_samples or rows.max() >= n_samples):
+        raise IndexError(f"Row numbers must lie in [{-n_samples}, {n_samples - 1}].")
+    return np.where(rows < 0, rows + n_samples, rows)
+
+
 def frame_chunks(n_frames: int, width: int) -> Iterator[slice]:
     """Cut ``n_frames`` rows of ``width`` values into slices of bounded size."""
     step = max(1, _CHUNK_VALUES // max(width, 1))
     for start in range(0, n_frames, step):
         yield slice(start, min(start + step, n_frames))
+
+
+def sample_chunks(lengths: np.ndarray, width: int) -> Iterator[slice]:
+    """Cut samples of ``lengths`` frames of ``width`` values into slices of bounded size.
+
+    A sample that is larger than the bound has a slice to itself.
+    """
+    ends, start = np.cumsum(lengths), 0
+    step = max(1, _CHUNK_VALUES // max(width, 1))
+    while start < len(ends):
+        done = ends[start] - lengths[start]
+        stop = max(start + 1, int(np.searchsorted(ends, done + step, side="right")))
+        yield slice(start, stop)
+        start = stop
 
 
 class Ragged:
@@ -39,8 +97,8 @@ class Ragged:
     Raises
     ------
     ValueError
-        If ``values`` is not a matrix of real numbers or ``offsets`` do not rise from 0 to the
-        number of frames.
+        If ``values`` is not a matrix of real numbers with at least one column, or ``offsets`` do
+        not rise from 0 to the number of frames.
 
     Examples
     --------
@@ -54,8 +112,8 @@ class Ragged:
     """
 
     def __init__(self, values: ArrayLike, offsets: ArrayLike) -> None:
-        values = np.asanyarray(values)
-        if values.ndim != 2 or values.dtype.kind not in "buif":
+        values = values if isinstance(values, np.memmap) else np.asarray(values)
+        if values.ndim != 2 or values.shape[1] == 0 or values.dtype.kind not in "buif":
             raise ValueError(
                 f"Got values of shape {values.shape} and type {values.dtype}, expected a matrix of "
                 "real numbers, (n_frames_total, width)."

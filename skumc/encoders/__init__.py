@@ -1,6 +1,7 @@
 """From a batch of frames to one embedding a sample."""
 
 from skumc.encoders._attention import MultiHeadAttention
+from skumc.encoders._causal import CausalEncoder, CausalNetwork
 from skumc.encoders._dual import DualProjection, LinearProjection
 from skumc.encoders._fusion import ConcatenationFusion, GatedFusion
 from skumc.encoders._guided import (
@@ -24,6 +25,8 @@ from skumc.encoders._umc_encoder import UMCEncoder
 __all__ = [
     "AttentionPooling",
     "Batch",
+    "CausalEncoder",
+    "CausalNetwork",
     "ConcatenationFusion",
     "DualProjection",
     "EncoderOutput",

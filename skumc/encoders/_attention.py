@@ -54,8 +54,11 @@ class MultiHeadAttention(nn.Module):
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
-        for linear in (self.query, self.key, self.value, self.output):
+        for linear in (self.query, self.key):
             nn.init.xavier_uniform_(linear.weight)
+        nn.init.orthogonal_(self.value.weight)
+        with torch.no_grad():
+            self.output.weight.copy_(self.value.weight.T)
 
     def _heads(self, sequences: Sequences, rows: Tensor) -> Tensor:
         """(n_rows, width) as (n_samples, n_heads, n_positions, width / n_heads)."""

@@ -165,7 +165,7 @@ class WeightedLosses(PartsMixin, BaseEstimator):
         parameters = {}
         for role, value in mapping.items():
             if role not in cls._part_choices:
-                raise ValueError(unknown_name_message("role", role, cls._part_choices))
+                raise ValueError(unknown_name_message("losses role", role, cls._part_choices))
             weight, part = _weight_and_part(role, value)
             parameters[role] = part
             if role == "infonce":

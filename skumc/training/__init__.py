@@ -1,6 +1,6 @@
 """Pretraining and the progressive loop."""
 
-from skumc.training._batches import embed
+from skumc.training._batches import Embedded, embed, embed_attention
 from skumc.training._clustering import (
     SilhouetteMonitor,
     assign_labels,
@@ -9,13 +9,15 @@ from skumc.training._clustering import (
 )
 from skumc.training._history import History
 from skumc.training._isolation import isolated, resolve_device
-from skumc.training._optimisation import OPTIMIZERS, learning_rate_factor
+from skumc.training._optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor
 from skumc.training._trainer import ProgressiveTrainer, TrainingParts, TrainingSettings
 from skumc.training._views import AUGMENTATIONS, modality_views
 
 __all__ = [
     "AUGMENTATIONS",
     "OPTIMIZERS",
+    "SCHEDULES",
+    "Embedded",
     "History",
     "ProgressiveTrainer",
     "SilhouetteMonitor",
@@ -25,6 +27,7 @@ __all__ = [
     "cluster_embedding",
     "clustering_objective",
     "embed",
+    "embed_attention",
     "isolated",
     "learning_rate_factor",
     "modality_views",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -59,9 +61,37 @@ def inference_batches(data: MultimodalData) -> Iterator[np.ndarray]:
         start = stop
 
 
+class Embedded(NamedTuple):
+    """All samples as an encoder sees them, in evaluation mode.
+
+    Attributes
+    ----------
+    embedding : ndarray of float32, shape (n_samples, n_components)
+    gates : ndarray of float32, shape (n_samples, n_modalities)
+    clustering : ndarray of float32, shape (n_samples, width), or None
+        What compactness and separation read, where that is not the embedding.
+    """
+
+    embedding: np.ndarray
+    gates: np.ndarray
+    clustering: np.ndarray | None
+
+
+@contextmanager
+def _evaluating(encoder: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the encoder's mode is given back."""
+    training = encoder.training
+    encoder.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        encoder.train(training)
+
+
 def embed(
     encoder: nn.Module, data: MultimodalData, device: torch.device, precision: str
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Embedded:
     """Embed all samples in evaluation mode.
 
     Parameters
@@ -73,18 +103,15 @@ def embed(
 
     Returns
     -------
-    embedding : ndarray of float32, shape (n_samples, n_components)
-    gates : ndarray of float32, shape (n_samples, n_modalities)
+    Embedded
 
     Raises
     ------
     ValueError
         If the encoder gives no matrix with one finite row a sample.
     """
-    training = encoder.training
-    encoder.eval()
-    embedding = gates = None
-    with torch.inference_mode():
+    found: dict[str, np.ndarray] = {}
+    with _evaluating(encoder):
         for rows in inference_batches(data):
             with autocast(device, precision):
                 output = EncoderOutput(*encoder(to_batch(data, rows, device)))
@@ -93,15 +120,46 @@ def embed(
                     f"The encoder gave an embedding of shape {tuple(output.embedding.shape)} for "
                     f"{len(rows)} samples, expected ({len(rows)}, n_components)."
                 )
-            if embedding is None:
-                embedding = np.empty((len(data), output.embedding.shape[1]), dtype=np.float32)
-                gates = np.empty((len(data), output.gates.shape[1]), dtype=np.float32)
-            embedding[rows] = output.embedding.float().cpu().numpy()
-            gates[rows] = output.gates.float().cpu().numpy()
-    encoder.train(training)
-    if not np.isfinite(embedding).all():
+            parts = {"embedding": output.embedding, "gates": output.gates}
+            if "clustering" in output.projections:
+                parts["clustering"] = output.projections["clustering"]
+            for name, values in parts.items():
+                if name not in found:
+                    found[name] = np.empty((len(data), values.shape[1]), dtype=np.float32)
+                found[name][rows] = values.float().cpu().numpy()
+    if not np.isfinite(found["embedding"]).all():
         raise ValueError(
             "The encoder gave an embedding that is not finite. Lower learning_rate or "
             "pretrain_learning_rate, or set grad_clip; of your own encoder, check the output."
         )
-    return embedding, gates
+    return Embedded(found["embedding"], found["gates"], found.get("clustering"))
+
+
+def embed_attention(
+    encoder: nn.Module, data: MultimodalData, anchor: str, device: torch.device
+) -> dict[str, list[np.ndarray | None]]:
+    """Weights of the cross-attention of each sample, without padding.
+
+    Parameters
+    ----------
+    encoder : Module
+        With a method ``attention_weights(batch)``.
+    data : MultimodalData
+    anchor : str
+    device : torch.device
+
+    Returns
+    -------
+    dict of str to list of ndarray (n_heads, n_anchor_frames, n_frames) or None
+    """
+    lengths = dict(zip(data.names, data.lengths.T, strict=True))
+    weights: dict[str, list[np.ndarray | None]] = {}
+    with _evaluating(encoder):
+        for rows in inference_batches(data):
+            for name, padded in encoder.attention_weights(to_batch(data, rows, device)).items():
+                cells = weights.setdefault(name, [None] * len(data))
+                for row, values in zip(rows, padded.float().cpu().numpy(), strict=True):
+                    n_anchor, n_frames = max(lengths[anchor][row], 1), lengths[name][row]
+                    if n_frames:
+                        cells[row] = values[:, :n_anchor, :n_frames].copy()
+    return weights

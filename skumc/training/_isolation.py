@@ -18,6 +18,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
         raise ValueError(
             f"Got device={device!r}, expected 'auto', 'cpu', 'cuda', 'cuda:0' or the like."
         ) from error
+    if resolved.type not in ("cpu", "cuda"):
+        raise ValueError(f"Got device={device!r}, expected 'auto', 'cpu' or a CUDA device.")
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"Got device={device!r}, but torch finds no CUDA device. Use device='auto' or 'cpu'."

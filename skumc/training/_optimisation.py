@@ -20,23 +20,33 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-def learning_rate_factor(progress: float, warmup_proportion: float, floor: float = 0.01) -> float:
+SCHEDULES = ("cosine", "linear", "constant")
+_FLOOR = 0.01
+
+
+def learning_rate_factor(
+    progress: float, warmup_proportion: float, schedule: str = "cosine"
+) -> float:
     r"""Share of the full learning rate after ``progress`` in (0, 1] of a phase.
 
     Notes
     -----
-    Linear from 0 over ``warmup_proportion`` :math:`w`, then
+    Linear from 0 over ``warmup_proportion`` :math:`w`. Behind it, for progress :math:`p` and
+    :math:`q = (p - w) / (1 - w)`, the cosine schedule is
 
-    .. math:: f + (1 - f) (1 + \cos(\pi (p - w) / (1 - w))) / 2
+    .. math:: f + (1 - f) (1 + \cos(\pi q)) / 2
 
-    for progress :math:`p` and floor :math:`f`. UMC methodology, section 3.7.3.
+    with the floor :math:`f = 0.01` (UMC methodology, section 3.7.3), the linear one
+    :math:`1 - q`, the constant one 1.
     """
     if progress < warmup_proportion:
         return progress / warmup_proportion
-    if warmup_proportion >= 1:
+    if schedule == "constant" or warmup_proportion >= 1:
         return 1.0
-    share = (progress - warmup_proportion) / (1 - warmup_proportion)
-    return floor + (1 - floor) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+    share = min((progress - warmup_proportion) / (1 - warmup_proportion), 1.0)
+    if schedule == "linear":
+        return 1 - share
+    return _FLOOR + (1 - _FLOOR) * (1 + math.cos(math.pi * share)) / 2
 
 
 def _tangential(gradient: Tensor, embedding: Tensor) -> Tensor:
@@ -147,6 +157,7 @@ class Stepper:
     learning_rate : float
     weight_decay : float
     warmup_proportion : float
+    schedule : {"cosine", "linear", "constant"}
     grad_clip : float or None
         Bound on each value of the gradient; None does not clip.
     accumulate_steps : int
@@ -161,6 +172,7 @@ class Stepper:
         learning_rate: float,
         weight_decay: float,
         warmup_proportion: float,
+        schedule: str,
         grad_clip: float | None,
         accumulate_steps: int,
     ) -> None:
@@ -172,6 +184,7 @@ class Stepper:
             )
         self._full_rate = learning_rate
         self._warmup = warmup_proportion
+        self._schedule = schedule
         self._grad_clip = grad_clip
         self._accumulate = accumulate_steps
         self.learning_rate = 0.0
@@ -211,7 +224,9 @@ class Stepper:
             parameter.grad = None
 
     def _step(self, progress: float) -> None:
-        self.learning_rate = self._full_rate * learning_rate_factor(progress, self._warmup)
+        self.learning_rate = self._full_rate * learning_rate_factor(
+            progress, self._warmup, self._schedule
+        )
         if self._optimizer is None:
             return
         if self._grad_clip is not None:

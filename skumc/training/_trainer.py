@@ -17,7 +17,7 @@ from skumc.data import MultimodalData
 from skumc.encoders import EncoderOutput, encode_views
 from skumc.losses import batch_centers
 from skumc.training._batches import embed, split_batches, to_batch
-from skumc.training._clustering import cluster_embedding, clustering_objective
+from skumc.training._clustering import cluster_embedding, clustering_objective, label_means
 from skumc.training._history import History
 from skumc.training._isolation import autocast
 from skumc.training._optimisation import Stepper, TermMeter, Terms, backward_terms, copy_state
@@ -41,6 +41,7 @@ class TrainingSettings:
     optimizer: Any
     weight_decay: float
     warmup_proportion: float
+    schedule: str
     grad_clip: float | None
     accumulate_steps: int
     augmentation: str
@@ -72,6 +73,7 @@ class _Epoch:
     record: dict[str, Any]
     labels: np.ndarray
     centers: np.ndarray
+    read_centers: np.ndarray  # in the space that compactness and separation read
     selected: np.ndarray
     state: dict[str, Tensor] = field(repr=False)
 
@@ -79,6 +81,31 @@ class _Epoch:
 def contrastive_views(outputs: list[EncoderOutput]) -> Tensor:
     """What SupCon, contrastive loss and InfoNCE read, (n_samples, n_views, width)."""
     return torch.stack([o.projections.get("contrastive", o.embedding) for o in outputs], dim=1)
+
+
+def _finite(part: str, value: Any, epoch: int) -> float:
+    """The number that a part gave."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(
+            f"The {part} gave {value!r} in epoch {epoch}, expected a finite number. Check {part}=, "
+            "or leave it at None for the default."
+        )
+    return number
+
+
+def _mask(selected: Any, n_samples: int) -> np.ndarray:
+    """The mask that a selector gave."""
+    mask = np.asarray(selected)
+    if mask.shape != (n_samples,) or mask.dtype != bool:
+        raise ValueError(
+            f"The selector gave {mask.dtype} of shape {mask.shape}, expected bool of shape "
+            f"({n_samples},). Check selector=, or leave it at None for the default."
+        )
+    return mask
 
 
 class ProgressiveTrainer:
@@ -168,6 +195,7 @@ class ProgressiveTrainer:
             learning_rate=learning_rate,
             weight_decay=settings.weight_decay,
             warmup_proportion=settings.warmup_proportion,
+            schedule=settings.schedule,
             grad_clip=settings.grad_clip,
             accumulate_steps=settings.accumulate_steps,
         )
@@ -233,7 +261,8 @@ class ProgressiveTrainer:
     ) -> _Epoch:
         """Embed and cluster all samples, judge, and choose the trustworthy ones."""
         parts, settings = self.parts, self.settings
-        embedding, _ = embed(self.encoder, self._data, settings.device, settings.precision)
+        found = embed(self.encoder, self._data, settings.device, settings.precision)
+        embedding = found.embedding
         labels, centers = cluster_embedding(
             parts.kmeans,
             embedding,
@@ -241,15 +270,14 @@ class ProgressiveTrainer:
             previous_centers,
             int(self.rng.randint(2**31 - 1)),
         )
-        performance = float(parts.monitor(embedding, labels))
-        if not math.isfinite(performance):
-            raise ValueError(
-                f"The monitor gave {performance} in epoch {epoch}, expected a finite number, "
-                "larger being better. Check monitor=, or leave it at None for the silhouette."
-            )
+        performance = _finite("monitor", parts.monitor(embedding, labels), epoch)
         n_epochs = max(settings.max_epochs, 1)
-        threshold = float(parts.threshold.update(epoch, n_epochs, performance, previous_loss))
-        selected = np.asarray(parts.selector.select(embedding, labels, threshold), dtype=bool)
+        threshold = _finite(
+            "threshold",
+            parts.threshold.update(epoch, n_epochs, performance, previous_loss),
+            epoch,
+        )
+        selected = _mask(parts.selector.select(embedding, labels, threshold), len(labels))
         record = {"phase": "main", "epoch": epoch, "monitor": performance, "threshold": threshold}
         terms = getattr(parts.threshold, "terms_", {})
         record |= {f"threshold_{name}": value for name, value in terms.items()}
@@ -259,7 +287,12 @@ class ProgressiveTrainer:
         best = self._best
         is_better = best is None or performance > best.record["monitor"]
         state = copy_state(self.encoder) if is_better else {}
-        seen = _Epoch(record, labels, centers, selected, state)
+        read_centers = (
+            centers
+            if found.clustering is None
+            else label_means(found.clustering, labels, settings.n_clusters)
+        )
+        seen = _Epoch(record, labels, centers, read_centers, selected, state)
         if is_better:
             self._best = seen
         return seen
@@ -271,7 +304,7 @@ class ProgressiveTrainer:
         selected = split_batches(rows[seen.selected], settings.batch_size, self.rng)
         rest = split_batches(rows[~seen.selected], settings.batch_size, self.rng)
         labels = torch.from_numpy(seen.labels.astype(np.int64)).to(settings.device)
-        centers = torch.from_numpy(seen.centers).to(settings.device, torch.float32)
+        centers = torch.from_numpy(seen.read_centers).to(settings.device, torch.float32)
 
         def backward(batch: tuple[bool, np.ndarray], scale: float) -> None:
             is_selected, chosen = batch
@@ -328,7 +361,7 @@ class ProgressiveTrainer:
             outputs = encode_views(self.encoder, batch, self._views)
 
         def compute(copies: list[EncoderOutput]) -> Terms:
-            full = copies[0].embedding
+            full = copies[0].projections.get("clustering", copies[0].embedding)
             moving = batch_centers(full, labels, centers)
             return (
                 self._term("supcon", contrastive_views(copies), labels)

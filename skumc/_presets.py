@@ -1,0 +1,66 @@
+"""Published ways, as parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.cluster import KMeans
+
+from skumc._parts import unknown_name_message
+from skumc.curriculum import DensitySelector, LinearThreshold
+from skumc.encoders import CausalEncoder, UMCEncoder
+from skumc.losses import SupConLoss, WeightedLosses
+
+
+def _source() -> dict[str, Any]:
+    """The methodology as printed, where the defaults read it otherwise."""
+    return {
+        "encoder": UMCEncoder(anchor_summary="cls", missing="zeros", standardize=False),
+        "losses": WeightedLosses(supcon=SupConLoss(average="samples")),
+        "kmeans": KMeans(n_init=1),
+        "augmentation": "dropout",
+        "pretrain_epochs": 100,
+        "max_epochs": 100,
+        "min_epochs": 0,
+    }
+
+
+def _acl2024() -> dict[str, Any]:
+    """The network, the schedule and the losses of the ACL 2024 paper."""
+    return {
+        "encoder": CausalEncoder(),
+        "losses": WeightedLosses(
+            contrastive_weight=1.0, compactness_weight=0.0, separation_weight=0.0
+        ),
+        "threshold": LinearThreshold(start=0.1, step=0.05),
+        "selector": DensitySelector(candidates=tuple(i / 100 for i in range(10, 32, 2))),
+        "pretrain_epochs": 100,
+        "max_epochs": 18,
+        "patience": None,
+        "optimizer": "adamw",
+        "schedule": "linear",
+    }
+
+
+_PRESETS = {"source": _source, "acl2024": _acl2024}
+
+
+def preset_parameters(name: str) -> dict[str, Any]:
+    """Parameters of a preset, with parts of their own.
+
+    Parameters
+    ----------
+    name : {"source", "acl2024"}
+
+    Returns
+    -------
+    dict of str to object
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset.
+    """
+    if name not in _PRESETS:
+        raise ValueError(unknown_name_message("name", name, _PRESETS))
+    return _PRESETS[name]()

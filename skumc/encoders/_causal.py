@@ -1,0 +1,170 @@
+"""The network of the ACL 2024 paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skumc.encoders._output import Batch, EncoderOutput
+from skumc.encoders._projection import FrameStatistics, Standardization
+from skumc.encoders._sequences import Sequences
+
+
+class CausalTower(nn.Module):
+    """Linear map, one causal transformer layer, last frame.
+
+    Parameters
+    ----------
+    in_width : int
+    width : int
+    n_heads : int
+    dropout : float
+    """
+
+    def __init__(self, in_width: int, width: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_width, width)
+        self.layer = nn.TransformerEncoderLayer(
+            width, n_heads, 4 * width, dropout, batch_first=True, norm_first=True
+        )
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """State of the last frame, (n_samples, width); zeros for a sample without frames."""
+        present = torch.nonzero(lengths > 0).squeeze(1)
+        summary = frames.new_zeros(len(lengths), self.linear.out_features)
+        if len(present) == 0:
+            return summary
+        sequences = Sequences.from_lengths(self.linear(frames), lengths[present])
+        padded = sequences.padded(sequences.values)
+        # no frame sees what follows it, so the padding behind a sample needs no mask
+        mask = nn.Transformer.generate_square_subsequent_mask(
+            padded.shape[1], device=padded.device, dtype=padded.dtype
+        )
+        states = self.layer(padded, src_mask=mask, is_causal=True)
+        last = states[torch.arange(len(present), device=states.device), lengths[present] - 1]
+        return summary.index_copy(0, present, last.to(summary.dtype))
+
+
+class CausalNetwork(nn.Module):
+    """The module that :class:`CausalEncoder` builds; see there.
+
+    Parameters
+    ----------
+    statistics : dict of str to FrameStatistics
+    anchor : str
+    hidden_width : int
+    n_heads : int
+    dropout : float
+    """
+
+    def __init__(
+        self,
+        statistics: Mapping[str, FrameStatistics],
+        anchor: str,
+        hidden_width: int,
+        n_heads: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.names = tuple(statistics)
+        self.anchor = anchor
+        widths = {name: len(stats.mean) for name, stats in statistics.items()}
+        self.standardizations = nn.ModuleList(map(Standardization, statistics.values()))
+        self.cls = nn.Linear(widths[anchor], hidden_width)
+        self.towers = nn.ModuleList(
+            CausalTower(widths[name], hidden_width, n_heads, dropout)
+            for name in self.names
+            if name != anchor
+        )
+        self.fusion = nn.Sequential(
+            nn.GELU(), nn.Dropout(dropout), nn.Linear(len(statistics) * hidden_width, hidden_width)
+        )
+        self.head = nn.Sequential(
+            nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_width, hidden_width)
+        )
+
+    def forward(self, batch: Batch) -> EncoderOutput:
+        """Encode a batch of packed frames."""
+        towers = iter(self.towers)
+        summaries = []
+        for name, standardization in zip(self.names, self.standardizations, strict=True):
+            frames, lengths = batch[name]
+            frames = standardization(frames)
+            if name == self.anchor:
+                summaries.append(self._cls(frames, lengths))
+            else:
+                summaries.append(next(towers)(frames, lengths))
+        present = torch.stack([batch[name][1] > 0 for name in self.names], dim=1)
+        fused = self.fusion(torch.cat(summaries, dim=1))
+        gates = present / present.sum(dim=1, keepdim=True)
+        projections = {"contrastive": self.head(fused)}
+        return EncoderOutput(F.normalize(fused, dim=-1), gates, projections)
+
+    def _cls(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        has = torch.nonzero(lengths > 0).squeeze(1)
+        first = (torch.cumsum(lengths, 0) - lengths)[has]
+        mapped = self.cls(frames[first])
+        return mapped.new_zeros(len(lengths), mapped.shape[1]).index_copy(0, has, mapped)
+
+
+class CausalEncoder(BaseEstimator):
+    """The network of the ACL 2024 paper, for comparison.
+
+    Parameters
+    ----------
+    hidden_width : int, default=256
+    n_heads : int, default=8
+    dropout : float, default=0.1
+
+    Notes
+    -----
+    The anchor's first frame through a linear map; each other modality through a linear map and
+    one causal transformer layer, of which the last frame is read; concatenation, GELU, dropout, a
+    linear map. K-means and density read the result, the contrastive losses a ReLU-dropout-linear
+    head on it. A missing or hidden modality is zeros in the concatenation. Gates are not learned:
+    equal shares of what is present. Zhang et al., "Unsupervised Multimodal Clustering for
+    Semantics Discovery in Multimodal Utterances", ACL 2024.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skumc import UMCClusterer
+    >>> clusterer = UMCClusterer(
+    ...     2, encoder="causal", pretrain_epochs=1, max_epochs=1, random_state=0
+    ... )
+    >>> clusterer.fit({"text": np.eye(6), "audio": np.ones((6, 3, 2))}).embedding_.shape
+    (6, 256)
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "hidden_width": [Interval(Integral, 1, None, closed="left")],
+        "n_heads": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(self, *, hidden_width: int = 256, n_heads: int = 8, dropout: float = 0.1) -> None:
+        self.hidden_width = hidden_width
+        self.n_heads = n_heads
+        self.dropout = dropout
+
+    def build(self, statistics: Mapping[str, FrameStatistics], anchor: str) -> nn.Module:
+        """Build the network for modalities with these statistics.
+
+        Parameters
+        ----------
+        statistics : dict of str to FrameStatistics
+        anchor : str
+
+        Returns
+        -------
+        CausalNetwork
+        """
+        self._validate_params()
+        return CausalNetwork(statistics, anchor, **self.get_params(deep=False))
