@@ -81,12 +81,12 @@ class UMCClusterer(
         ``monitor(embedding, labels)``, larger is better, chooses the epoch that is kept. None is
         :class:`~skumc.training.SilhouetteMonitor`.
     augmentation : {"views", "dropout", "noise", "frames"}, default="views"
-        What the contrastive losses bring together: views with a modality left out, a copy of the
-        embedding with dropout 0.1 or with noise of deviation 0.01, or a second pass with 15 % of
-        the frames hidden.
-    pretrain_epochs : int, default=10
+        What the contrastive losses bring together: a sample with and without one of its
+        modalities, drawn for each batch; a copy of the embedding with dropout 0.1 or with noise
+        of deviation 0.01; or a second pass with 15 % of the frames hidden.
+    pretrain_epochs : int, default=5
         Epochs of contrastive pretraining; 0 leaves it out.
-    max_epochs : int, default=20
+    max_epochs : int, default=15
         Epochs of the progressive loop at most; 0 clusters the pretrained embedding.
     min_epochs : int or None, default=None
         Epoch from which a lack of improvement counts. None is 60 % of ``max_epochs``.
@@ -198,8 +198,8 @@ class UMCClusterer(
         kmeans: Any = None,
         monitor: Any = None,
         augmentation: str = "views",
-        pretrain_epochs: int = 10,
-        max_epochs: int = 20,
+        pretrain_epochs: int = 5,
+        max_epochs: int = 15,
         min_epochs: int | None = None,
         patience: int | None = 5,
         batch_size: int = 128,

@@ -80,6 +80,8 @@ class MultiHeadAttention(nn.Module):
         """
         if len(queries.values) == 0:
             return self.output(queries.values)
+        if keys.n_positions == 1:
+            return self._attend_to_one(queries, keys)
         mixed = F.scaled_dot_product_attention(
             self._heads(queries, self.query(queries.values)),
             self._heads(keys, self.key(keys.values)),
@@ -88,6 +90,14 @@ class MultiHeadAttention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
         )
         return self.output(queries.unpadded(mixed.transpose(1, 2).flatten(2)))
+
+    def _attend_to_one(self, queries: Sequences, keys: Sequences) -> Tensor:
+        """What attention to a single key comes to: its value, whatever the scores are."""
+        values = self.value(keys.values).unflatten(1, (self.n_heads, -1))
+        by_sample = values.new_zeros(keys.n_samples, *values.shape[1:])
+        seen = by_sample.index_copy(0, keys.owner, values).index_select(0, queries.owner)
+        weights = F.dropout(seen.new_ones(*seen.shape[:2], 1), self.dropout, self.training)
+        return self.output((weights * seen).flatten(1))
 
     def _mask(self, keys: Sequences) -> Tensor:
         mask = keys.mask

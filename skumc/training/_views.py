@@ -65,7 +65,10 @@ def _perturbed(output: EncoderOutput, augmentation: str) -> EncoderOutput:
 
 
 def positive_views(
-    encoder: nn.Module, batch: Batch, augmentation: str, views: Sequence[Sequence[str]]
+    encoder: nn.Module,
+    batch: Batch,
+    augmentation: str,
+    views: Sequence[Sequence[str]],
 ) -> list[EncoderOutput]:
     """Encodings of the same samples that a contrastive loss is to bring together.
 
@@ -74,8 +77,9 @@ def positive_views(
     encoder : Module
     batch : dict of str to (Tensor, Tensor)
     augmentation : {"views", "dropout", "noise", "frames"}
-        The modality views; the embedding and a copy with dropout 0.1 or with noise of deviation
-        0.01; two passes, one of them with 15 % of the frames hidden.
+        The full view and one of the others, drawn anew for each batch; the embedding and a copy
+        with dropout 0.1 or with noise of deviation 0.01; two passes, one of them with 15 % of the
+        frames hidden.
     views : sequence of sequences of str
 
     Returns
@@ -87,7 +91,8 @@ def positive_views(
     Sections 3.6.2, 3.7.1 and 3.10.4 of the UMC methodology.
     """
     if augmentation == "views":
-        return encode_views(encoder, batch, views)
+        other = int(torch.randint(1, len(views), ()))
+        return encode_views(encoder, batch, [views[0], views[other]])
     output = EncoderOutput(*encoder(batch))
     if augmentation == "frames":
         return [output, EncoderOutput(*encoder(_hide_frames(batch)))]
