@@ -148,7 +148,7 @@ class UMCClusterer(
         Names of the modalities, in order, and values in a frame.
     n_features_in_ : int
         Columns of a table, else number of modalities.
-    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : ndarray of str, shape (n_features,)
         Column names of a DataFrame, or names of the modalities.
 
     Raises

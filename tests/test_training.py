@@ -401,10 +401,15 @@ def test_caller_state_is_left_as_found():
     before = torch.random.get_rng_state()
     numpy_before = np.random.get_state()[1].copy()
     threads = torch.get_num_threads()
-    fit()
+    try:
+        torch.set_num_threads(threads + 1)
+        fit()
+        assert torch.get_num_threads() == threads + 1
+    finally:
+        torch.set_num_threads(threads)
     assert torch.equal(before, torch.random.get_rng_state())
     assert np.array_equal(numpy_before, np.random.get_state()[1])
-    assert torch.get_num_threads() == threads and torch.is_grad_enabled()
+    assert torch.is_grad_enabled()
 
 
 def test_default_dtype_and_no_grad_change_nothing():

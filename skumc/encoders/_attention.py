@@ -11,6 +11,11 @@ from torch.nn import functional as F
 from skumc.encoders._sequences import Sequences
 
 
+def n_heads_message(width: int, n_heads: int) -> str:
+    """Say that heads must share the width evenly."""
+    return f"Got n_heads={n_heads} for hidden_width={width}, expected a divisor of it."
+
+
 class MultiHeadAttention(nn.Module):
     r"""Scaled dot-product attention in several heads, padding masked.
 
@@ -45,9 +50,7 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, width: int, n_heads: int = 8, dropout: float = 0.1) -> None:
         super().__init__()
         if width % n_heads:
-            raise ValueError(
-                f"Got n_heads={n_heads} for hidden_width={width}, expected a divisor of it."
-            )
+            raise ValueError(n_heads_message(width, n_heads))
         self.n_heads = n_heads
         self.dropout = dropout
         self.query = nn.Linear(width, width, bias=False)

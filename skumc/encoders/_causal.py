@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc.encoders._attention import n_heads_message
 from skumc.encoders._output import Batch, EncoderOutput
 from skumc.encoders._projection import FrameStatistics, Standardization
 from skumc.encoders._sequences import Sequences
@@ -165,6 +166,14 @@ class CausalEncoder(BaseEstimator):
         Returns
         -------
         CausalNetwork
+
+        Raises
+        ------
+        ValueError
+            If a parameter is outside its interval, or ``hidden_width`` is no multiple of
+            ``n_heads``.
         """
         self._validate_params()
+        if self.hidden_width % self.n_heads:
+            raise ValueError(n_heads_message(self.hidden_width, self.n_heads))
         return CausalNetwork(statistics, anchor, **self.get_params(deep=False))

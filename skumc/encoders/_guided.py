@@ -164,6 +164,8 @@ class TextGuidedFusion(nn.Module):
     n_self_attention_layers : int
     anchor_enhanced : bool
         Whether the anchor's frames behind the self-attention are pooled as well.
+    anchor_may_lack : bool
+        Whether there are samples without the anchor, for which one frame is learned.
     pooling : {"mean", "attention"}
 
     Notes
@@ -184,6 +186,7 @@ class TextGuidedFusion(nn.Module):
         guided_attention: bool,
         n_self_attention_layers: int,
         anchor_enhanced: bool,
+        anchor_may_lack: bool,
         pooling: str,
     ) -> None:
         super().__init__()
@@ -205,9 +208,8 @@ class TextGuidedFusion(nn.Module):
         )
         looks_from_anchor = cross_attention or guided_attention or attends
         self.reads_anchor = (looks_from_anchor and len(self.others) > 0) or anchor_enhanced
-        self.stand_in = (
-            nn.Parameter(torch.randn(width)) if looks_from_anchor and self.others else None
-        )
+        needs_stand_in = looks_from_anchor and anchor_may_lack and len(self.others) > 0
+        self.stand_in = nn.Parameter(torch.randn(width)) if needs_stand_in else None
 
     def with_stand_in(self, anchor: Sequences) -> Sequences:
         """The anchor's frames, one learned frame where a sample has none."""

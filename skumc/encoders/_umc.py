@@ -97,6 +97,7 @@ class UMCNetwork(nn.Module):
             guided_attention=guided_attention,
             n_self_attention_layers=n_self_attention_layers,
             anchor_enhanced=anchor_summary == "enhanced",
+            anchor_may_lack=not hidden_as_zeros,
             pooling=pooling,
         )
         reads_anchor = self.guided.reads_anchor or anchor_summary == "mean"
@@ -132,6 +133,9 @@ class UMCNetwork(nn.Module):
 
     # what views share
 
+    def _filled(self, batch: Batch) -> Batch:
+        return {name: _zero_where_missing(*batch[name]) for name in self.names}
+
     def _frames(self, name: str, frames: Tensor, lengths: Tensor) -> Sequences:
         """Standardised, projected and refined frames of one modality."""
         place = self.names.index(name)
@@ -141,9 +145,9 @@ class UMCNetwork(nn.Module):
         )
 
     def _share(self, batch: Batch, views: Sequence[Sequence[str]]) -> _Shared:
-        if self.hidden_as_zeros:
-            batch = {name: _zero_where_missing(*batch[name]) for name in self.names}
         present = torch.stack([batch[name][1] > 0 for name in self.names], dim=1)
+        if self.hidden_as_zeros:
+            batch = self._filled(batch)
         anchor = anchor_summary = None
         if self.guided.reads_anchor or self.anchor_summary == "mean":
             anchor = self._frames(self.anchor, *batch[self.anchor])
@@ -161,7 +165,7 @@ class UMCNetwork(nn.Module):
         zeros = {}
         if self.hidden_as_zeros:
             hidden = [name for name in others if any(name not in view for view in views)]
-            zeros = {name: self._frames(name, *_zeros_like(*batch[name])) for name in hidden}
+            zeros = {name: self._frames(name, *_one_zero_frame(*batch[name])) for name in hidden}
         return _Shared(
             present,
             anchor,
@@ -184,23 +188,34 @@ class UMCNetwork(nn.Module):
     def _view(self, shared: _Shared, visible: Sequence[str]) -> EncoderOutput:
         shown = torch.tensor([name in visible for name in self.names], device=shared.present.device)
         present = shared.present & shown
-        left_with_none = ~present.any(dim=1, keepdim=True)
-        present = torch.where(left_with_none, shared.present, present)
+        left_with_none = ~present.any(dim=1)
+        present = torch.where(left_with_none.unsqueeze(1), shared.present, present)
         if self.hidden_as_zeros:
             present = torch.ones_like(present)
-            streams = {
-                name: shared.streams[name] if name in visible else shared.zeros[name]
-                for name in self.guided.others
-            }
-        else:
-            streams = {name: s for name, s in shared.streams.items() if name in visible}
-            if left_with_none.any():
-                for name in shared.streams.keys() - streams.keys():
-                    streams[name] = shared.streams[name].rows(left_with_none.squeeze(1))
+        streams = self._streams(shared, visible, left_with_none)
         summaries = self.guided.summarise(shared.anchor, streams)
         if shared.anchor_summary is not None:
             summaries[self.anchor] = shared.anchor_summary
         return self._fuse(summaries, present)
+
+    def _streams(
+        self, shared: _Shared, visible: Sequence[str], left_with_none: Tensor
+    ) -> dict[str, Sequences]:
+        """Streams of a view; of what it hides zeros, and all that a sample left with none has."""
+        some_left = bool(left_with_none.any())
+        streams = {}
+        for name in self.guided.others:
+            if name in visible:
+                streams[name] = shared.streams[name]
+                continue
+            parts = []
+            if name in shared.zeros:
+                parts.append(shared.zeros[name].rows(~left_with_none))
+            if some_left:
+                parts.append(shared.streams[name].rows(left_with_none))
+            if parts:
+                streams[name] = Sequences.joined(parts) if len(parts) > 1 else parts[0]
+        return streams
 
     def _fuse(self, summaries: Mapping[str, Tensor], present: Tensor) -> EncoderOutput:
         some = next(iter(summaries.values()))
@@ -249,6 +264,8 @@ class UMCNetwork(nn.Module):
         """
         if not self.guided.streams or self.guided.streams[0].cross is None:
             return {}
+        if self.hidden_as_zeros:
+            batch = self._filled(batch)
         anchor = self.guided.with_stand_in(self._frames(self.anchor, *batch[self.anchor]))
         weights = {}
         for name, stream in zip(self.guided.others, self.guided.streams, strict=True):
@@ -275,8 +292,9 @@ def _projector(width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
 
-def _zeros_like(frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.zeros_like(frames), lengths
+def _one_zero_frame(frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """What :func:`_zero_where_missing` makes of a modality that no sample has."""
+    return frames.new_zeros(len(lengths), frames.shape[1]), torch.ones_like(lengths)
 
 
 def _zero_where_missing(frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
