@@ -25,7 +25,11 @@ default_role = "code"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skumc"
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+html_theme_options = {
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": [],
+}
 html_show_sourcelink = False
 
 sphinx_gallery_conf = {

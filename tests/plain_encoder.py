@@ -23,10 +23,10 @@ def all_subsets(names):
     return [kept for size in range(len(names), 0, -1) for kept in combinations(tuple(names), size)]
 
 
-def make_batch(names, dtype=torch.float64, seed=0, n_repeats=1, complete=False):
+def make_batch(names, dtype=torch.float64, seed=0, complete=False):
     """A sample for each choice of modalities, with 1 to 5 frames where it has one."""
     rng = np.random.default_rng(seed)
-    patterns = [tuple(names)] * 5 if complete else all_subsets(names) * n_repeats
+    patterns = [tuple(names)] * 5 if complete else all_subsets(names)
     batch = {}
     for name in names:
         lengths = [int(rng.integers(1, 6)) if name in kept else 0 for kept in patterns]
