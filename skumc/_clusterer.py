@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from skumc._defaults import PARAMETER_CONSTRAINTS, PART_CHOICES, check_parts
 from skumc._parts import PartsMixin, unknown_name_message
 from skumc._presets import preset_parameters
-from skumc.data import MultimodalData, read_X
+from skumc.data import MultimodalData, read_X, with_index
 from skumc.encoders import FrameStatistics
 from skumc.losses import WeightedLosses
 from skumc.training import (
@@ -153,9 +153,14 @@ class UMCClusterer(
 
     Raises
     ------
+    TypeError
+        If X is sparse, or a part lacks a method that it needs.
     ValueError
         If X has fewer different samples than clusters, misses every modality of a sample, or is
-        no input as described in :class:`~skumc.data.MultimodalData`.
+        no input as described in :class:`~skumc.data.MultimodalData`; if a parameter is outside
+        its interval, or a part gives what it should not.
+    FloatingPointError
+        If a loss stops being finite.
 
     Notes
     -----
@@ -244,6 +249,26 @@ class UMCClusterer(
         self.random_state = random_state
         self.verbose = verbose
 
+    def set_params(self, **params: Any) -> UMCClusterer:
+        """Set parameters of the clusterer and, as ``part__parameter``, of its parts.
+
+        Parameters
+        ----------
+        **params : dict
+            A nested parameter of a part that is None, a name or a dict puts an instance in its
+            place first.
+
+        Returns
+        -------
+        UMCClusterer
+            The estimator itself.
+        """
+        nested = any(name.startswith("losses__") for name in params)
+        losses = params.get("losses", self.losses)
+        if nested and isinstance(losses, dict):
+            params["losses"] = WeightedLosses.from_mapping(losses)
+        return super().set_params(**params)
+
     @classmethod
     def from_preset(cls, name: str, n_clusters: int = 8, **parameters: Any) -> UMCClusterer:
         """Build a clusterer with the parameters of a published way.
@@ -328,7 +353,7 @@ class UMCClusterer(
         -------
         ndarray of float32, shape (n_samples, n_components)
         """
-        return self.fit(X, y, **fit_params).embedding_
+        return with_index(self, X, self.fit(X, y, **fit_params).embedding_)
 
     def transform(self, X: Any) -> np.ndarray:
         """Embed samples.
@@ -343,7 +368,7 @@ class UMCClusterer(
         ndarray of float32, shape (n_samples, n_components)
             Unit-norm rows.
         """
-        return self._embed(X).embedding
+        return with_index(self, X, self._embed(X).embedding)
 
     def predict(self, X: Any) -> np.ndarray:
         """Give each sample the number of the nearest stored centre.
@@ -392,14 +417,18 @@ class UMCClusterer(
             If the encoder has no cross-attention.
         """
         check_is_fitted(self, "encoder_")
-        if not hasattr(self.encoder_, "attention_weights"):
+        weights = {}
+        if hasattr(self.encoder_, "attention_weights"):
+            data = read_X(self, X, self.modalities, reset=False)
+            device = resolve_device(self.device)
+            weights = embed_attention(self.encoder_.to(device), data, self.anchor_, device)
+        if not weights:
             raise AttributeError(
-                f"The encoder {type(self.encoder_).__name__} has no attention_weights. Use "
-                "encoder=None or a UMCEncoder."
+                f"The encoder {type(self.encoder_).__name__} has no attention_weights: it has no "
+                "cross-attention. Use encoder=None, or a UMCEncoder with it, and several "
+                "modalities."
             )
-        data = read_X(self, X, self.modalities, reset=False)
-        device = resolve_device(self.device)
-        return embed_attention(self.encoder_.to(device), data, self.anchor_, device)
+        return weights
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean silhouette of the predicted clusters in the space of the embedding.
@@ -490,7 +519,13 @@ class UMCClusterer(
         statistics = {
             name: FrameStatistics(*data.packed(name).mean_and_scale()) for name in data.names
         }
-        return self.encoder_spec_.build(statistics, self.anchor_)
+        module = self.encoder_spec_.build(statistics, self.anchor_)
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(
+                f"encoder={self.encoder!r} built {type(module).__name__}, expected a "
+                "torch.nn.Module. Check its build()."
+            )
+        return module
 
     def _settings(self, device: torch.device) -> TrainingSettings:
         shared = TrainingSettings.__dataclass_fields__.keys() & self.get_params(deep=False).keys()

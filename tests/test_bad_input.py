@@ -10,13 +10,16 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from sklearn.cluster import DBSCAN
+from sklearn.cluster import DBSCAN, BisectingKMeans
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skumc import MultimodalData, UMCClusterer
 from skumc.curriculum import AdaptiveThreshold, DensitySelector
+from skumc.encoders import UMCEncoder
 from skumc.feature_extraction import PooledFeatures
+from skumc.losses import SupConLoss
+from skumc.training import SilhouetteMonitor
 
 NAN, INF = np.nan, np.inf
 
@@ -668,3 +671,152 @@ def test_bad_values_inside_a_part_are_named(parameters, error, message):
 def test_constructors_and_lookups_name_what_is_wrong(construct, message):
     with pytest.raises(ValueError, match=message):
         construct()
+
+
+# found by a cold review
+
+
+K2 = {"pretrain_epochs": 1, "max_epochs": 2, "random_state": 0, "encoder": "projection"}
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.array([[0.0], [-0.0]]),
+        MultimodalData({"a": [np.ones((1, 2)), np.ones((2, 2))]}),
+    ],
+    ids=["signed zero", "differ in length only"],
+)
+def test_samples_that_look_alike_are_not_distinct(X):
+    with pytest.raises(ValueError, match=r"n_clusters=2, but X has only 1 distinct sample"):
+        UMCClusterer(2, **K2).fit(X)
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_extreme_scales_are_clustered(scale):
+    X = np.random.default_rng(0).normal(size=(24, 4)) + np.repeat([0, 9], 12)[:, None]
+    assert len(set(UMCClusterer(2, **K2).fit(X * scale).labels_)) == 2
+
+
+def test_a_modality_that_fit_never_saw_is_left_out_in_predict():
+    X = np.random.default_rng(0).normal(size=(24, 4))
+    records = [{"text": x, "audio": x if i < 12 else None} for i, x in enumerate(X)]
+    fitted = UMCClusterer(2, **K2).fit(records[12:])
+    np.testing.assert_array_equal(
+        fitted.modality_weights(records[:12]), np.tile([1.0, 0.0], (12, 1))
+    )
+    with pytest.raises(ValueError, match=r"Every modality of \['text', 'audio'\] is missing"):
+        fitted.predict([{"audio": X[0]}])
+
+
+def test_masks_of_tables_are_honoured():
+    X = np.random.default_rng(0).normal(size=(24, 4))
+    mask = np.zeros((24, 4), bool)
+    mask[:3, 2:] = True
+    masked = np.ma.masked_array(X, mask=mask)
+    fitted = UMCClusterer(2, modalities={"a": [0, 1], "b": [2, 3]}, **K2).fit(masked)
+    assert (fitted.modality_weights(masked)[:3, 1] == 0).all()
+    with pytest.raises(ValueError, match="partly NaN"):
+        UMCClusterer(2, **K2).fit(np.ma.masked_array(X, mask=np.eye(24, 4)))
+
+
+def test_numbers_kept_as_objects_are_a_table():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(24, 4)), columns=list("abcd"))
+    fitted = UMCClusterer(2, **K2).fit(frame.astype({"a": object}))
+    assert fitted.modality_widths_ == {"features": 4}
+    np.testing.assert_array_equal(fitted.predict(frame.astype(object)), fitted.labels_)
+
+
+def test_integer_column_labels_are_labels():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(24, 4)), columns=[1, 2, 3, 4])
+    by_label = UMCClusterer(2, modalities={"a": [1, 4]}, **K2).fit(frame)
+    by_place = UMCClusterer(2, modalities={"a": [0, 3]}, **K2).fit(frame.to_numpy())
+    np.testing.assert_array_equal(by_label.embedding_, by_place.embedding_)
+
+
+def test_index_of_a_container_is_kept_in_pandas_output():
+    names = pd.Index([f"call{i}" for i in range(24)])
+    X = MultimodalData({"a": np.random.default_rng(0).normal(size=(24, 4))}, index=names)
+    clusterer = UMCClusterer(2, **K2).set_output(transform="pandas")
+    assert clusterer.fit_transform(X).index.equals(names)
+    found = clusterer.transform(X[[3, 4]])
+    assert list(found.index) == ["call3", "call4"]
+    assert found.columns[0] == "umcclusterer0"
+
+
+class Module(torch.nn.Module):
+    """An encoder without parameters that gives what a test says."""
+
+    def __init__(self, give):
+        super().__init__()
+        self.give = give
+
+    def forward(self, batch):
+        return self.give(torch.nn.functional.normalize(batch["features"][0].float(), dim=-1))
+
+
+def _triple(h, gates=None):
+    return h, torch.ones(len(h), 1) if gates is None else gates, {}
+
+
+def test_an_encoder_without_parameters_is_clustered_as_it_is():
+    X = np.random.default_rng(0).normal(size=(24, 4))
+    fitted = UMCClusterer(2, **(K2 | {"encoder": Module(_triple)})).fit(X)
+    np.testing.assert_allclose(
+        fitted.embedding_, X / np.linalg.norm(X, axis=1, keepdims=True), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("give", "error", "message"),
+    [
+        (lambda h: h, TypeError, "gave Tensor, expected an EncoderOutput.*Check encoder="),
+        (lambda h: (h, None, {}), ValueError, "gave gates of shape NoneType.*Check encoder="),
+        (lambda h: _triple(h[:2]), ValueError, r"gave embedding of shape \(2, 4\) for 24 samples"),
+        (lambda h: _triple(2 * h), ValueError, "lengths 2 to 2, expected unit norm"),
+    ],
+)
+def test_encoder_that_breaks_its_contract_is_named(give, error, message):
+    X = np.random.default_rng(0).normal(size=(24, 4))
+    with pytest.raises(error, match=message):
+        UMCClusterer(2, **(K2 | {"encoder": Module(give), "pretrain_epochs": 0})).fit(X)
+
+
+def test_encoder_that_builds_no_module_is_named():
+    class Spec:
+        def build(self, statistics, anchor):
+            return 3
+
+    with pytest.raises(TypeError, match="built int, expected a torch.nn.Module"):
+        UMCClusterer(2, encoder=Spec()).fit(np.eye(4))
+
+
+def test_kmeans_that_cannot_start_from_centres_is_named():
+    X = np.random.default_rng(0).normal(size=(24, 4))
+    with pytest.raises(ValueError, match="kmeans=BisectingKMeans.*from the last epoch's centres"):
+        UMCClusterer(2, kmeans=BisectingKMeans(), **K2).fit(X)
+
+
+@pytest.mark.parametrize("sample_size", [0, "x"])
+def test_monitor_sample_size_is_checked(sample_size):
+    with pytest.raises(ValueError, match="Got sample_size=.*at least 2"):
+        UMCClusterer(2, monitor=SilhouetteMonitor(sample_size), **K2).fit(np.eye(4))
+
+
+def test_loss_of_another_role_is_named():
+    X = np.random.default_rng(0).normal(size=(24, 4))
+    with pytest.raises(TypeError, match="The loss 'infonce' failed.*called with 1 tensor"):
+        UMCClusterer(2, losses={"infonce": SupConLoss()}, **K2).fit(X)
+
+
+def test_nested_parameters_of_losses_given_as_a_dict():
+    clusterer = UMCClusterer(losses={"supcon": 2.0}).set_params(losses__supcon__temperature=0.5)
+    assert clusterer.losses.supcon_weight == 2.0 and clusterer.losses.supcon.temperature == 0.5
+
+
+@pytest.mark.parametrize("encoder", ["projection", UMCEncoder(cross_attention=False)])
+def test_attention_weights_need_cross_attention(encoder):
+    X = {"a": np.random.default_rng(0).normal(size=(24, 4)), "b": np.ones((24, 1))}
+    fitted = UMCClusterer(2, **(K2 | {"encoder": encoder, "max_epochs": 0})).fit(X)
+    with pytest.raises(AttributeError, match="has no attention_weights.*cross-attention"):
+        fitted.attention_weights(X)

@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 
 from data_makers import make_sequences
 from skumc import UMCClusterer
-from skumc.encoders import EncoderOutput
+from skumc.encoders import EncoderOutput, masked_mean
 from skumc.training import (
     History,
     SilhouetteMonitor,
@@ -61,8 +61,7 @@ def test_every_view_holds_the_anchor_and_one_view_all(n, anchor):
 
 class Identity(torch.nn.Module):
     def forward(self, batch):
-        frames, lengths = batch["x"]
-        h = frames[torch.cumsum(lengths, 0) - 1]
+        h = masked_mean(*batch["x"])
         return torch.nn.functional.normalize(h, dim=-1), torch.ones(len(h), 1), {}
 
 
@@ -72,7 +71,7 @@ def test_augmentation_changes_one_copy_and_keeps_samples(augmentation):
     torch.default_generator.manual_seed(0)
     first, second = positive_views(Identity(), batch, augmentation, [("x",), ("x",)])
     assert first.embedding.shape == second.embedding.shape == (3, 16)
-    assert not torch.equal(first.embedding, second.embedding) or augmentation == "frames"
+    assert not torch.equal(first.embedding, second.embedding)
     # a sequence of one frame keeps it
     assert augmentation != "frames" or torch.equal(first.embedding[0], second.embedding[0])
 
@@ -394,6 +393,161 @@ def test_remaining_time_is_the_epochs_times_their_seconds(capsys):
     assert "main 10/100" in (line := capsys.readouterr().out) and "1:01:30 left" in line
 
 
+# who gets what: every call of the loop's parts is written down
+
+
+class SpyEncoder(torch.nn.Module):
+    """Knows each sample by its number, and remembers which views of it were asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.eye(4))
+        self.calls = []
+
+    def forward(self, batch):
+        return self.forward_views(batch, [tuple(batch)])[0]
+
+    def forward_views(self, batch, views):
+        frames = batch["number"][0].float()
+        if self.training:
+            self.calls.append((frames[:, 0].long().tolist(), [tuple(view) for view in views]))
+        angle = frames @ torch.full((1, 1), 0.01)
+        h = torch.cat([angle.cos(), angle.sin(), angle.sin() ** 2, angle**3], dim=1) @ self.weight
+        h = torch.nn.functional.normalize(h, dim=-1)
+        return [EncoderOutput(h, torch.ones(len(h), 3) / 3, {}) for _ in views]
+
+
+class SpyThreshold:
+    def __init__(self):
+        self.calls = []
+
+    def update(self, epoch, n_epochs, performance, loss):
+        self.calls.append((epoch, n_epochs, performance, loss))
+        return 0.4
+
+
+class SpySelector:
+    def __init__(self):
+        self.masks = []
+
+    def select(self, X, labels, threshold):
+        assert threshold == 0.4
+        self.masks.append(np.arange(len(X)) % 3 == 0)
+        return self.masks[-1]
+
+
+class SpyLoss:
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, *tensors):
+        self.calls.append([tensor.detach().clone() for tensor in tensors])
+        return tensors[0].square().sum(dim=-1).mean() + tensors[0].mean()
+
+
+ROLES = ("infonce", "supcon", "contrastive", "compactness", "separation")
+
+
+@pytest.fixture(scope="module")
+def watched():
+    """A fit whose parts write down what they get."""
+    n = 30
+    number = np.arange(float(n))[:, None]
+    X = {"first": number, "number": number, "last": number}
+    weights = {"supcon": 3.0, "contrastive": 0.7, "compactness": 0.2, "separation": 0.1}
+    spies = {role: SpyLoss() for role in ROLES}
+    return fit(
+        X,
+        3,
+        anchor="number",
+        encoder=SpyEncoder(),
+        threshold=SpyThreshold(),
+        selector=SpySelector(),
+        losses={role: (weights.get(role), spy) for role, spy in spies.items()},
+        batch_size=8,
+        max_epochs=2,
+        pretrain_epochs=1,
+    )
+
+
+def test_selected_samples_get_the_supervised_branch_and_the_rest_the_other(watched):
+    calls = watched.encoder_.calls
+    per_epoch = {"pretrain": 4, "selected": 2, "rest": 3}  # batches of at most 8
+    pretrain = calls[:4]
+    assert sorted(sum((rows for rows, _ in pretrain), [])) == list(range(30))
+    main = calls[4:]
+    assert len(main) == 2 * (per_epoch["selected"] + per_epoch["rest"])
+    for start in (0, 5):
+        selected, rest = main[start : start + 2], main[start + 2 : start + 5]
+        assert sorted(sum((rows for rows, _ in selected), [])) == list(range(0, 30, 3))
+        assert sorted(sum((rows for rows, _ in rest), [])) == [i for i in range(30) if i % 3]
+
+
+def test_views_hold_the_anchor_and_are_those_of_the_branch(watched):
+    full = ("first", "number", "last")
+    others = {("number", "last"), ("first", "number")}
+    for rows, views in watched.encoder_.calls:
+        assert views[0] == full and set(views[1:]) <= others
+        supervised = all(row % 3 == 0 for row in rows)
+        assert len(views) == (3 if supervised else 2)
+
+
+def test_threshold_hears_the_monitor_and_the_last_epochs_loss(watched):
+    main = watched.history_.phase("main")
+    assert watched.threshold_.calls == [
+        (0, 2, main[0, "monitor"], None),
+        (1, 2, main[1, "monitor"], main[0, "loss_total"]),
+        (2, 2, main[2, "monitor"], main[1, "loss_total"]),
+    ]
+
+
+def test_total_is_the_weighted_sum_a_step(watched):
+    record = watched.history_.phase("main")[0]
+    supervised = (
+        3.0 * record["loss_supcon"]
+        + 0.2 * record["loss_compactness"]
+        + 0.1 * record["loss_separation"]
+    )
+    expected = (2 * supervised + 3 * 0.7 * record["loss_contrastive"]) / 5
+    assert record["loss_total"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_scale_the_gradient_of_their_loss():
+    X, _ = make_sequences()
+    norms = [
+        fit(X, max_epochs=1, losses={role: weight for role in ROLES[1:]}).history_.phase("main")
+        for weight in (1.0, 2.0)
+    ]
+    for role in ("supcon", "contrastive"):
+        once, twice = (history[0, f"gradient_{role}"] for history in norms)
+        # the first step's gradient is scaled exactly; later steps see other weights
+        assert 1.5 < twice / once < 2.5
+
+
+def test_centres_of_absent_clusters_are_the_stored_ones():
+    X, _ = make_sequences(40, 4)
+
+    class Recording(SpyLoss):
+        def __deepcopy__(self, memo):
+            return self  # so that the test sees what the copy was called with
+
+    spy = Recording()
+    fitted = fit(
+        X,
+        4,
+        max_epochs=1,
+        batch_size=2,
+        losses={"separation": spy},
+        monitor=CountingMonitor([1, 0]),
+    )
+    assert fitted.history_.phase("main")[0]["restored"]
+    stored = torch.from_numpy(fitted.cluster_centers_)
+    for (centers,) in spy.calls:
+        assert centers.shape == (4, 256)
+        unchanged = torch.isclose(centers, stored).all(dim=1).sum()
+        assert unchanged >= 2  # a batch of two samples has at most two clusters
+
+
 # the caller's torch
 
 
@@ -424,6 +578,12 @@ def test_default_dtype_and_no_grad_change_nothing():
         torch.set_default_dtype(torch.float32)
     np.testing.assert_array_equal(found.embedding_, expected.embedding_)
     np.testing.assert_array_equal(embedding, expected.embedding_)
+
+
+def test_fit_inside_inference_mode_works():
+    with torch.inference_mode():
+        found = fit()
+    np.testing.assert_array_equal(found.embedding_, fit().embedding_)
 
 
 def test_isolation_gives_state_back_after_an_error():

@@ -18,14 +18,14 @@ def name_rows(rows: np.ndarray, limit: int = 5) -> str:
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:limit].tolist()))}{more}"
 
 
-def _plain_array(values: Any) -> np.ndarray:
+def plain_array(values: Any) -> np.ndarray:
     """Give an array in which what was masked is NaN; a memory map stays one."""
     if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "buif":
         return values.astype(np.result_type(values.dtype, np.float32)).filled(np.nan)
     return values if isinstance(values, np.memmap) else np.asarray(values)
 
 
-def _is_missing(cell: Any) -> bool:
+def is_missing(cell: Any) -> bool:
     """None, a NaN, pandas' NA and NaT stand for a missing modality."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
@@ -41,12 +41,12 @@ def _reject_text(name: str, row: int, cell: Any) -> NoReturn:
 
 def _cell_frames(name: str, row: int, cell: Any) -> np.ndarray | None:
     """Frames of one sample, (n_frames, width), or None where the modality is missing."""
-    if _is_missing(cell):
+    if is_missing(cell):
         return None
     if isinstance(cell, (str, bytes)):
         _reject_text(name, row, cell)
     try:
-        frames = _plain_array(cell)
+        frames = plain_array(cell)
     except ValueError as error:
         raise ValueError(
             f"Modality {name!r}, row {row}: the frames have different widths. Expected one matrix "
@@ -160,7 +160,7 @@ def to_ragged(name: str, values: Any) -> Ragged:
     if hasattr(values, "iloc"):
         values = _from_pandas(name, values)
     elif hasattr(values, "__array__"):
-        values = _plain_array(values)
+        values = plain_array(values)
     if isinstance(values, np.ndarray) and values.dtype.kind in "buif":
         return check_values(name, _from_array(name, values))
     if isinstance(values, (str, bytes, dict)) or not hasattr(values, "__len__"):
@@ -180,7 +180,7 @@ def to_ragged(name: str, values: Any) -> Ragged:
 
 def from_padding(name: str, array: ArrayLike, lengths: ArrayLike) -> Ragged:
     """Drop the padding of (n_samples, n_frames_max, width)."""
-    array, lengths = _plain_array(array), np.asarray(lengths)
+    array, lengths = plain_array(array), np.asarray(lengths)
     if array.ndim != 3 or array.dtype.kind not in "buif":
         raise ValueError(
             f"Modality {name!r}: got an array of shape {array.shape} and type {array.dtype}, "

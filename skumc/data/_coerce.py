@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import validate_data
 
 from skumc._parts import unknown_name_message
-from skumc.data._build import name_rows
+from skumc.data._build import is_missing, name_rows, plain_array
 from skumc.data._container import MultimodalData
 
 TABLE_MODALITY = "features"
@@ -27,12 +28,20 @@ def _is_frame(X: Any) -> bool:
     return hasattr(X, "iloc") and hasattr(X, "columns")
 
 
+def _is_numeric_column(column: Any) -> bool:
+    """Whether a column holds one number a cell, also where pandas keeps them as objects."""
+    if getattr(column.dtype, "kind", "O") in "buif":
+        return True
+    first = next((cell for cell in column if not is_missing(cell)), None)
+    return isinstance(first, Real)
+
+
 def _is_table(X: Any) -> bool:
     """Whether X is one matrix of numbers, or should be read (and refused) as one."""
     if isinstance(X, (MultimodalData, Mapping)):
         return False
     if _is_frame(X):
-        return all(getattr(dtype, "kind", "O") in "buif" for dtype in X.dtypes)
+        return all(_is_numeric_column(X.iloc[:, i]) for i in range(X.shape[1]))
     if isinstance(X, Sequence) and not isinstance(X, (str, bytes)) and len(X):
         return not isinstance(X[0], Mapping)
     return True
@@ -50,6 +59,8 @@ def _read_container(X: Any) -> MultimodalData:
 
 def _column_number(argument: str, column: Any, n_columns: int, names: Sequence[Any]) -> int:
     """Number of one column that is given by name or number."""
+    if not isinstance(column, str) and column in names:
+        return list(names).index(column)
     if isinstance(column, str):
         if not len(names):
             raise ValueError(
@@ -98,7 +109,7 @@ def _as_matrix(X: Any) -> Any:
             raise ValueError("Got X without columns, expected one a feature or one a modality.")
         return X
     try:
-        array = np.asarray(X)
+        array = plain_array(X)
         if array.dtype == object:
             array.astype(np.float64)
     except ValueError as error:
@@ -144,7 +155,7 @@ def _read_table(
     )
     if modalities is None:
         return MultimodalData({TABLE_MODALITY: table}, index=index)
-    names = getattr(estimator, "feature_names_in_", ())
+    names = list(X.columns) if _is_frame(X) else getattr(estimator, "feature_names_in_", ())
     blocks = {
         name: table[:, _columns(name, columns, table.shape[1], names)]
         for name, columns in modalities.items()
@@ -178,8 +189,11 @@ def _check_rows(X: MultimodalData) -> None:
         )
 
 
-def _align(X: MultimodalData, widths: Mapping[str, int]) -> MultimodalData:
-    """Bring the modalities of X into fit's order; refuse unknown ones and other widths."""
+def _align(X: MultimodalData, widths: Mapping[str, int], unseen: frozenset[str]) -> MultimodalData:
+    """Bring the modalities of X into fit's order; refuse unknown ones and other widths.
+
+    What was missing in every sample of fit may have any width, and is left out if it is another.
+    """
     for name, width in X.widths.items():
         if name not in widths:
             known = ", ".join(map(repr, widths))
@@ -187,13 +201,13 @@ def _align(X: MultimodalData, widths: Mapping[str, int]) -> MultimodalData:
                 f"X has the unknown modality {name!r}; fit saw {known}. Rename it, or leave it "
                 "out with X.select(names)."
             )
-        if width != widths[name] and X.packed(name).values.size:
+        if name not in unseen and width != widths[name] and X.packed(name).values.size:
             raise ValueError(
                 f"Modality {name!r} has width {width}, but fit saw width {widths[name]}. Pass the "
                 "same features as in fit."
             )
     usable = [name for name in X.names if X.widths[name] == widths[name]]
-    return X.select(usable).with_absent(widths) if usable else X.with_absent(widths)
+    return X.with_absent(widths, usable)
 
 
 def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) -> MultimodalData:
@@ -245,10 +259,16 @@ def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) ->
                 f"Found {len(data)} sample(s) (n_samples={len(data)}) while a minimum of "
                 f"{2 if reset else 1} is required by {type(estimator).__name__}. Pass more samples."
             )
-    _check_rows(data)
     if not reset:
-        return _align(data, estimator.modality_widths_)
+        data = _align(data, estimator.modality_widths_, estimator._unseen_modalities)
+        _check_rows(data)
+        return data
+    _check_rows(data)
     estimator.modality_widths_ = data.widths
+    seen = data.present.any(axis=0)
+    estimator._unseen_modalities = frozenset(
+        name for name, is_seen in zip(data.names, seen, strict=True) if not is_seen
+    )
     if table:
         estimator._fitted_on_table = True
     else:
@@ -256,3 +276,16 @@ def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) ->
         estimator.n_features_in_ = len(data.names)
         estimator.feature_names_in_ = np.asarray(data.names, dtype=object)
     return data
+
+
+def with_index(estimator: BaseEstimator, X: Any, values: np.ndarray) -> Any:
+    """Outputs of ``transform``, as a DataFrame with X's index where pandas output is asked for.
+
+    scikit-learn keeps the index of a DataFrame; this keeps that of a container.
+    """
+    index = X.index if isinstance(X, MultimodalData) else None
+    if index is None or _get_output_config("transform", estimator)["dense"] != "pandas":
+        return values
+    import pandas as pd
+
+    return pd.DataFrame(values, index=index)

@@ -285,13 +285,28 @@ class MultimodalData:
             )
         return self._view({name: self._store(name) for name in names}, self._rows, self.index)
 
-    def with_absent(self, widths: Mapping[str, int]) -> MultimodalData:
-        """The modalities of ``widths`` in that order; those not here are missing everywhere."""
+    def with_absent(
+        self, widths: Mapping[str, int], kept: Sequence[str] | None = None
+    ) -> MultimodalData:
+        """The modalities of ``widths`` in that order; those not in ``kept`` are missing everywhere.
+
+        Parameters
+        ----------
+        widths : dict of str to int
+        kept : sequence of str, default=None
+            None keeps all that are here.
+
+        Returns
+        -------
+        MultimodalData
+        """
+        kept = self.names if kept is None else kept
         n_stored = len(next(iter(self._stores.values())))
+        absent = np.zeros(n_stored + 1, np.int64)
         stores = {
-            name: self._stores.get(
-                name, Ragged(np.zeros((0, width), np.float32), np.zeros(n_stored + 1, np.int64))
-            )
+            name: self._stores[name]
+            if name in kept and name in self._stores
+            else Ragged(np.zeros((0, width), np.float32), absent)
             for name, width in widths.items()
         }
         return self._view(stores, self._rows, self.index)
@@ -319,7 +334,10 @@ class MultimodalData:
         """Count the different samples, looking no further than ``limit`` of them."""
         seen = set()
         for sample in self:
-            seen.add(tuple(None if a is None else (a.shape, a.tobytes()) for a in sample.values()))
+            # adding 0 turns -0.0 into 0.0, which is the same number in other bytes
+            seen.add(
+                tuple(None if a is None else (a.shape, (a + 0).tobytes()) for a in sample.values())
+            )
             if len(seen) >= limit:
                 break
         return len(seen)

@@ -181,12 +181,16 @@ class Ragged:
         if n_frames == 0:
             return mean, scale
         chunks = list(frame_chunks(n_frames, self.width))
+        peak = np.zeros(self.width)
         for chunk in chunks:
-            mean += np.sum(self.values[chunk], axis=0, dtype=np.float64) / n_frames
+            np.maximum(peak, np.abs(self.values[chunk]).max(axis=0), out=peak)
+        peak[peak == 0] = 1.0  # in units of it no square overflows or vanishes
+        for chunk in chunks:
+            mean += (self.values[chunk] / peak).sum(axis=0) / n_frames
         variance = np.zeros(self.width)
         for chunk in chunks:
-            variance += np.square(self.values[chunk] - mean).sum(axis=0) / n_frames
+            variance += np.square(self.values[chunk] / peak - mean).sum(axis=0) / n_frames
         deviation = np.sqrt(variance)
         varies = deviation > 10 * np.finfo(self.values.dtype).eps * np.abs(mean)
-        scale[varies] = deviation[varies]
-        return mean, scale
+        scale[varies] = (deviation * peak)[varies]
+        return mean * peak, scale

@@ -10,7 +10,13 @@ from skumc.encoders._guided import (
     SelfAttention,
     TextGuidedFusion,
 )
-from skumc.encoders._output import Batch, EncoderOutput, encode_views, hide_modalities
+from skumc.encoders._output import (
+    Batch,
+    EncoderOutput,
+    checked_output,
+    encode_views,
+    hide_modalities,
+)
 from skumc.encoders._plain import ProjectionEncoder, ProjectionNetwork
 from skumc.encoders._projection import (
     FrameStatistics,
@@ -44,6 +50,7 @@ __all__ = [
     "TextGuidedFusion",
     "UMCEncoder",
     "UMCNetwork",
+    "checked_output",
     "encode_views",
     "hide_modalities",
     "masked_mean",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
@@ -28,6 +28,32 @@ class EncoderOutput(NamedTuple):
     embedding: Tensor
     gates: Tensor
     projections: dict[str, Tensor]
+
+
+def checked_output(output: Any, n_samples: int) -> EncoderOutput:
+    """Hold what an encoder gave against its contract.
+
+    Raises
+    ------
+    TypeError
+        If it is no triple of embedding, gates and projections.
+    ValueError
+        If embedding or gates have not one row a sample.
+    """
+    if not isinstance(output, tuple) or len(output) != 3:
+        raise TypeError(
+            f"The encoder gave {type(output).__name__}, expected an EncoderOutput: (embedding, "
+            "gates, projections). Check encoder=."
+        )
+    output = EncoderOutput(*output)
+    for name, values in (("embedding", output.embedding), ("gates", output.gates)):
+        if not isinstance(values, Tensor) or values.ndim != 2 or len(values) != n_samples:
+            shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(
+                f"The encoder gave {name} of shape {shape} for {n_samples} samples, expected "
+                f"({n_samples}, ...). Check encoder=."
+            )
+    return output
 
 
 def hide_modalities(batch: Batch, visible: Sequence[str]) -> Batch:
@@ -66,4 +92,7 @@ def encode_views(
     """
     if hasattr(encoder, "forward_views"):
         return encoder.forward_views(batch, views)
-    return [EncoderOutput(*encoder(hide_modalities(batch, visible))) for visible in views]
+    n_samples = len(next(iter(batch.values()))[1])
+    return [
+        checked_output(encoder(hide_modalities(batch, visible)), n_samples) for visible in views
+    ]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skumc.data import MultimodalData
-from skumc.encoders import EncoderOutput
+from skumc.encoders import checked_output
 from skumc.training._isolation import autocast
 
 _INFERENCE_FRAMES = 16_384  # frames a batch, padding included, where no gradient is kept
@@ -114,12 +114,8 @@ def embed(
     with _evaluating(encoder):
         for rows in inference_batches(data):
             with autocast(device, precision):
-                output = EncoderOutput(*encoder(to_batch(data, rows, device)))
-            if output.embedding.ndim != 2 or len(output.embedding) != len(rows):
-                raise ValueError(
-                    f"The encoder gave an embedding of shape {tuple(output.embedding.shape)} for "
-                    f"{len(rows)} samples, expected ({len(rows)}, n_components)."
-                )
+                output = encoder(to_batch(data, rows, device))
+            output = checked_output(output, len(rows))
             parts = {"embedding": output.embedding, "gates": output.gates}
             if "clustering" in output.projections:
                 parts["clustering"] = output.projections["clustering"]
@@ -131,6 +127,12 @@ def embed(
         raise ValueError(
             "The encoder gave an embedding that is not finite. Lower learning_rate or "
             "pretrain_learning_rate, or set grad_clip; of your own encoder, check the output."
+        )
+    lengths = np.linalg.norm(found["embedding"], axis=1)
+    if np.abs(lengths - 1).max() > 0.01:
+        raise ValueError(
+            f"The encoder gave embeddings of lengths {lengths.min():.3g} to {lengths.max():.3g}, "
+            "expected unit norm. End your encoder with torch.nn.functional.normalize."
         )
     return Embedded(found["embedding"], found["gates"], found.get("clustering"))
 

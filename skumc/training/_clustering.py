@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,15 @@ def cluster_embedding(
         kmeans.set_params(random_state=seed)
     if centers is not None:
         kmeans.set_params(init=centers, n_init=1)
-    centers = kmeans.fit(embedding).cluster_centers_.astype(embedding.dtype, copy=False)
+    try:
+        kmeans.fit(embedding)
+    except (TypeError, ValueError) as error:
+        start = "" if centers is None else " from the last epoch's centres"
+        raise ValueError(
+            f"kmeans={type(kmeans).__name__} cannot be fitted{start}: {error} Pass an estimator "
+            "like KMeans, whose init takes an array, or None."
+        ) from error
+    centers = kmeans.cluster_centers_.astype(embedding.dtype, copy=False)
     return assign_labels(embedding, centers), centers
 
 
@@ -122,6 +131,10 @@ class SilhouetteMonitor(BaseEstimator):
         -------
         float
         """
+        if not isinstance(self.sample_size, Integral) or self.sample_size < 2:
+            raise ValueError(
+                f"Got sample_size={self.sample_size!r}, expected a whole number of at least 2."
+            )
         if len(embedding) > self.sample_size:
             rng = np.random.RandomState(self.random_state)
             rows = rng.choice(len(embedding), self.sample_size, replace=False)

@@ -32,7 +32,11 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
     """Run with seeded random numbers, float32 and gradients; give the caller's state back."""
     dtype = torch.get_default_dtype()
     cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if cuda else []), torch.enable_grad():
+    with (
+        torch.random.fork_rng(devices=[device] if cuda else []),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         torch.default_generator.manual_seed(seed)
         if cuda:
             with torch.cuda.device(device):

@@ -109,11 +109,13 @@ def backward_terms(
                     moving = _tangential(gradient, leaves[i].detach()) if unit[i] else gradient
                     squared = squared + moving.square().sum()
         report[name] = (loss.detach(), squared.sqrt())
-    if report:
-        torch.autograd.backward(
-            originals,
-            [scale * g.to(o.dtype) for g, o in zip(gradients, originals, strict=True)],
-        )
+    moved = [
+        (original, scale * gradient.to(original.dtype))
+        for original, gradient in zip(originals, gradients, strict=True)
+        if original.requires_grad
+    ]
+    if report and moved:
+        torch.autograd.backward(*map(list, zip(*moved, strict=True)))
     return report
 
 

@@ -24,6 +24,8 @@ from skumc.training._optimisation import Stepper, TermMeter, Terms, backward_ter
 from skumc.training._progress import Progress
 from skumc.training._views import modality_views, positive_views
 
+_SAME_POINT = 1e-10  # squared distance of unit vectors under which they count as one
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -81,6 +83,24 @@ class _Epoch:
 def contrastive_views(outputs: list[EncoderOutput]) -> Tensor:
     """What SupCon, contrastive loss and InfoNCE read, (n_samples, n_views, width)."""
     return torch.stack([o.projections.get("contrastive", o.embedding) for o in outputs], dim=1)
+
+
+def _check_distinct(embedding: np.ndarray, n_clusters: int) -> None:
+    """Refuse an embedding with fewer different points than clusters.
+
+    Goes from each point to the one farthest from all before; ends when that one is no other.
+    """
+    nearest = np.full(len(embedding), np.inf)
+    row = 0
+    for n_found in range(1, n_clusters + 1):
+        squared = np.square(embedding - embedding[row]).sum(axis=1)
+        nearest = np.minimum(nearest, squared)
+        row = int(nearest.argmax())
+        if nearest[row] < _SAME_POINT and n_found < n_clusters:
+            raise ValueError(
+                f"Got n_clusters={n_clusters}, but X has only {n_found} distinct sample(s) as the "
+                "encoder sees them. Choose a smaller n_clusters."
+            )
 
 
 def _finite(part: str, value: Any, epoch: int) -> float:
@@ -179,12 +199,13 @@ class ProgressiveTrainer:
             self._look(epoch=0, previous_loss=None, previous_centers=None)
         record = self._best.record
         if not any(known is record for known in self.history):
+            record.setdefault("seconds", 0.0)
             self.history.append(record)  # the epoch that was under way
         warnings.warn(
             f"fit was interrupted after {self.n_iter} of {self.settings.max_epochs} main epochs; "
             "the best state so far is kept.",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=4,  # who called fit
         )
 
     def _stepper(self, learning_rate: float) -> Stepper:
@@ -263,6 +284,8 @@ class ProgressiveTrainer:
         parts, settings = self.parts, self.settings
         found = embed(self.encoder, self._data, settings.device, settings.precision)
         embedding = found.embedding
+        if previous_centers is None:
+            _check_distinct(embedding, settings.n_clusters)
         labels, centers = cluster_embedding(
             parts.kmeans,
             embedding,
@@ -330,7 +353,13 @@ class ProgressiveTrainer:
         weight, loss = self.parts.losses[role]
         if not weight:
             return {}
-        value = loss(*inputs)
+        try:
+            value = loss(*inputs)
+        except TypeError as error:
+            raise TypeError(
+                f"The loss {role!r} failed: {error}. It is called with {len(inputs)} tensor(s), "
+                f"see WeightedLosses. Check losses={{{role!r}: ...}}."
+            ) from error
         if not isinstance(value, Tensor) or value.ndim:
             raise TypeError(
                 f"The loss {role!r} gave {type(value).__name__}, expected a tensor with one "

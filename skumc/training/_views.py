@@ -93,7 +93,7 @@ def positive_views(
     if augmentation == "views":
         other = int(torch.randint(1, len(views), ()))
         return encode_views(encoder, batch, [views[0], views[other]])
-    output = EncoderOutput(*encoder(batch))
+    output = encode_views(encoder, batch, [tuple(batch)])[0]
     if augmentation == "frames":
-        return [output, EncoderOutput(*encoder(_hide_frames(batch)))]
+        return [output, encode_views(encoder, _hide_frames(batch), [tuple(batch)])[0]]
     return [output, _perturbed(output, augmentation)]

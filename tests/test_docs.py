@@ -1,0 +1,101 @@
+"""Docs and docstrings say what the code does."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from sklearn.base import BaseEstimator
+
+import skumc.curriculum
+import skumc.encoders
+import skumc.feature_extraction
+import skumc.losses
+import skumc.training
+from skumc import UMCClusterer
+
+ROOT = Path(__file__).parents[1]
+ROOMS = (
+    skumc,
+    skumc.curriculum,
+    skumc.encoders,
+    skumc.feature_extraction,
+    skumc.losses,
+    skumc.training,
+)
+ESTIMATORS = {
+    name: value
+    for room in ROOMS
+    for name in room.__all__
+    if inspect.isclass(value := getattr(room, name)) and issubclass(value, BaseEstimator)
+}
+
+
+def documented_parameters(docstring):
+    """Name and type line of each entry of the Parameters section."""
+    section = docstring.split("Parameters\n", 1)[1].split("\n", 1)[1]
+    section = re.split(r"\n\s*[A-Z][\w ]+\n\s*-{4,}\n", section)[0]
+    entries = {}
+    for names, kind in re.findall(r"^ {4}(\w[\w, ]*) : (.+)$", section, flags=re.MULTILINE):
+        for name in names.split(", "):
+            entries[name] = kind
+    return entries
+
+
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"BaseLoss"}))
+def test_docstring_has_the_signature_and_its_defaults(name):
+    signature = inspect.signature(ESTIMATORS[name].__init__).parameters
+    known = ESTIMATORS[name]().get_params(deep=False)
+    parameters = {key: value for key, value in signature.items() if key in known}
+    docstring = ESTIMATORS[name].__doc__
+    documented = documented_parameters(docstring) if parameters else {}
+    assert list(documented) == list(parameters)
+    for key, kind in documented.items():
+        default = re.search(r"default=(.+)$", kind)
+        assert default, f"{name}: {key} has no documented default"
+        if "..." in default[1]:
+            continue
+        written = eval(default[1], {})
+        assert written == parameters[key].default, f"{name}: {key}"
+
+
+def flat_parameters(clusterer):
+    """Nested parameters, with parts that are None put in their place."""
+    for part in ("encoder", "losses", "kmeans", "threshold", "selector", "monitor"):
+        if getattr(clusterer, part) is None:
+            clusterer.set_params(**{part: clusterer._make_part(part)})
+    for role in ("infonce", "supcon", "contrastive", "compactness", "separation"):
+        if getattr(clusterer.losses, role) is None:
+            clusterer.losses.set_params(**{role: clusterer.losses._make_part(role)})
+    values = clusterer.get_params()
+    return {name: value for name, value in values.items() if not hasattr(value, "get_params")}
+
+
+def test_source_preset_differs_only_where_the_guide_says():
+    default = flat_parameters(UMCClusterer())
+    source = flat_parameters(UMCClusterer.from_preset("source"))
+    assert set(default) == set(source)
+    differing = {
+        name: (repr(default[name]), repr(source[name]))
+        for name in default
+        if default[name] != source[name]
+    }
+    guide = (ROOT / "docs" / "guide" / "source.rst").read_text()
+    table = guide.split("differs from the defaults in these parameters only")[1]
+    rows = re.findall(r"\* - ``(\w+)``\n\s+- ``(.+)``\n\s+- ``(.+)``", table)
+    assert {name: (before, after) for name, before, after in rows} == differing
+
+
+def test_readme_example_runs():
+    text = (ROOT / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
+    code = code.replace("random_state=0", "random_state=0, pretrain_epochs=1, max_epochs=1")
+    scope = {}
+    exec(code, scope)
+    assert len(scope["labels"]) == 150 and len(set(scope["labels"])) == 3
+
+
+def test_no_placeholder_is_left():
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.rst")]:
+        if "_build" not in path.parts:
+            assert not re.search(r"\b(MEASURED|TABLE|TODO)\b", path.read_text()), path
