@@ -43,17 +43,26 @@ def fit_umc(X, seed, **parameters):
 
 
 def compare(X, table, digit, train, test):
-    """Held-out scores of both methods for every seed, and the first fitted clusterer."""
-    scores = {"KMeans": [], "UMCClusterer": []}
+    """Held-out scores for every seed, and the first fitted clusterer.
+
+    "untrained" is UMCClusterer with no epoch of training: what its encoder starts from.
+    """
+    scores = {"KMeans": [], "UMCClusterer": [], "untrained": []}
     first = None
     for seed in SEEDS:
         kmeans = make_pipeline(
             StandardScaler(), KMeans(N_CLUSTERS, n_init=10, random_state=seed)
         ).fit(table[train])
         umc = fit_umc(X[train], seed)
+        untrained = fit_umc(X[train], seed, pretrain_epochs=0, max_epochs=0)
         first = umc if first is None else first
-        scores["KMeans"].append(clustering_scores(digit[test], kmeans.predict(table[test])))
-        scores["UMCClusterer"].append(clustering_scores(digit[test], umc.predict(X[test])))
+        predicted = {
+            "KMeans": kmeans.predict(table[test]),
+            "UMCClusterer": umc.predict(X[test]),
+            "untrained": untrained.predict(X[test]),
+        }
+        for method, labels in predicted.items():
+            scores[method].append(clustering_scores(digit[test], labels))
         print(
             f"seed {seed} done: {umc.n_iter_} epochs, NMI {scores['UMCClusterer'][-1]['NMI']:.3f}"
         )
@@ -124,6 +133,7 @@ def plot_curves(umc, path):
     axes[2].set(title="losses (share of each one's maximum)", ylim=(0, None))
     axes[2].legend()
     for axis in axes:
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.axvline(kept, color="0.5", linestyle=":")
         axis.set_xlabel("epoch (dotted: the one kept)")
     figure.savefig(path, dpi=110)
