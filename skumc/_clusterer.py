@@ -53,7 +53,7 @@ class UMCClusterer(
 
     Parameters
     ----------
-    n_clusters : int, default=8
+    n_clusters : int in [1, inf), default=8
         Number of clusters.
     modalities : dict, list of str or None, default=None
         For a 2-D table the columns of each modality, ``{"text": columns, "audio": columns}``;
@@ -84,31 +84,31 @@ class UMCClusterer(
         What the contrastive losses bring together: a sample with and without one of its
         modalities, drawn for each batch; a copy of the embedding with dropout 0.1 or with noise
         of deviation 0.01; or a second pass with 15 % of the frames hidden.
-    pretrain_epochs : int, default=5
+    pretrain_epochs : int in [0, inf), default=5
         Epochs of contrastive pretraining; 0 leaves it out.
-    max_epochs : int, default=15
+    max_epochs : int in [0, inf), default=15
         Epochs of the progressive loop at most; 0 clusters the pretrained embedding.
-    min_epochs : int or None, default=None
+    min_epochs : int in [0, inf) or None, default=None
         Epoch from which a lack of improvement counts. None is 60 % of ``max_epochs``.
-    patience : int or None, default=5
+    patience : int in [1, inf) or None, default=5
         Epochs without improvement of the monitor after which training ends. None never ends it.
-    batch_size : int, default=128
+    batch_size : int in [1, inf), default=128
         Samples in a batch at most.
-    learning_rate : float, default=3e-4
+    learning_rate : float in (0, inf), default=3e-4
         Largest learning rate of the progressive loop.
-    pretrain_learning_rate : float, default=2e-5
+    pretrain_learning_rate : float in (0, inf), default=2e-5
         Largest learning rate of pretraining.
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
         A callable gets ``(parameters, lr=..., weight_decay=...)``.
-    weight_decay : float, default=0.01
+    weight_decay : float in [0, inf), default=0.01
         Passed to the optimizer.
-    warmup_proportion : float, default=0.1
+    warmup_proportion : float in [0, 1], default=0.1
         Share of a phase in which the learning rate rises.
     schedule : {"cosine", "linear", "constant"}, default="cosine"
         Then it falls as a cosine to 1 %, or as a line to 0, or stays.
-    grad_clip : float or None, default=None
+    grad_clip : float in (0, inf) or None, default=None
         Bound on the absolute value of each gradient; None does not clip.
-    accumulate_steps : int, default=1
+    accumulate_steps : int in [1, inf), default=1
         Batches whose gradients make one step. It equals the larger batch for losses that are a
         mean over samples; contrastive losses and centres see one batch at a time.
     device : str or torch.device, default="auto"
@@ -118,7 +118,7 @@ class UMCClusterer(
     random_state : int, RandomState instance or None, default=None
         Determines initial weights, batches, dropout and k-means. An int repeats results bit for
         bit at equal library versions and numbers of threads.
-    verbose : int, default=0
+    verbose : int in [0, inf), default=0
         Write a line with the remaining time every ``verbose`` epochs.
 
     Attributes
@@ -317,7 +317,7 @@ class UMCClusterer(
         self._check_samples(data)
         self.anchor_ = self._choose_anchor(data)
         rng = check_random_state(self.random_state)
-        for part in (self.selector_, self.encoder_spec_):
+        for part in (self.selector_, self._encoder_spec):
             _seed_part(part, rng)
         with isolated(rng.randint(_MAX_SEED), device):
             self.encoder_ = self._build_encoder(data).to(device)
@@ -483,14 +483,14 @@ class UMCClusterer(
         self.selector_ = self._make_part("selector")
         self.kmeans_ = self._make_part("kmeans")
         self.monitor_ = self._make_part("monitor")
-        self.encoder_spec_ = self._make_part("encoder")
+        self._encoder_spec = self._make_part("encoder")
         check_parts(
             losses=self.losses_,
             threshold=self.threshold_,
             selector=self.selector_,
             kmeans=self.kmeans_,
             monitor=self.monitor_,
-            encoder=self.encoder_spec_,
+            encoder=self._encoder_spec,
         )
 
     def _check_samples(self, data: MultimodalData) -> None:
@@ -514,12 +514,12 @@ class UMCClusterer(
         return self.anchor
 
     def _build_encoder(self, data: MultimodalData) -> torch.nn.Module:
-        if isinstance(self.encoder_spec_, torch.nn.Module):
-            return self.encoder_spec_
+        if isinstance(self._encoder_spec, torch.nn.Module):
+            return self._encoder_spec
         statistics = {
             name: FrameStatistics(*data.packed(name).mean_and_scale()) for name in data.names
         }
-        module = self.encoder_spec_.build(statistics, self.anchor_)
+        module = self._encoder_spec.build(statistics, self.anchor_)
         if not isinstance(module, torch.nn.Module):
             raise TypeError(
                 f"encoder={self.encoder!r} built {type(module).__name__}, expected a "
