@@ -54,7 +54,8 @@ class UMCEncoder(BaseEstimator):
     fusion_norm : bool, default=False
         LayerNorm behind the fusion.
     contrastive_projector : bool, default=False
-        A two-layer map of the embedding that SupCon, contrastive loss and InfoNCE read.
+        A two-layer map of the fused vector, before its unit norm, that SupCon, contrastive loss
+        and InfoNCE read.
     clustering_projector : bool, default=False
         Another, that compactness and separation read. K-means reads the embedding always.
     standardize : bool, default=True

@@ -199,8 +199,8 @@ class ProgressiveTrainer:
             self._look(epoch=0, previous_loss=None, previous_centers=None)
         record = self._best.record
         if not any(known is record for known in self.history):
-            record.setdefault("seconds", 0.0)
-            self.history.append(record)  # the epoch that was under way
+            record["seconds"] = None  # the epoch was under way: nobody has its time
+            self.history.append(record)
         warnings.warn(
             f"fit was interrupted after {self.n_iter} of {self.settings.max_epochs} main epochs; "
             "the best state so far is kept.",
