@@ -275,18 +275,15 @@ def test_attention_to_one_key_equals_the_general_path(dtype):
 
 
 @pytest.mark.parametrize("room", [False, True])
-def test_dropout_takes_whole_weights_head_by_head(room):
+def test_dropout_acts_on_the_output_of_attention(room):
     torch.default_generator.manual_seed(0)
     module = make(MultiHeadAttention(WIDTH, HEADS, dropout=0.3))
-    with torch.no_grad():
-        module.output.weight.copy_(torch.eye(WIDTH))
     q, k = ragged([2000]), ragged([1], seed=1)
     k = with_room(k) if room else k
-    calm = module(q, k).unflatten(1, (HEADS, -1))
-    wild = module.train()(q, k).unflatten(1, (HEADS, -1))
-    is_dropped = (wild == 0).all(dim=2)
-    assert is_dropped.double().mean() == pytest.approx(0.3, abs=0.03)
-    assert (is_dropped[:, 0] != is_dropped[:, 1]).any()
+    calm, wild = module(q, k), module.train()(q, k)
+    is_dropped = wild == 0
+    assert is_dropped.double().mean() == pytest.approx(0.3, abs=0.02)
+    assert (is_dropped[0] != is_dropped[1:]).any(dim=1).double().mean() > 0.9  # drawn row by row
     close(wild[~is_dropped], calm[~is_dropped] / 0.7)
 
 
@@ -357,7 +354,7 @@ def test_self_attention_equals_loop(n_layers, n_context, dtype):
         plain.self_attention(p, "s", list(parts), n_layers, HEADS)
         for parts in zip(*map(split, streams), strict=True)
     ]
-    found = module(streams, n_context)
+    found = module([module.prepare(stream) for stream in streams], n_context)
     assert len(found) == 3 - n_context
     values, expected = [], []
     for m, stream in enumerate(found, start=n_context):
@@ -375,7 +372,7 @@ def test_self_attention_passes_gradcheck():
 
     def call(inner, *values):
         parts = [s.with_values(v) for s, v in zip((anchor, stream), values, strict=True)]
-        return torch.cat([part.values for part in inner(parts, 0)])
+        return torch.cat([part.values for part in inner([inner.prepare(p) for p in parts], 0)])
 
     assert passes_gradcheck(module, call, anchor.values, stream.values)
 

@@ -470,7 +470,7 @@ def test_sample_left_with_nothing_keeps_all_it_has(missing):
 @pytest.mark.slow
 def test_sharing_saves_time():
     torch.default_generator.manual_seed(0)
-    names, lengths, widths = ("text", "audio", "video"), (30, 60, 120), (768, 768, 256)
+    names, lengths, widths = ("text", "video", "audio"), (30, 60, 120), (768, 1024, 768)
     statistics = {
         name: FrameStatistics(np.zeros(width), np.ones(width))
         for name, width in zip(names, widths, strict=True)
@@ -489,15 +489,16 @@ def test_sharing_saves_time():
         return [network(hide_modalities(batch, view)) for view in views]
 
     seconds = {together: [], apart: []}
-    for _ in range(8):
+    for _ in range(12):
         for encode, taken in seconds.items():
             network.zero_grad()
             start = time.process_time()
             mixture(encode()).backward()
             taken.append(time.process_time() - start)
-    shared, separate = (float(np.median(taken[1:])) for taken in seconds.values())
-    print(f"views {shared:.3f} s, separate passes {separate:.3f} s: {shared / separate:.2f}")
-    assert shared <= 0.75 * separate
+    shared, separate = (np.array(taken[2:]) for taken in seconds.values())
+    ratio = float(np.median(shared / separate))  # neighbours in time, for machines are noisy
+    print(f"views cost {ratio:.2f} of separate passes")
+    assert ratio <= 0.6
 
 
 # what is switched by modality, and what is refused

@@ -25,7 +25,7 @@ class MultiHeadAttention(nn.Module):
         Width of queries, keys and values; a multiple of ``n_heads``.
     n_heads : int, default=8
     dropout : float, default=0.1
-        Of the attention weights.
+        Of what the attention gives.
 
     Notes
     -----
@@ -36,7 +36,8 @@ class MultiHeadAttention(nn.Module):
 
     where :math:`d_h` is ``width / n_heads`` and the softmax runs over the positions that the
     sample has. UMC methodology, section 3.4.2; linear maps run on packed rows, so padding costs
-    nothing but the scores.
+    nothing but the scores. Dropout (section 3.10.2, "attention layer") acts on the output and not
+    on the weights, so that a fused kernel never holds the weights of all pairs of positions.
 
     Examples
     --------
@@ -52,7 +53,7 @@ class MultiHeadAttention(nn.Module):
         if width % n_heads:
             raise ValueError(n_heads_message(width, n_heads))
         self.n_heads = n_heads
-        self.dropout = dropout
+        self.dropout = nn.Dropout(dropout)
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
@@ -81,26 +82,42 @@ class MultiHeadAttention(nn.Module):
         -------
         Tensor of shape (n_rows of queries, width)
         """
-        if len(queries.values) == 0:
-            return self.output(queries.values)
         if keys.n_positions == 1:
             return self._attend_to_one(queries, keys)
+        projected = (self.query(queries.values), self.key(keys.values), self.value(keys.values))
+        return self.attend(queries, keys, *projected)
+
+    def attend(
+        self, queries: Sequences, keys: Sequences, query: Tensor, key: Tensor, value: Tensor
+    ) -> Tensor:
+        """Attend with rows that are projected already; only the places of the sequences count.
+
+        Parameters
+        ----------
+        queries, keys : Sequences
+        query : Tensor of shape (n_rows of queries, width)
+        key, value : Tensor of shape (n_rows of keys, width)
+
+        Returns
+        -------
+        Tensor of shape (n_rows of queries, width)
+        """
+        if len(query) == 0:
+            return query
         mixed = F.scaled_dot_product_attention(
-            self._heads(queries, self.query(queries.values)),
-            self._heads(keys, self.key(keys.values)),
-            self._heads(keys, self.value(keys.values)),
+            self._heads(queries, query),
+            self._heads(keys, key),
+            self._heads(keys, value),
             attn_mask=self._mask(keys),
-            dropout_p=self.dropout if self.training else 0.0,
         )
-        return self.output(queries.unpadded(mixed.transpose(1, 2).flatten(2)))
+        return self.dropout(self.output(queries.unpadded(mixed.transpose(1, 2).flatten(2))))
 
     def _attend_to_one(self, queries: Sequences, keys: Sequences) -> Tensor:
         """What attention to a single key comes to: its value, whatever the scores are."""
-        values = self.value(keys.values).unflatten(1, (self.n_heads, -1))
-        by_sample = values.new_zeros(keys.n_samples, *values.shape[1:])
-        seen = by_sample.index_copy(0, keys.owner, values).index_select(0, queries.owner)
-        weights = F.dropout(seen.new_ones(*seen.shape[:2], 1), self.dropout, self.training)
-        return self.output((weights * seen).flatten(1))
+        attended = self.output(self.value(keys.values))
+        by_sample = attended.new_zeros(keys.n_samples, attended.shape[1])
+        by_sample = by_sample.index_copy(0, keys.owner, attended)
+        return self.dropout(by_sample.index_select(0, queries.owner))
 
     def _mask(self, keys: Sequences) -> Tensor:
         mask = keys.mask

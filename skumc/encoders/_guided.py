@@ -76,32 +76,50 @@ class SelfAttention(nn.Module):
             MultiHeadAttention(width, n_heads, dropout) for _ in range(n_layers)
         )
 
+    def prepare(self, stream: Sequences) -> Sequences:
+        """Put the first layer's queries, keys and values beside the rows of a stream.
+
+        They depend on the stream alone, so that views with a stream in common share them.
+
+        Returns
+        -------
+        Sequences
+            With values of width ``4 * width``.
+        """
+        rows, first = stream.values, self.layers[0]
+        columns = [rows, first.query(rows), first.key(rows), first.value(rows)]
+        return stream.with_values(torch.cat(columns, dim=1))
+
     def forward(self, streams: Sequence[Sequences], n_context: int) -> list[Sequences]:
         """Let the streams of each sample look at each other.
 
         Parameters
         ----------
         streams : sequence of Sequences
+            As :meth:`prepare` gives them.
         n_context : int
             So many of the first streams are looked at only; the last layer leaves them out.
 
         Returns
         -------
         list of Sequences
-            The streams without the first ``n_context``.
+            The streams without the first ``n_context``, of width ``width``.
         """
         sizes = [len(stream.values) for stream in streams]
         joined = Sequences.joined(streams)
-        for layer in self.layers[:-1]:
-            joined = joined.with_values(layer(joined, joined) + joined.values)
-        pieces = joined.values.split(sizes)
-        kept = [stream.with_values(values) for stream, values in zip(streams, pieces, strict=True)][
-            n_context:
-        ]
-        wanted = Sequences.joined(kept) if n_context else joined
-        values = self.layers[-1](wanted, joined) + wanted.values
-        pieces = values.split(sizes[n_context:])
-        return [stream.with_values(v) for stream, v in zip(kept, pieces, strict=True)]
+        wanted = Sequences.joined(streams[n_context:]) if n_context else joined
+        first_wanted = sum(sizes[:n_context])
+        rows, query, key, value = joined.values.chunk(4, dim=1)
+        for depth, layer in enumerate(self.layers):
+            is_last = depth == len(self.layers) - 1
+            queries, start = (wanted, first_wanted) if is_last else (joined, 0)
+            if depth:
+                query, key, value = layer.query(rows[start:]), layer.key(rows), layer.value(rows)
+            else:
+                query = query[start:]
+            rows = layer.attend(queries, joined, query, key, value) + rows[start:]
+        pieces = rows.split(sizes[n_context:])
+        return [s.with_values(v) for s, v in zip(streams[n_context:], pieces, strict=True)]
 
 
 class AttentionPooling(nn.Module):
@@ -228,17 +246,24 @@ class TextGuidedFusion(nn.Module):
     def guide(
         self, anchor: Sequences | None, frames: Mapping[str, Sequences]
     ) -> dict[str, Sequences]:
-        """Streams of the modalities in ``frames``; views share them."""
+        """Streams of the modalities in ``frames``, prepared; views share them."""
         return {
-            name: stream(anchor, frames[name])
+            name: self.prepare(stream(anchor, frames[name]))
             for stream, name in zip(self.streams, self.others, strict=True)
             if name in frames
         }
 
+    def prepare(self, frames: Sequences) -> Sequences:
+        """What the self-attention needs of the anchor's frames or a stream besides the rows."""
+        return frames if self.self_attention is None else self.self_attention.prepare(frames)
+
     def summarise(
         self, anchor: Sequences | None, streams: Mapping[str, Sequences]
     ) -> dict[str, Tensor]:
-        """Summaries of the streams that a view shows, and of the anchor where it is pooled."""
+        """Summaries of the streams that a view shows, and of the anchor where it is pooled.
+
+        All are prepared, see :meth:`prepare`.
+        """
         shown = [name for name in self.others if name in streams]
         parts = [streams[name] for name in shown]
         pooled = ([self.anchor] if self.anchor in self.pooled else []) + shown

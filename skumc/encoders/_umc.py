@@ -166,13 +166,10 @@ class UMCNetwork(nn.Module):
         if self.hidden_as_zeros:
             hidden = [name for name in others if any(name not in view for view in views)]
             zeros = {name: self._frames(name, *_one_zero_frame(*batch[name])) for name in hidden}
-        return _Shared(
-            present,
-            anchor,
-            anchor_summary,
-            self.guided.guide(anchor, frames),
-            self.guided.guide(anchor, zeros),
-        )
+        streams, zero_streams = self.guided.guide(anchor, frames), self.guided.guide(anchor, zeros)
+        if self.guided.reads_anchor:
+            anchor = self.guided.prepare(anchor)
+        return _Shared(present, anchor, anchor_summary, streams, zero_streams)
 
     def _cls(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Linear map of each sample's first frame, zeros where there is none."""
