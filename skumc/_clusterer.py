@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._defaults import PARAMETER_CONSTRAINTS, PART_CHOICES, check_parts
+from skumc._devices import resolve_device
 from skumc._parts import PartsMixin, unknown_name_message
 from skumc._presets import preset_parameters
 from skumc.data import MultimodalData, read_X, with_index
-from skumc.encoders import FrameStatistics
+from skumc.encoders import EncoderWithText, FrameStatistics
 from skumc.losses import WeightedLosses
+from skumc.text import TextReader
 from skumc.training import (
     Embedded,
     ProgressiveTrainer,
@@ -32,7 +35,6 @@ from skumc.training import (
     embed,
     embed_attention,
     isolated,
-    resolve_device,
 )
 
 _MAX_SEED = 2**31 - 1
@@ -84,6 +86,23 @@ class UMCClusterer(
         What the contrastive losses bring together: a sample with and without one of its
         modalities, drawn for each batch; a copy of the embedding with dropout 0.1 or with noise
         of deviation 0.01; or a second pass with 15 % of the frames hidden.
+    text_model : str, path, (model, tokenizer) or None, default=None
+        The transformers encoder that reads modalities of strings or token ids: a name on the
+        Hugging Face hub, a folder, or the loaded objects, of which copies are trained. BERT,
+        RoBERTa, DistilBERT, MiniLM, MPNet, ELECTRA, ModernBERT and what is built alike.
+    n_trainable_layers : int in [0, inf) or "all", default=1
+        So many of its last layers train, with what follows them; "all" trains the embeddings
+        too. The frozen layers run once for each distinct text.
+    text_learning_rate : float in (0, inf), default=2e-5
+        Largest learning rate of the text model, in pretraining and in the progressive loop.
+    max_text_length : int in [1, inf) or None, default=None
+        Longer texts are cut, in tokens. None is the longest that the text model reads.
+    text_layer : int in [0, inf) or None, default=None
+        Layer whose states are read, 0 being the embeddings; later layers are dropped. None is
+        the last.
+    memory : str, path, joblib.Memory or None, default=None
+        Folder that keeps what frozen layers gave, for later fits and other processes. None keeps
+        it for one call, in memory, or in a temporary file beyond 2 GiB.
     pretrain_epochs : int in [0, inf), default=5
         Epochs of contrastive pretraining; 0 leaves it out.
     max_epochs : int in [0, inf), default=15
@@ -203,6 +222,12 @@ class UMCClusterer(
         kmeans: Any = None,
         monitor: Any = None,
         augmentation: str = "views",
+        text_model: Any = None,
+        n_trainable_layers: int | str = 1,
+        text_learning_rate: float = 2e-5,
+        max_text_length: int | None = None,
+        text_layer: int | None = None,
+        memory: Any = None,
         pretrain_epochs: int = 5,
         max_epochs: int = 15,
         min_epochs: int | None = None,
@@ -231,6 +256,12 @@ class UMCClusterer(
         self.kmeans = kmeans
         self.monitor = monitor
         self.augmentation = augmentation
+        self.text_model = text_model
+        self.n_trainable_layers = n_trainable_layers
+        self.text_learning_rate = text_learning_rate
+        self.max_text_length = max_text_length
+        self.text_layer = text_layer
+        self.memory = memory
         self.pretrain_epochs = pretrain_epochs
         self.max_epochs = max_epochs
         self.min_epochs = min_epochs
@@ -320,7 +351,9 @@ class UMCClusterer(
         for part in (self.selector_, self._encoder_spec):
             _seed_part(part, rng)
         with isolated(rng.randint(_MAX_SEED), device):
-            self.encoder_ = self._build_encoder(data).to(device)
+            self._text = self._make_text_reader(data)
+            data = self._text.read(data, device)
+            self.encoder_ = self._build_encoder(data, device).to(device)
             trainer = ProgressiveTrainer(
                 self.encoder_,
                 TrainingParts(
@@ -421,6 +454,7 @@ class UMCClusterer(
         if hasattr(self.encoder_, "attention_weights"):
             data = read_X(self, X, self.modalities, reset=False)
             device = resolve_device(self.device)
+            data = self._text.read(data, device)
             weights = embed_attention(self.encoder_.to(device), data, self.anchor_, device)
         if not weights:
             raise AttributeError(
@@ -471,7 +505,19 @@ class UMCClusterer(
         check_is_fitted(self, "encoder_")
         data = read_X(self, X, self.modalities, reset=False)
         device = resolve_device(self.device)
+        data = self._text.read(data, device)
         return embed(self.encoder_.to(device), data, device, self.precision)
+
+    def _make_text_reader(self, data: MultimodalData) -> TextReader:
+        memory = getattr(self.memory, "location", self.memory)
+        return TextReader(
+            [name for name, width in data.widths.items() if width is None],
+            self.text_model,
+            n_trainable_layers=self.n_trainable_layers,
+            text_layer=self.text_layer,
+            max_length=self.max_text_length,
+            memory=None if memory is None else os.fspath(memory),
+        )
 
     def _make_parts(self) -> None:
         """Copy the parts, and hold each against its contract."""
@@ -513,11 +559,21 @@ class UMCClusterer(
             raise ValueError(unknown_name_message("anchor", self.anchor, data.names))
         return self.anchor
 
-    def _build_encoder(self, data: MultimodalData) -> torch.nn.Module:
-        if isinstance(self._encoder_spec, torch.nn.Module):
-            return self._encoder_spec
+    def _build_encoder(self, data: MultimodalData, device: torch.device) -> torch.nn.Module:
+        encoder = self._encoder_spec
+        if not isinstance(encoder, torch.nn.Module):
+            encoder = self._build_from_specification(data, device)
+        towers = self._text.towers
+        return EncoderWithText(encoder, towers) if towers else encoder
+
+    def _build_from_specification(
+        self, data: MultimodalData, device: torch.device
+    ) -> torch.nn.Module:
         statistics = {
-            name: FrameStatistics(*data.packed(name).mean_and_scale()) for name in data.names
+            name: FrameStatistics(
+                *self._text.mean_and_scale(data, name, device), self._text.pooling(name)
+            )
+            for name in data.names
         }
         module = self._encoder_spec.build(statistics, self.anchor_)
         if not isinstance(module, torch.nn.Module):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
 import torch
 from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skumc._parts import require_methods
 from skumc.curriculum import (
@@ -52,6 +53,12 @@ PARAMETER_CONSTRAINTS: dict[str, Any] = {
     "selector": "no_validation",
     "kmeans": "no_validation",
     "monitor": "no_validation",
+    "text_model": [str, os.PathLike, tuple, list, None],
+    "n_trainable_layers": [Interval(Integral, 0, None, closed="left"), StrOptions({"all"})],
+    "text_learning_rate": [Interval(Real, 0, None, closed="neither")],
+    "max_text_length": [Interval(Integral, 1, None, closed="left"), None],
+    "text_layer": [Interval(Integral, 0, None, closed="left"), None],
+    "memory": [str, os.PathLike, HasMethods(["cache"]), None],
     "augmentation": [StrOptions(set(AUGMENTATIONS))],
     "pretrain_epochs": [Interval(Integral, 0, None, closed="left")],
     "max_epochs": [Interval(Integral, 0, None, closed="left")],

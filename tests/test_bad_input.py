@@ -145,7 +145,11 @@ BAD_X = {
         ValueError,
         "X holds strings, expected numbers. Turn the strings into embeddings first",
     ),
-    "list of strings": (lambda: ["a", "b"], ValueError, "X holds strings.*embeddings first"),
+    "list of strings": (
+        lambda: ["a", "b"],
+        ValueError,
+        "Modality 'text' holds text, (but text_model=None. Set|expected numbers. Turn)",
+    ),
     "objects with a string": (
         lambda: np.array([[1, "b"], [2, 3]], dtype=object),
         ValueError,
@@ -154,27 +158,57 @@ BAD_X = {
     "frame of strings": (
         lambda: pd.DataFrame({"text": ["a", "b"], "audio": ["c", "d"]}),
         ValueError,
-        r"Modality 'text' holds strings \('a' in row 0\).*embeddings first",
+        "Modality 'text' holds text, .* TransformerTextFeatures",
     ),
     "frame with a column of strings": (
         lambda: pd.DataFrame({"n": [1.0, 2.0], "kind": ["c", "d"]}),
         ValueError,
-        r"Modality 'kind' holds strings \('c' in row 0\)",
+        "Modality 'kind' holds text",
     ),
     "a cell with a string": (
         lambda: pd.DataFrame({"text": cell([[1.0], None, "b"])}),
         ValueError,
-        r"Modality 'text' holds strings \('b' in row 2\)",
+        "Modality 'text' holds numbers in some rows and text in others: 'b' in row 2. Pass sent",
     ),
     "a cell with strings": (
         lambda: [{"text": [1.0, 2.0]}, {"text": ["a", "b"]}],
         ValueError,
-        r"Modality 'text' holds strings \(\['a', 'b'\] in row 1\)",
+        "Modality 'text', row 1: got list of type <U1, expected real numbers",
     ),
     "a modality of strings": (
         lambda: {"text": np.array([["a", "b"]] * 2), "audio": np.eye(2)},
         ValueError,
-        r"Modality 'text' holds strings .*embeddings first",
+        r"Modality 'text': got an array of type <U1 and shape \(2, 2\), expected real numbers",
+    ),
+    "a number among sentences": (
+        lambda: {"text": ["a", 3.0, "c"]},
+        ValueError,
+        "Modality 'text' holds numbers in some rows and text in others: 3.0 in row 1",
+    ),
+    "token ids of two lengths": (
+        lambda: {"text": {"input_ids": [[1, 2], [3, 4]], "attention_mask": [[1, 1], [1]]}},
+        ValueError,
+        "Modality 'text', row 1: got token ids, mask and types of shapes and types .*one length",
+    ),
+    "token ids that are no numbers": (
+        lambda: {"text": {"input_ids": [[1.5, 2.0]] * 2}},
+        ValueError,
+        "Modality 'text', row 0: got token ids, .*expected whole numbers",
+    ),
+    "a negative token id": (
+        lambda: [{"text": {"input_ids": [1, 2]}}, {"text": {"input_ids": [1, -2]}}],
+        ValueError,
+        "Modality 'text', row 1: got a negative token id, -2",
+    ),
+    "a sentence among token ids": (
+        lambda: [{"text": {"input_ids": [1, 2]}}, {"text": "hello"}],
+        ValueError,
+        "Modality 'text' holds token ids, but row 1 holds str",
+    ),
+    "a mask without ids": (
+        lambda: [{"text": {"attention_mask": [1, 2]}}, {"text": None}],
+        ValueError,
+        "Modality 'text', row 0: got dict",
     ),
     "complex table": (
         lambda: np.eye(3) * 1j,
@@ -497,6 +531,12 @@ BAD_PARAMETERS = {
     "n_clusters": [0, -1, 2.0, "2", None],
     "modalities": ["text", 3],
     "anchor": [0, ["text"]],
+    "text_model": [3, {"model": "bert"}],
+    "n_trainable_layers": [-1, 1.5, "some", None],
+    "text_learning_rate": [0, -1e-3, NAN, INF, None],
+    "max_text_length": [0, 1.5, "long"],
+    "text_layer": [-1, 1.5, "last"],
+    "memory": [3, True],
     "augmentation": ["view", None, 1],
     "pretrain_epochs": [-1, 1.5, None],
     "max_epochs": [-1, 1.5, None],

@@ -377,6 +377,14 @@ def test_self_attention_passes_gradcheck():
     assert passes_gradcheck(module, call, anchor.values, stream.values)
 
 
+def test_attention_pooling_under_autocast():
+    rows = ragged([2, 0, 3], torch.float32)
+    module = make(AttentionPooling(WIDTH), torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        pooled = module(rows)
+    torch.testing.assert_close(pooled.float(), module(rows), rtol=0.05, atol=0.05)
+
+
 def fusion_of(**switches):
     settings = {
         "n_heads": HEADS,

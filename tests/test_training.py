@@ -9,6 +9,8 @@ from sklearn.cluster import KMeans
 
 from data_makers import make_sequences
 from skumc import UMCClusterer
+from skumc._devices import resolve_device
+from skumc.data import inference_batches
 from skumc.encoders import EncoderOutput, masked_mean
 from skumc.training import (
     History,
@@ -19,9 +21,8 @@ from skumc.training import (
     isolated,
     learning_rate_factor,
     modality_views,
-    resolve_device,
 )
-from skumc.training._batches import inference_batches, split_batches
+from skumc.training._batches import split_batches
 from skumc.training._optimisation import Stepper, backward_terms
 from skumc.training._progress import Progress
 from skumc.training._views import positive_views
@@ -137,6 +138,7 @@ def stepper(module, **parameters):
     defaults = {
         "optimizer": "sgd",
         "learning_rate": 0.1,
+        "text_learning_rate": 0.1,
         "weight_decay": 0.0,
         "warmup_proportion": 0.0,
         "schedule": "cosine",
@@ -186,7 +188,7 @@ def test_inference_batches_hold_every_row_once_within_budget(budget, n_samples):
     X, _ = make_sequences(n_samples)
     longest = X.lengths.max(axis=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skumc.training._batches._INFERENCE_FRAMES", budget)
+        patch.setattr("skumc.data._batches._INFERENCE_FRAMES", budget)
         batches = list(inference_batches(X))
     assert sorted(np.concatenate(batches)) == list(range(n_samples))
     for batch in batches:

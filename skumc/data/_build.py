@@ -1,15 +1,19 @@
-"""What a person passes as one modality, as sequences."""
+"""What a person passes as one modality, as sequences or as text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 
-from skumc.data._ragged import Ragged, frame_chunks
+from skumc.data._ragged import Ragged, RaggedRows, frame_chunks
+from skumc.data._text import Strings, TokenIds, is_token_mapping
+
+Store: TypeAlias = Ragged | Strings | TokenIds
+"""One modality of all samples: ``len``, ``lengths``, ``width``, ``store[i]``, ``take(rows)``."""
 
 
 def name_rows(rows: np.ndarray, limit: int = 5) -> str:
@@ -32,19 +36,36 @@ def is_missing(cell: Any) -> bool:
     return isinstance(cell, (float, np.floating)) and bool(np.isnan(cell))
 
 
-def _reject_text(name: str, row: int, cell: Any) -> NoReturn:
+def _is_blank(cell: Any) -> bool:
+    """Whether a cell is missing or a string of white space."""
+    return is_missing(cell) or (isinstance(cell, str) and not cell.strip())
+
+
+def _reject_mixture(name: str, row: int, cell: Any) -> NoReturn:
     raise ValueError(
-        f"Modality {name!r} holds strings ({cell!r} in row {row}), expected numbers. Turn the "
-        "strings into embeddings first, one row or one sequence of frames a sample."
+        f"Modality {name!r} holds numbers in some rows and text in others: {cell!r:.50} in row "
+        f"{row}. Pass sentences throughout, token ids throughout, or arrays of numbers throughout; "
+        "None where the modality is missing."
     )
+
+
+def _strings(name: str, cells: Iterable[Any]) -> Strings:
+    """Sentences from one cell a sample."""
+    cells = [None if is_missing(cell) else cell for cell in cells]
+    for row, cell in enumerate(cells):
+        if cell is not None and not isinstance(cell, str):
+            _reject_mixture(name, row, cell)
+    return Strings(cells)
 
 
 def _cell_frames(name: str, row: int, cell: Any) -> np.ndarray | None:
     """Frames of one sample, (n_frames, width), or None where the modality is missing."""
     if is_missing(cell):
         return None
-    if isinstance(cell, (str, bytes)):
-        _reject_text(name, row, cell)
+    if isinstance(cell, str) and not cell.strip():
+        return None
+    if isinstance(cell, str) or is_token_mapping(cell):
+        _reject_mixture(name, row, cell)
     try:
         frames = plain_array(cell)
     except ValueError as error:
@@ -52,8 +73,6 @@ def _cell_frames(name: str, row: int, cell: Any) -> np.ndarray | None:
             f"Modality {name!r}, row {row}: the frames have different widths. Expected one matrix "
             "(n_frames, width) a sample."
         ) from error
-    if frames.dtype.kind in "UST":
-        _reject_text(name, row, cell)
     if frames.dtype.kind not in "buif":
         raise ValueError(
             f"Modality {name!r}, row {row}: got {type(cell).__name__} of type {frames.dtype}, "
@@ -69,8 +88,13 @@ def _cell_frames(name: str, row: int, cell: Any) -> np.ndarray | None:
     return frames.reshape(1, -1) if frames.ndim < 2 else frames
 
 
-def _from_cells(name: str, cells: Sequence[Any]) -> Ragged:
-    """Sequences from one cell a sample."""
+def _from_cells(name: str, cells: Sequence[Any]) -> Store:
+    """Sequences, sentences or token ids from one cell a sample."""
+    first = next((cell for cell in cells if not _is_blank(cell)), None)
+    if isinstance(first, str):
+        return _strings(name, cells)
+    if is_token_mapping(first):
+        return TokenIds.from_cells(name, [None if _is_blank(cell) else cell for cell in cells])
     sequences = [_cell_frames(name, row, cell) for row, cell in enumerate(cells)]
     widths = {}
     for row, frames in enumerate(sequences):
@@ -148,8 +172,12 @@ def _from_pandas(name: str, values: Any) -> np.ndarray:
     return values.to_numpy(np.float64, na_value=np.nan) if array.dtype == object else array
 
 
-def to_ragged(name: str, values: Any) -> Ragged:
-    """Turn what a person passes as one modality into checked sequences."""
+def to_store(name: str, values: Any) -> Store:
+    """Turn what a person passes as one modality into checked sequences, sentences or token ids."""
+    if isinstance(values, (Strings, TokenIds, RaggedRows)):
+        return values
+    if is_token_mapping(values):
+        return TokenIds.from_mapping(name, values)
     if isinstance(values, Ragged):
         return check_values(name, values)
     if issparse(values):
@@ -168,14 +196,13 @@ def to_ragged(name: str, values: Any) -> Ragged:
             f"Modality {name!r}: got {type(values).__name__}, expected an array (n_samples, width) "
             "or a list with one array or None a sample."
         )
-    if isinstance(values, np.ndarray) and values.dtype.kind in "UST":
-        _reject_text(name, 0, values.reshape(-1)[0] if values.size else "")
     if isinstance(values, np.ndarray) and values.ndim != 1:
         raise ValueError(
             f"Modality {name!r}: got an array of type {values.dtype} and shape {values.shape}, "
             "expected real numbers, or a list with one array or None a sample."
         )
-    return check_values(name, _from_cells(name, values))
+    store = _from_cells(name, values)
+    return check_values(name, store) if isinstance(store, Ragged) else store
 
 
 def from_padding(name: str, array: ArrayLike, lengths: ArrayLike) -> Ragged:

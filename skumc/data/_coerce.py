@@ -17,6 +17,7 @@ from skumc.data._build import is_missing, name_rows, plain_array
 from skumc.data._container import MultimodalData
 
 TABLE_MODALITY = "features"
+TEXT_MODALITY = "text"
 
 _HOW_TO_PASS_SEQUENCES = (
     'Pass sequences by name, as MultimodalData({"features": X}) with one array (n_frames, width) a '
@@ -43,8 +44,21 @@ def _is_table(X: Any) -> bool:
     if _is_frame(X):
         return all(_is_numeric_column(X.iloc[:, i]) for i in range(X.shape[1]))
     if isinstance(X, Sequence) and not isinstance(X, (str, bytes)) and len(X):
-        return not isinstance(X[0], Mapping)
-    return True
+        return not (isinstance(X[0], Mapping) or _is_sentences(X))
+    return not _is_sentences(X)
+
+
+def _is_sentences(X: Any) -> bool:
+    """Whether X is a list, 1-D array or Series of strings and None."""
+    if isinstance(X, (str, bytes)) or _is_frame(X) or not hasattr(X, "__len__"):
+        return False
+    if isinstance(X, np.ndarray) and (X.ndim != 1 or X.dtype.kind not in "UTO"):
+        return False
+    if not isinstance(X, (Sequence, np.ndarray)) and getattr(X, "ndim", None) != 1:
+        return False
+    if getattr(getattr(X, "dtype", None), "kind", "O") in "biufc":
+        return False
+    return isinstance(next((cell for cell in X if not is_missing(cell)), None), str)
 
 
 def _read_container(X: Any) -> MultimodalData:
@@ -54,6 +68,8 @@ def _read_container(X: Any) -> MultimodalData:
         return MultimodalData(X)
     if _is_frame(X):
         return MultimodalData.from_frame(X)
+    if _is_sentences(X):
+        return MultimodalData({TEXT_MODALITY: X}, index=X.index if hasattr(X, "iloc") else None)
     return MultimodalData.from_records(X)
 
 
@@ -201,11 +217,13 @@ def _align(X: MultimodalData, widths: Mapping[str, int], unseen: frozenset[str])
                 f"X has the unknown modality {name!r}; fit saw {known}. Rename it, or leave it "
                 "out with X.select(names)."
             )
-        if name not in unseen and width != widths[name] and X.packed(name).values.size:
-            raise ValueError(
-                f"Modality {name!r} has width {width}, but fit saw width {widths[name]}. Pass the "
-                "same features as in fit."
-            )
+        if name in unseen or width == widths[name] or not X.select([name]).present.any():
+            continue
+        got = "holds text" if width is None else f"has width {width}"
+        seen = "text" if widths[name] is None else f"width {widths[name]}"
+        raise ValueError(
+            f"Modality {name!r} {got}, but fit saw {seen}. Pass the same features as in fit."
+        )
     usable = [name for name in X.names if X.widths[name] == widths[name]]
     return X.with_absent(widths, usable)
 

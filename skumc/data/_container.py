@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skumc._parts import unknown_name_message
-from skumc.data._build import from_padding, to_ragged
-from skumc.data._ragged import Ragged, portable, resolve_rows
+from skumc.data._build import Store, from_padding, to_store
+from skumc.data._ragged import Ragged, RaggedRows, resolve_rows
+from skumc.data._text import Strings
 
 
 class MultimodalData:
@@ -25,8 +26,11 @@ class MultimodalData:
     modalities : dict of str to array-like
         For each modality one of: an array (n_samples, width), one frame a sample; an array
         (n_samples, n_frames, width); a list with one cell a sample, each an array (width,) or
-        (n_frames, width), or None where the modality is missing; a :class:`Ragged`. A sample
-        whose values are all NaN, or that has no frames, is missing. Zeros are data.
+        (n_frames, width), or None where the modality is missing; a :class:`Ragged`. Or text: a
+        list of strings, or token ids as a tokenizer gives them, ``{"input_ids": ids,
+        "attention_mask": mask, "token_type_ids": types}``, of all samples or one dict a cell. A
+        sample whose values are all NaN, or that has no frames, or an empty string, is missing.
+        Zeros are data.
     index : sequence of length n_samples, default=None
         Names of the samples, as in a DataFrame. It goes with them through indexing, pickling
         and :meth:`to_frame`.
@@ -37,9 +41,9 @@ class MultimodalData:
     names : tuple of str
         Modality names in order.
     widths : dict of str to int
-        Values in a frame, by modality.
+        Values in a frame, by modality; None for text that a model is to read.
     lengths : ndarray of shape (n_samples, n_modalities)
-        Frames of each sample in each modality; 0 is missing.
+        Frames of each sample in each modality, of a sentence 1; 0 is missing.
     present : ndarray of bool, shape (n_samples, n_modalities)
 
     Raises
@@ -75,7 +79,7 @@ class MultimodalData:
                     f"{str(name)!r}."
                 )
         self._set(
-            {name: to_ragged(name, values) for name, values in modalities.items()}, None, index
+            {name: to_store(name, values) for name, values in modalities.items()}, None, index
         )
         sizes = {name: len(store) for name, store in self._stores.items()}
         if len(set(sizes.values())) > 1:
@@ -90,11 +94,11 @@ class MultimodalData:
                 "sample, or leave it out."
             )
 
-    def _set(self, stores: dict[str, Ragged], rows: np.ndarray | None, index: Any) -> None:
+    def _set(self, stores: dict[str, Store], rows: np.ndarray | None, index: Any) -> None:
         self._stores, self._rows, self.index = stores, rows, index
 
     @classmethod
-    def _view(cls, stores: dict[str, Ragged], rows: np.ndarray | None, index: Any):
+    def _view(cls, stores: dict[str, Store], rows: np.ndarray | None, index: Any):
         view = cls.__new__(cls)
         view._set(stores, rows, index)
         return view
@@ -217,8 +221,8 @@ class MultimodalData:
         return tuple(self._stores)
 
     @property
-    def widths(self) -> dict[str, int]:
-        """Values in a frame, by modality."""
+    def widths(self) -> dict[str, int | None]:
+        """Values in a frame, by modality; None for text that a model is to read."""
         return {name: store.width for name, store in self._stores.items()}
 
     @property
@@ -269,8 +273,7 @@ class MultimodalData:
         if isinstance(key, (int, np.integer)) and not isinstance(key, (bool, np.bool_)):
             row = int(resolve_rows([key], len(self))[0])
             row = row if self._rows is None else int(self._rows[row])
-            cells = {name: store[row] for name, store in self._stores.items()}
-            return {name: frames if len(frames) else None for name, frames in cells.items()}
+            return {name: _cell(store, row) for name, store in self._stores.items()}
         rows, index = resolve_rows(key, len(self)), self.index
         if index is not None:
             index = index.take(rows) if hasattr(index, "take") else [index[row] for row in rows]
@@ -302,16 +305,39 @@ class MultimodalData:
         """
         kept = self.names if kept is None else kept
         n_stored = len(next(iter(self._stores.values())))
-        absent = np.zeros(n_stored + 1, np.int64)
         stores = {
             name: self._stores[name]
             if name in kept and name in self._stores
-            else Ragged(np.zeros((0, width), np.float32), absent)
+            else _nothing(width, n_stored)
             for name, width in widths.items()
         }
         return self._view(stores, self._rows, self.index)
 
-    def _store(self, name: str) -> Ragged:
+    def with_frames(self, frames: Mapping[str, Ragged]) -> MultimodalData:
+        """The same samples with other frames in some modalities.
+
+        Parameters
+        ----------
+        frames : dict of str to Ragged
+            One sequence a sample of this container, in its order.
+
+        Returns
+        -------
+        MultimodalData
+        """
+        stores: dict[str, Store] = {}
+        for name, store in self._stores.items():
+            if name in frames:
+                stores[name] = frames[name]
+            elif self._rows is None:
+                stores[name] = store
+            elif isinstance(store, Ragged):
+                stores[name] = RaggedRows(store, self._rows)
+            else:
+                stores[name] = store.take(self._rows)
+        return self._view(stores, None, self.index)
+
+    def _store(self, name: str) -> Store:
         if name not in self._stores:
             raise ValueError(unknown_name_message("modality", name, self._stores))
         return self._stores[name]
@@ -320,9 +346,9 @@ class MultimodalData:
         """Frames of each sample in one modality; None where it is missing."""
         store = self._store(name)
         rows = range(len(self)) if self._rows is None else self._rows
-        return [store[row] if len(store[row]) else None for row in rows]
+        return [_cell(store, row) for row in rows]
 
-    def packed(self, name: str, rows: np.ndarray | slice = slice(None)) -> Ragged:
+    def packed(self, name: str, rows: np.ndarray | slice = slice(None)) -> Store:
         """One modality of the samples ``rows``, their frames one after the other."""
         store = self._store(name)
         if self._rows is None and isinstance(rows, slice) and rows == slice(None):
@@ -334,23 +360,38 @@ class MultimodalData:
         """Count the different samples, looking no further than ``limit`` of them."""
         seen = set()
         for sample in self:
-            # adding 0 turns -0.0 into 0.0, which is the same number in other bytes
-            seen.add(
-                tuple(None if a is None else (a.shape, (a + 0).tobytes()) for a in sample.values())
-            )
+            seen.add(tuple(map(_content, sample.values())))
             if len(seen) >= limit:
                 break
         return len(seen)
 
     def __reduce__(self):
-        packed = [(name, self.packed(name)) for name in self.names]
-        state = tuple(
-            (name, portable(store.values), portable(store.offsets)) for name, store in packed
-        )
+        state = tuple((name, self.packed(name)) for name in self.names)
         return _rebuild, (state, self.index)
 
 
 def _rebuild(state: tuple, index: Any) -> MultimodalData:
     """Put a pickled container together again."""
-    stores = {name: Ragged(values, offsets) for name, values, offsets in state}
-    return MultimodalData._view(stores, None, index)
+    return MultimodalData._view(dict(state), None, index)
+
+
+def _cell(store: Store, row: int) -> Any:
+    """Frames, sentence or token ids of one sample, None where it is missing."""
+    cell = store[row]
+    return None if cell is None or len(cell) == 0 else cell
+
+
+def _nothing(width: int | None, n_samples: int) -> Store:
+    """A modality that every sample misses."""
+    if width is None:
+        return Strings([None] * n_samples)
+    return Ragged(np.zeros((0, width), np.float32), np.zeros(n_samples + 1, np.int64))
+
+
+def _content(cell: Any) -> Any:
+    """Something hashable that is equal where the content of two cells is equal."""
+    if cell is None or isinstance(cell, str):
+        return cell
+    if isinstance(cell, dict):
+        return tuple((key, _content(values)) for key, values in cell.items())
+    return cell.shape, (cell + 0).tobytes()  # adding 0 turns -0.0 into 0.0

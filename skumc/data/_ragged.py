@@ -171,6 +171,9 @@ class Ragged:
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         return Ragged(self.values[self.frame_rows(rows)], np.concatenate([[0], np.cumsum(lengths)]))
 
+    def __reduce__(self):
+        return Ragged, (portable(self.values), portable(self.offsets))
+
     def mean_and_scale(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each feature over all frames, float64, (width,) each.
 
@@ -194,3 +197,59 @@ class Ragged:
         varies = deviation > 10 * np.finfo(self.values.dtype).eps * np.abs(mean)
         scale[varies] = (deviation * peak)[varies]
         return mean * peak, scale
+
+
+class RaggedRows(Ragged):
+    """Samples of other sequences by row number, with repeats and in any order.
+
+    Frames are looked up where they lie and copied only by :meth:`take` and :attr:`values`.
+
+    Parameters
+    ----------
+    base : Ragged
+    rows : ndarray of int, shape (n_samples,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> base = Ragged(np.arange(3.0).reshape(3, 1), [0, 2, 3])
+    >>> RaggedRows(base, np.array([1, 0, 1])).lengths.tolist()
+    [1, 2, 1]
+    """
+
+    def __init__(self, base: Ragged, rows: np.ndarray) -> None:
+        if isinstance(base, RaggedRows):
+            base, rows = base._base, base._rows[rows]
+        self._base, self._rows = base, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, sample: int) -> np.ndarray:
+        """Frames of one sample, (n_frames, width); nothing is copied."""
+        return self._base[self._rows[sample]]
+
+    @property
+    def width(self) -> int:
+        """Number of values in a frame."""
+        return self._base.width
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of frames of each sample, (n_samples,)."""
+        offsets = self._base.offsets
+        return offsets[self._rows + 1] - offsets[self._rows]
+
+    def take(self, rows: np.ndarray) -> Ragged:
+        """The samples ``rows``, one behind the other."""
+        return self._base.take(self._rows[rows])
+
+    @property
+    def values(self) -> np.ndarray:
+        """Frames of all samples in order, copied."""
+        return self._base.take(self._rows).values
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Where each sample begins in :attr:`values`."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])

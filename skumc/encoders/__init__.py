@@ -27,6 +27,7 @@ from skumc.encoders._projection import (
 from skumc.encoders._sequences import Sequences
 from skumc.encoders._umc import UMCNetwork
 from skumc.encoders._umc_encoder import UMCEncoder
+from skumc.encoders._with_text import EncoderWithText
 
 __all__ = [
     "AttentionPooling",
@@ -36,6 +37,7 @@ __all__ = [
     "ConcatenationFusion",
     "DualProjection",
     "EncoderOutput",
+    "EncoderWithText",
     "FrameStatistics",
     "GatedFusion",
     "GuidedStream",

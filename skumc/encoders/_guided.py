@@ -154,7 +154,7 @@ class AttentionPooling(nn.Module):
         if len(values) == 0:
             return values.new_zeros(sequences.n_samples, values.shape[1])
         scores = sequences.padded((values @ self.query / values.shape[1] ** 0.5).unsqueeze(1))
-        scores = scores.squeeze(2).masked_fill(~mask, torch.finfo(values.dtype).min)
+        scores = scores.squeeze(2).masked_fill(~mask, torch.finfo(scores.dtype).min)
         weights = torch.softmax(scores, dim=1) * mask
         return torch.einsum("np,npw->nw", weights, sequences.padded(values))
 

@@ -11,14 +11,22 @@ from torch import Tensor, nn
 
 
 class FrameStatistics(NamedTuple):
-    """Mean and scale of the values of a modality's frames, each (width,)."""
+    """What an encoder is told about the frames of a modality.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (width,)
+    pooling : {"cls", "mean"} or None
+        How the text model that gave the frames summarises them; None where nothing says so.
+    """
 
     mean: np.ndarray
     scale: np.ndarray
+    pooling: str | None = None
 
     def neutral(self) -> FrameStatistics:
         """Statistics of the same width that change nothing."""
-        return FrameStatistics(np.zeros_like(self.mean), np.ones_like(self.scale))
+        return FrameStatistics(np.zeros_like(self.mean), np.ones_like(self.scale), self.pooling)
 
 
 def masked_mean(frames: Tensor, lengths: Tensor) -> Tensor:

@@ -41,9 +41,10 @@ class UMCEncoder(BaseEstimator):
     n_self_attention_layers : int, default=2
         Layers of self-attention over the anchor's frames and all streams; 0 leaves it out, and
         the LayerNorms behind it.
-    anchor_summary : {"cls", "enhanced", "mean"}, default="mean"
+    anchor_summary : {"cls", "enhanced", "mean", "model"}, default="mean"
         What stands for the anchor in the fusion: a linear map of its first frame, the mean of
-        its frames behind the self-attention, or the mean of its projected frames.
+        its frames behind the self-attention, or the mean of its projected frames. "model" is
+        "cls" or "mean", as the text model's own pooling configuration says.
     pooling : {"mean", "attention"}, default="mean"
         How the frames of a stream become its summary.
     feature_interaction : bool, default=False
@@ -92,7 +93,7 @@ class UMCEncoder(BaseEstimator):
         "cross_attention": ["boolean"],
         "guided_attention": ["boolean"],
         "n_self_attention_layers": [Interval(Integral, 0, None, closed="left")],
-        "anchor_summary": [StrOptions({"cls", "enhanced", "mean"})],
+        "anchor_summary": [StrOptions({"cls", "enhanced", "mean", "model"})],
         "pooling": [StrOptions({"mean", "attention"})],
         "feature_interaction": ["boolean"],
         "fusion": [StrOptions({"sum", "softmax", "concatenation"})],
@@ -158,15 +159,27 @@ class UMCEncoder(BaseEstimator):
         ------
         ValueError
             If a parameter is outside its interval, ``hidden_width`` is no multiple of
-            ``n_heads``, or ``dual_projection`` names an unknown modality or kind.
+            ``n_heads``, ``dual_projection`` names an unknown modality or kind, or
+            ``anchor_summary="model"`` and no model says anything.
         """
         self._validate_params()
         parameters = self.get_params(deep=False)
         parameters["dual_projection"] = self._dual_projections(list(statistics), anchor)
+        parameters["anchor_summary"] = self._summary(statistics[anchor])
         parameters["hidden_as_zeros"] = parameters.pop("missing") == "zeros"
         if not parameters.pop("standardize"):
             statistics = {name: stats.neutral() for name, stats in statistics.items()}
         return UMCNetwork(statistics, anchor, **parameters)
+
+    def _summary(self, anchor: FrameStatistics) -> str:
+        if self.anchor_summary != "model":
+            return self.anchor_summary
+        if anchor.pooling is None:
+            raise ValueError(
+                "Got anchor_summary='model', but the anchor is not read by a text model whose "
+                "configuration (1_Pooling/config.json) says 'cls' or 'mean'. Use one of the two."
+            )
+        return anchor.pooling
 
     def _dual_projections(self, names: list[str], anchor: str) -> dict[str, str | None]:
         """What refines each modality but the anchor."""

@@ -149,7 +149,7 @@ class PooledFeatures(TransformerMixin, BaseEstimator):
         """
         del y
         self._validate_params()
-        data = read_X(self, X, self.modalities, reset=True)
+        data = self._read(X, reset=True)
         statistics = [_mean_and_scale(_frame_means(data, name)) for name in data.names]
         self.mean_, self.scale_ = map(np.concatenate, zip(*statistics, strict=True))
         return self
@@ -167,7 +167,7 @@ class PooledFeatures(TransformerMixin, BaseEstimator):
         ndarray of float32 or float64, shape (n_samples, n_features_out)
         """
         check_is_fitted(self)
-        data = read_X(self, X, self.modalities, reset=False)
+        data = self._read(X, reset=False)
         dtypes = [data.packed(name, slice(0, 0)).values.dtype for name in data.names]
         matrix = np.empty((len(data), self._n_features_out), np.result_type(np.float32, *dtypes))
         start = 0
@@ -204,6 +204,16 @@ class PooledFeatures(TransformerMixin, BaseEstimator):
     @property
     def _n_features_out(self) -> int:
         return sum(self.modality_widths_.values())
+
+    def _read(self, X: Any, *, reset: bool) -> MultimodalData:
+        data = read_X(self, X, self.modalities, reset=reset)
+        for name, width in data.widths.items():
+            if width is None:
+                raise ValueError(
+                    f"Modality {name!r} holds text, expected numbers. Turn it into token states "
+                    "first, with TransformerTextFeatures."
+                )
+        return data
 
     def _pool(self, data: MultimodalData, name: str, columns: slice) -> np.ndarray:
         """The columns of one modality."""

@@ -8,7 +8,7 @@ from skumc.training._clustering import (
     clustering_objective,
 )
 from skumc.training._history import History
-from skumc.training._isolation import isolated, resolve_device
+from skumc.training._isolation import isolated
 from skumc.training._optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor
 from skumc.training._trainer import ProgressiveTrainer, TrainingParts, TrainingSettings
 from skumc.training._views import AUGMENTATIONS, modality_views
@@ -31,5 +31,4 @@ __all__ = [
     "isolated",
     "learning_rate_factor",
     "modality_views",
-    "resolve_device",
 ]

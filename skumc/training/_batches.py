@@ -10,11 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skumc.data import MultimodalData
+from skumc.data import MultimodalData, inference_batches
 from skumc.encoders import checked_output
 from skumc.training._isolation import autocast
-
-_INFERENCE_FRAMES = 16_384  # frames a batch, padding included, where no gradient is kept
 
 
 def to_batch(
@@ -44,21 +42,6 @@ def split_batches(
     if len(rows) == 0:
         return []
     return np.array_split(rng.permutation(rows), -(-len(rows) // batch_size))
-
-
-def inference_batches(data: MultimodalData) -> Iterator[np.ndarray]:
-    """Row numbers in batches of samples of like length, within a budget of padded frames."""
-    lengths = np.maximum(data.lengths.max(axis=1), 1)
-    order = np.argsort(lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        stop = min(len(order), start + max(1, _INFERENCE_FRAMES // lengths[order[start]]))
-        while stop - start > 1 and (stop - start) * lengths[order[stop - 1]] > _INFERENCE_FRAMES:
-            stop = start + max(
-                1, min(stop - start - 1, _INFERENCE_FRAMES // lengths[order[stop - 1]])
-            )
-        yield order[start:stop]
-        start = stop
 
 
 class Embedded(NamedTuple):

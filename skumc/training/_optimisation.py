@@ -148,6 +148,19 @@ class TermMeter:
         return values
 
 
+def _groups(
+    encoder: nn.Module, learning_rate: float, text_learning_rate: float
+) -> list[dict[str, Any]]:
+    """Parameters by learning rate, those of text models last; empty groups are left out."""
+    text = {p for p in getattr(encoder, "text_parameters", tuple)() if p.requires_grad}
+    others = [p for p in encoder.parameters() if p.requires_grad and p not in text]
+    groups = [
+        {"params": others, "lr": learning_rate},
+        {"params": [p for p in encoder.parameters() if p in text], "lr": text_learning_rate},
+    ]
+    return [group for group in groups if group["params"]]
+
+
 class Stepper:
     """One phase's optimizer and schedule.
 
@@ -157,6 +170,8 @@ class Stepper:
     optimizer : {"adam", "adamw", "sgd"} or callable
         A callable gets ``(parameters, lr=..., weight_decay=...)``.
     learning_rate : float
+    text_learning_rate : float
+        Of what ``encoder.text_parameters()`` gives, where the encoder has that method.
     weight_decay : float
     warmup_proportion : float
     schedule : {"cosine", "linear", "constant"}
@@ -172,6 +187,7 @@ class Stepper:
         *,
         optimizer: Any,
         learning_rate: float,
+        text_learning_rate: float,
         weight_decay: float,
         warmup_proportion: float,
         schedule: str,
@@ -179,12 +195,14 @@ class Stepper:
         accumulate_steps: int,
     ) -> None:
         self._parameters = [p for p in encoder.parameters() if p.requires_grad]
+        groups = _groups(encoder, learning_rate, text_learning_rate)
+        self._full_rates = [group["lr"] for group in groups]
         self._optimizer = None
-        if self._parameters:
+        if groups:
+            plain = groups[0]["params"] if len(groups) == 1 else groups
             self._optimizer = OPTIMIZERS.get(optimizer, optimizer)(
-                self._parameters, lr=learning_rate, weight_decay=weight_decay
+                plain, lr=self._full_rates[0], weight_decay=weight_decay
             )
-        self._full_rate = learning_rate
         self._warmup = warmup_proportion
         self._schedule = schedule
         self._grad_clip = grad_clip
@@ -226,15 +244,14 @@ class Stepper:
             parameter.grad = None
 
     def _step(self, progress: float) -> None:
-        self.learning_rate = self._full_rate * learning_rate_factor(
-            progress, self._warmup, self._schedule
-        )
         if self._optimizer is None:
             return
+        factor = learning_rate_factor(progress, self._warmup, self._schedule)
+        self.learning_rate = factor * self._full_rates[0]
         if self._grad_clip is not None:
             nn.utils.clip_grad_value_(self._parameters, self._grad_clip)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.learning_rate
+        for group, rate in zip(self._optimizer.param_groups, self._full_rates, strict=True):
+            group["lr"] = factor * rate
         self._optimizer.step()
 
 

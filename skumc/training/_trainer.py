@@ -40,6 +40,7 @@ class TrainingSettings:
     batch_size: int
     learning_rate: float
     pretrain_learning_rate: float
+    text_learning_rate: float
     optimizer: Any
     weight_decay: float
     warmup_proportion: float
@@ -214,6 +215,7 @@ class ProgressiveTrainer:
             self.encoder,
             optimizer=settings.optimizer,
             learning_rate=learning_rate,
+            text_learning_rate=settings.text_learning_rate,
             weight_decay=settings.weight_decay,
             warmup_proportion=settings.warmup_proportion,
             schedule=settings.schedule,

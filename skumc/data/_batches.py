@@ -1,0 +1,26 @@
+"""Samples of like length together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from skumc.data._container import MultimodalData
+
+_INFERENCE_FRAMES = 16_384  # frames a batch, padding included, where no gradient is kept
+
+
+def inference_batches(data: MultimodalData) -> Iterator[np.ndarray]:
+    """Row numbers in batches of samples of like length, within a budget of padded frames."""
+    lengths = np.maximum(data.lengths.max(axis=1), 1)
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        stop = min(len(order), start + max(1, _INFERENCE_FRAMES // lengths[order[start]]))
+        while stop - start > 1 and (stop - start) * lengths[order[stop - 1]] > _INFERENCE_FRAMES:
+            stop = start + max(
+                1, min(stop - start - 1, _INFERENCE_FRAMES // lengths[order[stop - 1]])
+            )
+        yield order[start:stop]
+        start = stop

