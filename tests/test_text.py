@@ -194,16 +194,17 @@ def test_a_folder_gives_the_same_states_as_the_objects(tmp_path):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_nothing_is_printed_and_the_progress_bar_setting_stays(tmp_path, capfd):
+def test_loading_prints_nothing_and_leaves_settings_and_random_numbers(tmp_path, capfd):
     make_model().save_pretrained(tmp_path)
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
     transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
     from transformers.utils import logging
 
-    enabled = logging.is_progress_bar_enabled()
+    enabled, state = logging.is_progress_bar_enabled(), torch.random.get_rng_state()
     capfd.readouterr()
     load_text_model(str(tmp_path))
     out, err = capfd.readouterr()
+    assert torch.equal(torch.random.get_rng_state(), state)
     assert out == "" and "%" not in err
     assert logging.is_progress_bar_enabled() == enabled
 

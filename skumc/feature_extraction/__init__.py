@@ -1,5 +1,15 @@
 """From raw media and sequences to what an estimator reads."""
 
+from skumc.feature_extraction._multimodal import MultimodalFeatures
 from skumc.feature_extraction._pooled import PooledFeatures
+from skumc.feature_extraction._swin import SwinFeatures
+from skumc.feature_extraction._text import TransformerTextFeatures
+from skumc.feature_extraction._wavlm import WavLMFeatures
 
-__all__ = ["PooledFeatures"]
+__all__ = [
+    "MultimodalFeatures",
+    "PooledFeatures",
+    "SwinFeatures",
+    "TransformerTextFeatures",
+    "WavLMFeatures",
+]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 _POOLINGS = {"cls": "cls", "cls_token": "cls", "mean": "mean", "mean_tokens": "mean"}
@@ -87,7 +88,7 @@ def load_text_model(text_model: Any) -> TextModel:
         return _copy_pair(text_model)
     name = os.fspath(text_model)
     try:
-        with _without_progress_bar():
+        with _without_progress_bar(), torch.random.fork_rng(devices=[]):
             tokenizer = transformers.AutoTokenizer.from_pretrained(name)
             model = transformers.AutoModel.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from skumc.encoders import Batch, EncoderOutput, encode_views
 
-AUGMENTATIONS = ("views", "dropout", "noise", "frames")
+AUGMENTATIONS = ("views", "disjoint", "dropout", "noise", "frames")
 _DROPOUT = 0.1
 _NOISE = 0.01
 _HIDDEN_FRAMES = 0.15
@@ -64,6 +64,16 @@ def _perturbed(output: EncoderOutput, augmentation: str) -> EncoderOutput:
     )
 
 
+def _random_split(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The modalities in two parts, neither of them empty, drawn evenly among all such."""
+    while True:
+        chosen = torch.rand(len(names)) < 0.5
+        if 0 < int(chosen.sum()) < len(names):
+            parts = zip(names, chosen.tolist(), strict=True)
+            first = tuple(name for name, is_first in parts if is_first)
+            return [first, tuple(name for name in names if name not in first)]
+
+
 def positive_views(
     encoder: nn.Module,
     batch: Batch,
@@ -90,7 +100,9 @@ def positive_views(
     -----
     Sections 3.6.2, 3.7.1 and 3.10.4 of the UMC methodology.
     """
-    if augmentation == "views":
+    if augmentation == "disjoint" and len(batch) > 1:
+        return encode_views(encoder, batch, _random_split(tuple(batch)))
+    if augmentation in ("views", "disjoint"):
         other = int(torch.randint(1, len(views), ()))
         return encode_views(encoder, batch, [views[0], views[other]])
     output = encode_views(encoder, batch, [tuple(batch)])[0]

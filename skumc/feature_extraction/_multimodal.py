@@ -1,0 +1,274 @@
+"""Raw columns of text, audio and video to one container."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skumc._parts import unknown_name_message
+from skumc.data import MultimodalData
+from skumc.feature_extraction._clips import ClipFeatures, is_blank
+from skumc.feature_extraction._text import TransformerTextFeatures
+
+_MODALITIES = ("text", "audio", "video")
+_PART = [HasMethods(["fit", "transform"]), StrOptions({"passthrough"}), None]
+
+
+def _is_missing(cell: Any) -> bool:
+    """Whether a cell holds nothing, or a sequence without entries."""
+    return is_blank(cell) or (hasattr(cell, "__len__") and len(cell) == 0)
+
+
+def _frame_columns(frame: Any, columns: Mapping[str, Hashable]) -> dict[str, list[Any]]:
+    """Cells of each modality of a DataFrame."""
+    known = list(frame.columns)
+    for name, column in columns.items():
+        if known.count(column) != 1:
+            reason = f"X has {known.count(column)} columns of that name"
+            hint = unknown_name_message(f"columns[{name!r}]", column, map(str, known))
+            raise ValueError(
+                f"{hint} ({reason}.) Name the column of {name} in columns=, or leave {name}= out."
+            )
+    return {name: list(frame[column]) for name, column in columns.items()}
+
+
+def _record_columns(
+    X: Any, columns: Mapping[str, Hashable], *, is_fit: bool
+) -> dict[str, list[Any]]:
+    """Cells of each modality of a list of dicts; what a dict lacks is missing there."""
+    if isinstance(X, (str, bytes, Mapping)) or not hasattr(X, "__len__"):
+        raise ValueError(
+            f"Got X of type {type(X).__name__}, expected a DataFrame or a list with one dict a "
+            "sample. A dict of columns becomes one with pandas.DataFrame(X)."
+        )
+    records = list(X)
+    if not records:
+        raise ValueError("Found 0 samples in X, expected at least one.")
+    for row, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            raise ValueError(
+                f"Got {type(record).__name__} in row {row}, expected a DataFrame or a list with "
+                f"one dict a sample, with the keys {', '.join(map(repr, columns.values()))}."
+            )
+    known = dict.fromkeys(str(key) for record in records for key in record)
+    for name, column in columns.items():
+        if is_fit and not any(column in record for record in records):
+            hint = unknown_name_message(f"columns[{name!r}]", column, known)
+            raise ValueError(
+                f"{hint} (No row of X has that key.) Name the key of {name} in columns=, or leave "
+                f"{name}= out."
+            )
+    return {name: [record.get(column) for record in records] for name, column in columns.items()}
+
+
+def _one_modality(name: str, result: Any, n_samples: int) -> MultimodalData:
+    """What a transformer gave, as a container with one modality ``name``."""
+    if isinstance(result, MultimodalData):
+        if len(result.names) != 1:
+            raise ValueError(
+                f"The transformer {name}= gave the modalities {list(result.names)}, expected one. "
+                "Choose it with a transformer that ends in X.select([name])."
+            )
+        result = result.packed(result.names[0])
+    data = MultimodalData({name: result})
+    if len(data) != n_samples:
+        raise ValueError(
+            f"The transformer {name}= gave {len(data)} rows for {n_samples} samples, expected one "
+            "a sample."
+        )
+    return data
+
+
+class MultimodalFeatures(TransformerMixin, BaseEstimator):
+    """Turn raw columns of text, audio and video into samples for a clusterer.
+
+    The first step from a table of sentences, recordings and videos to clusters:
+    ``make_pipeline(MultimodalFeatures(...), UMCClusterer(20)).fit_predict(frame)``.
+
+    Parameters
+    ----------
+    text, audio, video : transformer, "passthrough" or None, default=None
+        What turns the cells of a modality into frames: a transformer that gives
+        :class:`~skumc.MultimodalData` with one modality or a matrix (n_samples, width), such as
+        :class:`TransformerTextFeatures`, :class:`WavLMFeatures`, :class:`SwinFeatures`, or
+        ``make_pipeline(TfidfVectorizer(), TruncatedSVD(50))``. "passthrough" hands the cells on,
+        strings to a clusterer with ``text_model=``, or arrays of frames. None leaves the modality
+        out.
+    columns : dict of str to str, default=None
+        Column of a modality where it is not the modality's own name, ``{"audio": "wav_path"}``.
+
+    Attributes
+    ----------
+    text_, audio_, video_ : transformer, "passthrough" or None
+        The fitted copies.
+    columns_ : dict of str to str
+        Modalities in use and their columns.
+
+    Raises
+    ------
+    ValueError
+        If no modality is in use, X is no table, lacks a column, or a transformer gives something
+        else.
+
+    See Also
+    --------
+    PooledFeatures : Goes on to one matrix for any other estimator.
+
+    Notes
+    -----
+    None, NaN, an empty string and an array without entries are missing. The transformers of this
+    module read them as such; any other gets the rows that have the modality only, and a modality
+    that every row lacks may be missing in ``transform`` but not in ``fit``. Rows are never
+    dropped: one that lacks everything is for the clusterer to refuse. A DataFrame's index goes
+    along; columns that no modality names are not looked at.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sklearn.feature_extraction.text import HashingVectorizer
+    >>> from sklearn.decomposition import TruncatedSVD
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skumc.feature_extraction import MultimodalFeatures
+    >>> frame = pd.DataFrame({
+    ...     "text": ["good morning", "good night", None, "good grief"],
+    ...     "pitch": [[[110.0], [115.0]], None, [[220.0]], [[180.0], [170.0], [140.0]]],
+    ... }, index=["a", "b", "c", "d"])
+    >>> features = MultimodalFeatures(
+    ...     text=make_pipeline(HashingVectorizer(n_features=16), TruncatedSVD(2)),
+    ...     audio="passthrough",
+    ...     columns={"audio": "pitch"},
+    ... )
+    >>> X = features.fit_transform(frame)
+    >>> X
+    MultimodalData(4 samples; widths text: 2, audio: 1)
+    >>> X.lengths.tolist(), X.index.tolist()
+    ([[1, 2], [1, 0], [0, 1], [1, 3]], ['a', 'b', 'c', 'd'])
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "text": _PART,
+        "audio": _PART,
+        "video": _PART,
+        "columns": [dict, None],
+    }
+
+    def __init__(
+        self,
+        *,
+        text: Any = None,
+        audio: Any = None,
+        video: Any = None,
+        columns: dict[str, str] | None = None,
+    ) -> None:
+        self.text = text
+        self.audio = audio
+        self.video = video
+        self.columns = columns
+
+    def fit(self, X: Any, y: Any = None) -> MultimodalFeatures:
+        """Fit a copy of each transformer to its column.
+
+        Parameters
+        ----------
+        X : DataFrame or list of dicts
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        MultimodalFeatures
+            The fitted transformer itself.
+        """
+        del y
+        self._validate_params()
+        self.columns_ = self._used_columns()
+        cells = self._cells(X, is_fit=True)
+        for name in _MODALITIES:
+            part = getattr(self, name)
+            part = part if part is None or isinstance(part, str) else clone(part)
+            setattr(self, f"{name}_", part)
+        for name, column in cells.items():
+            part = getattr(self, f"{name}_")
+            if isinstance(part, str):
+                continue
+            rows = self._rows_to_read(part, column)
+            if not rows:
+                raise ValueError(
+                    f"Column {self.columns_[name]!r} is missing in every row, so {name}= has "
+                    "nothing to be fitted to. Leave the modality out."
+                )
+            part.fit([column[row] for row in rows])
+        return self
+
+    def transform(self, X: Any) -> MultimodalData:
+        """Turn each column into frames.
+
+        Parameters
+        ----------
+        X : DataFrame or list of dicts
+            With the columns of ``fit``.
+
+        Returns
+        -------
+        MultimodalData
+            With the modalities that are in use, in the order text, audio, video.
+        """
+        check_is_fitted(self)
+        cells = self._cells(X, is_fit=False)
+        stores = {name: self._frames(name, column).packed(name) for name, column in cells.items()}
+        return MultimodalData(stores, index=X.index if hasattr(X, "columns") else None)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []
+        tags.no_validation = True
+        return tags
+
+    def _used_columns(self) -> dict[str, Hashable]:
+        used = [name for name in _MODALITIES if getattr(self, name) is not None]
+        if not used:
+            raise ValueError(
+                "Got neither text= nor audio= nor video=, expected a transformer or 'passthrough' "
+                "for at least one."
+            )
+        columns = {} if self.columns is None else self.columns
+        for name in columns:
+            if name not in used:
+                raise ValueError(unknown_name_message("columns with the key", name, used))
+        return {name: columns.get(name, name) for name in used}
+
+    def _cells(self, X: Any, *, is_fit: bool) -> dict[str, list[Any]]:
+        if hasattr(X, "columns") and hasattr(X, "iloc"):
+            if len(X) == 0:
+                raise ValueError("Found 0 samples in X, expected at least one.")
+            return _frame_columns(X, self.columns_)
+        return _record_columns(X, self.columns_, is_fit=is_fit)
+
+    def _rows_to_read(self, part: Any, column: list[Any]) -> list[int]:
+        """Rows that a transformer is given; ours know what to do about missing ones."""
+        if isinstance(part, (ClipFeatures, TransformerTextFeatures)):
+            return list(range(len(column)))
+        return [row for row, cell in enumerate(column) if not _is_missing(cell)]
+
+    def _frames(self, name: str, column: list[Any]) -> MultimodalData:
+        """One column as a container with the modality ``name``."""
+        part = getattr(self, f"{name}_")
+        if isinstance(part, str):
+            return MultimodalData({name: column})
+        rows = self._rows_to_read(part, column)
+        if not rows:
+            return MultimodalData({name: [None] * len(column)})
+        data = _one_modality(name, part.transform([column[row] for row in rows]), len(rows))
+        if len(rows) == len(column):
+            return data
+        cells: list[Any] = [None] * len(column)
+        for row, frames in zip(rows, data.sequences(name), strict=True):
+            cells[row] = frames
+        return MultimodalData({name: cells})
