@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from data_makers import make_sequences
 from skumc import MultimodalData, UMCClusterer
 from skumc.curriculum import ConstantThreshold, LinearThreshold
+from skumc.datasets import make_multimodal_blobs
 from skumc.encoders import ProjectionEncoder
 from skumc.losses import SupConLoss, WeightedLosses
 
@@ -304,3 +305,17 @@ def test_duplicates_and_one_sample_clusters_are_clustered():
     labels = make(3, max_epochs=3).fit_predict(X)
     assert len(set(labels[:10])) == len(set(labels[10:20])) == len(set(labels[20:])) == 1
     assert len(set(labels)) == 3
+
+
+def test_a_third_of_every_modality_missing():
+    X, _ = make_multimodal_blobs(90, 3, missing=0.3, random_state=0)
+    assert (np.abs(X.present.mean(axis=0) - 0.7) < 0.15).all()
+    assert X.present.any(axis=1).all()
+    train, test = X[:60], X[60:]
+    clusterer = UMCClusterer(3, pretrain_epochs=1, max_epochs=3, random_state=0).fit(train)
+    for part in (train, test):
+        gates, embedding = clusterer.modality_weights(part), clusterer.transform(part)
+        assert np.isfinite(embedding).all()
+        np.testing.assert_array_equal(gates == 0, ~part.present)
+        np.testing.assert_allclose(gates.sum(axis=1), 1, atol=1e-6)
+        assert set(clusterer.predict(part)) <= {0, 1, 2}

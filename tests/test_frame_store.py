@@ -4,6 +4,7 @@ import signal
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +73,20 @@ def test_frames_without_index_are_overwritten(tmp_path):
     assert digest("5") not in store
     fill(store, [5, 4])
     check(FrameStore(tmp_path, 3), [5, 4, 2, 1, 0])
+
+
+def test_reading_waits_for_nobody(tmp_path):
+    fill(FrameStore(tmp_path, 3), range(3))
+    with FileLock(tmp_path / "lock"):  # someone adds
+        context = multiprocessing.get_context("spawn")
+        reader = context.Process(target=_read, args=(tmp_path,))
+        reader.start()
+        reader.join(60)
+        assert reader.exitcode == 0
+
+
+def _read(folder):
+    check(FrameStore(folder, 3), range(3))
 
 
 def _fill_slowly(folder, numbers):

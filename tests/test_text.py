@@ -1,6 +1,7 @@
 """Text models inside the loop: cut into frozen front and trained tail, cached, fine-tuned."""
 
 import copy
+import importlib.util
 import os
 import pickle
 import re
@@ -678,3 +679,16 @@ def test_real_sentences_are_clustered_end_to_end():
     for name, values in trained.items():
         assert not torch.equal(values, whole[f"encoder.layer.5.{name.split('layer.0.')[1]}"]), name
     assert all(torch.equal(values, whole[name]) for name, values in frozen.items())
+
+
+@pytest.mark.slow
+def test_kept_states_save_most_of_the_work():
+    minilm()
+    file = Path(__file__).parents[1] / "benchmarks" / "text_cache.py"
+    spec = importlib.util.spec_from_file_location("text_cache", file)
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    sentences = bench.read_sentences(n_sentences=300)
+    fit, epoch = np.array(bench.measure(sentences, "kept")) / bench.measure(sentences, "padded")
+    print(f"a fit costs {fit:.2f}, an epoch {epoch:.2f} of the plain way")
+    assert fit < 1 / 3 and epoch < 1 / 4

@@ -65,15 +65,16 @@ class FrameStore:
         self._blocks: list[np.ndarray] = []
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self.locked():
-                self._check_layout()
+            self._check_layout()
+            self.refresh()
 
     def _check_layout(self) -> None:
         path, layout = self.folder / "layout.json", {"layout": _LAYOUT, "width": self.width}
-        if not path.exists():
-            new = path.with_suffix(".new")  # a kill between the two leaves no half-written file
-            new.write_text(json.dumps(layout))
-            os.replace(new, path)
+        if not path.exists():  # else nobody who only reads waits for who adds
+            with self.locked():
+                new = path.with_suffix(".new")  # a kill between the two leaves nothing half-written
+                new.write_text(json.dumps(layout))
+                os.replace(new, path)
         found = json.loads(path.read_text())
         if found != layout:
             raise ValueError(

@@ -1,0 +1,28 @@
+"""What goes wrong with the files of a data set."""
+
+from __future__ import annotations
+
+import pickle
+
+
+class DatasetError(ValueError):
+    """A file of a data set is not what its layout says; the message names file and place.
+
+    Examples
+    --------
+    >>> issubclass(DatasetError, ValueError)
+    True
+    """
+
+
+class UnsafePickleError(DatasetError, pickle.UnpicklingError):
+    """A pickle asks for more than numbers, strings, lists, dicts and arrays of numbers.
+
+    It is raised before anything that the pickle asks for is looked up, imported or run.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> issubclass(UnsafePickleError, pickle.UnpicklingError)
+    True
+    """

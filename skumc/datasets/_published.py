@@ -1,0 +1,99 @@
+"""What the three published data sets share, and where each keeps what."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from skumc._parts import unknown_name_message
+from skumc.data import MultimodalData
+from skumc.data._ragged import Ragged, RaggedRows
+from skumc.datasets._frame_cache import load_frames
+from skumc.datasets._utterances import Layout, read_utterances
+
+_FILES = {"audio": "audio_data/wavlm_feats.pkl", "video": "video_data/swin_feats.pkl"}
+MINTREC = Layout(
+    "MIntRec",
+    key_columns=(0, 1, 2),
+    text_column=3,
+    label_column=4,
+    description="Utterances from a television series, labelled with what the speaker intends "
+    "(20 intents). Each has its words, the speaker's voice and the speaker's picture.",
+)
+MELD_DA = Layout(
+    "MELD-DA",
+    key_columns=(0, 1),
+    text_column=2,
+    label_column=3,
+    description="Utterances of dialogues with several speakers from a television series, labelled "
+    "with dialogue acts (12 classes). Each has its words, the voice and the picture.",
+)
+IEMOCAP_DA = Layout(
+    "IEMOCAP-DA",
+    key_columns=(0,),
+    text_column=1,
+    label_column=2,
+    description="Utterances of dialogues that pairs of actors played or improvised, labelled with "
+    "dialogue acts (12 classes). Each has its words, the voice and the picture.",
+)
+
+
+def _check_limits(limits: dict[str, int | None]) -> None:
+    for name, limit in limits.items():
+        if limit is None:
+            continue
+        if not isinstance(limit, Integral) or isinstance(limit, bool) or limit < 1:
+            raise ValueError(
+                f"Got {name}={limit!r}, expected a whole number of 1 or more, or None for no limit."
+            )
+
+
+def _checked_already(sequences: Ragged) -> Ragged:
+    """All samples by row number: the container scans the values of a plain Ragged."""
+    return RaggedRows(sequences, np.arange(len(sequences)))
+
+
+def load_published(
+    folder: str | os.PathLike,
+    layout: Layout,
+    text_limit: int | None,
+    frame_limits: dict[str, int | None],
+    on_missing: str,
+    cache_folder: str | os.PathLike | None,
+) -> Bunch:
+    """Read the tables and both pickles of a data set.
+
+    Parameters and errors are those of :func:`~skumc.datasets.load_mintrec`; ``frame_limits`` has a
+    limit for "audio" and for "video".
+    """
+    frame_names = {f"{name}_limit": limit for name, limit in frame_limits.items()}
+    _check_limits({"text_limit": text_limit, **frame_names})
+    if on_missing not in ("raise", "missing"):
+        raise ValueError(unknown_name_message("on_missing", on_missing, ("raise", "missing")))
+    folder = Path(folder)
+    cache_folder = folder / ".skumc" if cache_folder is None else Path(cache_folder)
+    utterances = read_utterances(folder, layout)
+    modalities = {"text": utterances.texts}
+    for name, file in _FILES.items():
+        frames = load_frames(
+            folder / file,
+            utterances.keys,
+            name=name,
+            limit=frame_limits[name],
+            on_missing=on_missing,
+            cache_folder=cache_folder,
+        )
+        modalities[name] = _checked_already(frames)
+    target_names, target = np.unique(utterances.labels, return_inverse=True)
+    return Bunch(
+        data=MultimodalData(modalities, index=np.array(utterances.keys)),
+        target=target.astype(np.int64),
+        target_names=target_names,
+        splits=utterances.splits,
+        text_limit=text_limit,
+        DESCR=f"{layout.name}. {layout.description}",
+    )
