@@ -1,5 +1,7 @@
 """Sphinx configuration; ``tox -e docs`` builds with warnings as errors."""
 
+import pydoc
+import sys
 import warnings
 
 import skumc
@@ -22,6 +24,8 @@ autodoc_typehints = "none"  # numpydoc's Parameters say it in words
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 default_role = "code"
+nitpicky = True  # a role that leads nowhere is a warning
+nitpick_ignore_regex = [(r"py:.*", r"(torch|numpy|sklearn|pandas|joblib|transformers)\..*")]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skumc"
@@ -42,6 +46,35 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "plot_gallery": True,
     "abort_on_example_error": True,
+    "capture_repr": ("_repr_html_",),  # tables, but not what matplotlib's calls return
 }
 
 warnings.filterwarnings("error", module="skumc")
+
+
+def skip_fields(app, what, name, member, skip, options):
+    """Leave out the fields of named tuples, which have no docstrings; Attributes has them."""
+    return skip or (getattr(member, "__doc__", None) or "").startswith("Alias for field number")
+
+
+def resolve_other_path(app, env, node, contnode):
+    """Link a class by any path from which it can be imported, or its bare name in its own file."""
+    domain, target = env.get_domain("py"), node.get("reftarget", "")
+    found = pydoc.locate(target) if "." in target else None
+    if found is None and node.get("py:class"):
+        owner = pydoc.locate(f"{node['py:module']}.{node['py:class']}")
+        found = getattr(sys.modules.get(getattr(owner, "__module__", None)), target, None)
+    if not hasattr(found, "__qualname__"):
+        return None
+    path = f"{found.__module__}.{found.__qualname__}"
+    for name in domain.objects:
+        if pydoc.locate(name) is found or name == path:
+            return domain.resolve_xref(
+                env, node["refdoc"], app.builder, "obj", name, node, contnode
+            )
+    return None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", skip_fields)
+    app.connect("missing-reference", resolve_other_path)

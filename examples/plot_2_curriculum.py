@@ -33,7 +33,7 @@ for name, threshold in thresholds.items():
     plt.step(epochs, values, where="post", label=name)
 plt.xlabel("epoch")
 plt.ylabel("share of each cluster that is trusted")
-plt.legend()
+_ = plt.legend()
 
 # %%
 # Dense samples first

@@ -62,7 +62,8 @@ class UMCClusterer(
         columns are names, numbers, a range or a slice. For samples with named modalities the
         names to use. None uses all; of a table as one modality.
     anchor : str or None, default=None
-        The modality that leads: no view leaves it out. None takes ``"text"``, or the first one.
+        The modality that leads: others are seen from its positions. None takes ``"text"``, or
+        the first one.
     encoder : None, "umc", "projection", "causal", instance or Module, default=None
         Specification with a method ``build(statistics, anchor)``, or a ready
         :class:`torch.nn.Module` called as :func:`~skumc.encoders.encode_views` says, of which a
@@ -82,10 +83,11 @@ class UMCClusterer(
     monitor : None, "silhouette" or callable, default=None
         ``monitor(embedding, labels)``, larger is better, chooses the epoch that is kept. None is
         :class:`~skumc.training.SilhouetteMonitor`.
-    augmentation : {"views", "dropout", "noise", "frames"}, default="views"
-        What the contrastive losses bring together: a sample with and without one of its
-        modalities, drawn for each batch; a copy of the embedding with dropout 0.1 or with noise
-        of deviation 0.01; or a second pass with 15 % of the frames hidden.
+    augmentation : {"disjoint", "views", "dropout", "noise", "frames"}, default="disjoint"
+        What the contrastive losses bring together: two views of a sample that have no modality in
+        common, or the sample with and without one of its modalities, drawn for each batch; a copy
+        of the embedding with dropout 0.1 or with noise of deviation 0.01; or a second pass with
+        15 % of the frames hidden.
     text_model : str, path, (model, tokenizer) or None, default=None
         The transformers encoder that reads modalities of strings or token ids: a name on the
         Hugging Face hub, a folder, or the loaded objects, of which copies are trained. BERT,
@@ -103,9 +105,9 @@ class UMCClusterer(
     memory : str, path, joblib.Memory or None, default=None
         Folder that keeps what frozen layers gave, for later fits and other processes. None keeps
         it for one call, in memory, or in a temporary file beyond 2 GiB.
-    pretrain_epochs : int in [0, inf), default=5
+    pretrain_epochs : int in [0, inf), default=20
         Epochs of contrastive pretraining; 0 leaves it out.
-    max_epochs : int in [0, inf), default=15
+    max_epochs : int in [0, inf), default=10
         Epochs of the progressive loop at most; 0 clusters the pretrained embedding.
     min_epochs : int in [0, inf) or None, default=None
         Epoch from which a lack of improvement counts. None is 60 % of ``max_epochs``.
@@ -113,9 +115,9 @@ class UMCClusterer(
         Epochs without improvement of the monitor after which training ends. None never ends it.
     batch_size : int in [1, inf), default=128
         Samples in a batch at most.
-    learning_rate : float in (0, inf), default=3e-4
+    learning_rate : float in (0, inf), default=1e-4
         Largest learning rate of the progressive loop.
-    pretrain_learning_rate : float in (0, inf), default=2e-5
+    pretrain_learning_rate : float in (0, inf), default=3e-4
         Largest learning rate of pretraining.
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
         A callable gets ``(parameters, lr=..., weight_decay=...)``.
@@ -221,20 +223,20 @@ class UMCClusterer(
         selector: Any = None,
         kmeans: Any = None,
         monitor: Any = None,
-        augmentation: str = "views",
+        augmentation: str = "disjoint",
         text_model: Any = None,
         n_trainable_layers: int | str = 1,
         text_learning_rate: float = 2e-5,
         max_text_length: int | None = None,
         text_layer: int | None = None,
         memory: Any = None,
-        pretrain_epochs: int = 5,
-        max_epochs: int = 15,
+        pretrain_epochs: int = 20,
+        max_epochs: int = 10,
         min_epochs: int | None = None,
         patience: int | None = 5,
         batch_size: int = 128,
-        learning_rate: float = 3e-4,
-        pretrain_learning_rate: float = 2e-5,
+        learning_rate: float = 1e-4,
+        pretrain_learning_rate: float = 3e-4,
         optimizer: Any = "adam",
         weight_decay: float = 0.01,
         warmup_proportion: float = 0.1,

@@ -22,6 +22,8 @@ def _source() -> dict[str, Any]:
         "pretrain_epochs": 100,
         "max_epochs": 100,
         "min_epochs": 0,
+        "learning_rate": 3e-4,
+        "pretrain_learning_rate": 2e-5,
     }
 
 
@@ -34,8 +36,11 @@ def _acl2024() -> dict[str, Any]:
         ),
         "threshold": LinearThreshold(start=0.1, step=0.05),
         "selector": DensitySelector(candidates=tuple(i / 100 for i in range(10, 32, 2))),
+        "augmentation": "views",
         "pretrain_epochs": 100,
         "max_epochs": 18,
+        "learning_rate": 3e-4,
+        "pretrain_learning_rate": 2e-5,
         "patience": None,
         "optimizer": "adamw",
         "schedule": "linear",

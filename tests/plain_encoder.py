@@ -73,13 +73,13 @@ def state_of(module):
     return {name: value.double() for name, value in named.items()}
 
 
-def shake(module, seed=0):
+def shake(module, seed=0, scale=0.3):
     """Move all parameters, so that none is at a special place such as 0 or 1."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.add_(0.3 * noise.to(parameter.dtype))
+            parameter.add_(scale * noise.to(parameter.dtype))
     return module
 
 

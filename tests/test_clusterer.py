@@ -221,7 +221,7 @@ class Rising:
         return self.calls
 
 
-@pytest.mark.parametrize("augmentation", ["views", "dropout", "noise", "frames"])
+@pytest.mark.parametrize("augmentation", ["disjoint", "views", "dropout", "noise", "frames"])
 @pytest.mark.parametrize("names", [["text"], ["text", "audio"], ["text", "audio", "video"]])
 def test_every_augmentation_trains_any_number_of_modalities(data, augmentation, names):
     X, _ = data
@@ -319,3 +319,17 @@ def test_a_third_of_every_modality_missing():
         np.testing.assert_array_equal(gates == 0, ~part.present)
         np.testing.assert_allclose(gates.sum(axis=1), 1, atol=1e-6)
         assert set(clusterer.predict(part)) <= {0, 1, 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("useless", [None, "text", "audio", "video"])
+def test_a_useless_modality_has_the_lowest_gate(useless):
+    for seed in range(5):
+        X, _ = make_multimodal_blobs(
+            300, 4, lengths=(1, 5), uninformative=useless, random_state=seed
+        )
+        gates = UMCClusterer(4, random_state=seed).fit(X).modality_weights(X).mean(axis=0)
+        if useless is None:
+            assert gates.min() > 0.5 / 3, (seed, gates)
+        else:
+            assert X.names[gates.argmin()] == useless, (seed, gates)

@@ -8,9 +8,11 @@ import pytest
 from sklearn.base import BaseEstimator
 
 import skumc.curriculum
+import skumc.datasets
 import skumc.encoders
 import skumc.feature_extraction
 import skumc.losses
+import skumc.text
 import skumc.training
 from skumc import UMCClusterer
 
@@ -18,9 +20,11 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     skumc,
     skumc.curriculum,
+    skumc.datasets,
     skumc.encoders,
     skumc.feature_extraction,
     skumc.losses,
+    skumc.text,
     skumc.training,
 )
 ESTIMATORS = {

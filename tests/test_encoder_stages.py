@@ -187,6 +187,19 @@ def test_dual_projection_starts_xavier_uniform():
         assert part.bias is None or (part.bias == 0).all()
 
 
+def test_attention_starts_with_values_undone_by_the_output_and_xavier_scores():
+    torch.default_generator.manual_seed(0)
+    module = MultiHeadAttention(64, 4)
+    value, output = module.value.weight.detach(), module.output.weight.detach()
+    assert torch.equal(output, value.T)
+    np.testing.assert_allclose(value @ value.T, np.eye(64), atol=1e-5)
+    bound = (6 / 128) ** 0.5
+    for part in (module.query, module.key):
+        assert 0.98 * bound < part.weight.abs().max() <= bound
+        assert part.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+    assert not torch.equal(module.query.weight, module.key.weight)
+
+
 def test_dual_projection_drops_what_it_projects_and_keeps_the_residual():
     torch.default_generator.manual_seed(0)
     module, x = make(DualProjection(WIDTH, dropout=0.5)), ragged([500]).values

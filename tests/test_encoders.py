@@ -1,3 +1,9 @@
+import copy
+import re
+import textwrap
+from itertools import combinations
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import skumc
 from data_makers import make_sequences, pad
 from skumc import MultimodalData, UMCClusterer
 from skumc.encoders import (
@@ -200,35 +207,96 @@ def test_no_view_is_ever_empty(no_grad):
 
 
 class OwnModule(nn.Module):
-    """What a user may bring: no views, no gates worth mentioning."""
+    """What a user may bring: two modalities, no views of its own."""
 
     def __init__(self):
         super().__init__()
-        self.linear = nn.Linear(5, 6)
+        self.maps = nn.ModuleDict({"text": nn.Linear(5, 6), "audio": nn.Linear(3, 6)})
 
     def forward(self, batch):
-        frames, lengths = batch["text"]
-        h = nn.functional.normalize(self.linear(masked_mean(frames.float(), lengths)), dim=-1)
-        return h, torch.ones(len(h), 1), {}
+        parts = [part(masked_mean(*batch[name])) for name, part in self.maps.items()]
+        present = torch.stack([lengths > 0 for _, lengths in batch.values()], dim=1)
+        gates = present / present.sum(dim=1, keepdim=True)
+        return nn.functional.normalize(sum(parts), dim=-1), gates, {}
+
+
+class Rising:
+    """A monitor that keeps the last epoch, whatever it is worth."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, embedding, labels):
+        self.calls += 1
+        return self.calls
+
+
+def two_modalities(missing=False):
+    return make_sequences(missing=missing)[0].select(["text", "audio"])
 
 
 def test_own_module_is_encoded_view_by_view(no_grad):
-    X, _ = make_sequences()
-    outputs = encode_views(OwnModule(), batch_of(X), [("text", "audio"), ("text",)])
+    X = two_modalities(missing=True)
+    X = X[X.present.any(axis=1)]
+    module, batch = OwnModule(), batch_of(X)
+    views = [("text", "audio"), ("text",), ("audio",)]
+    outputs = encode_views(module, batch, views)
     assert all(isinstance(output, EncoderOutput) for output in outputs)
-    close(outputs[0].embedding, outputs[1].embedding)
+    for view, output in zip(views, outputs, strict=True):
+        alone = EncoderOutput(*module(hide_modalities(batch, view)))
+        assert torch.equal(output.embedding, alone.embedding)
+        assert torch.equal(output.gates, alone.gates)
+    complete = X.present.all(axis=1)
+    for one, other in combinations(outputs, 2):
+        assert ((one.embedding - other.embedding).norm(dim=1)[complete] > 1e-3).all()
+    close(outputs[1].gates[complete], [[1, 0]] * complete.sum())
 
 
-def test_own_module_is_trained_on_a_copy_from_its_weights():
-    X, _ = make_sequences()
-    module = OwnModule()
-    before = module.linear.weight.detach().clone()
+def moved(module, before):
+    """Largest change of each parameter."""
+    state = module.state_dict()
+    return {name: float((state[name] - values).abs().max()) for name, values in before.items()}
+
+
+@pytest.mark.parametrize("phase", ["pretrain", "main"])
+def test_own_module_is_trained_on_a_copy_from_its_weights(phase):
+    X, module = two_modalities(), OwnModule()
+    before = copy.deepcopy(module.state_dict())
     fitted = UMCClusterer(
-        2, encoder=module, pretrain_epochs=0, max_epochs=1, learning_rate=1e-9, random_state=0
+        2,
+        encoder=module,
+        pretrain_epochs=int(phase == "pretrain"),
+        max_epochs=int(phase == "main"),
+        weight_decay=0.0,
+        pretrain_learning_rate=3e-4,
+        monitor=Rising(),
+        random_state=0,
     ).fit(X)
-    assert torch.equal(module.linear.weight, before)
-    close(fitted.encoder_.linear.weight.detach(), before)
+    assert max(moved(module, before).values()) == 0 and module.training
+    changes = moved(fitted.encoder_, before)
+    # one to three steps of Adam, each of at most the learning rate: the start was the user's
+    assert all(0 < change < 1e-3 for change in changes.values()), changes
     assert fitted.transform(X).shape == (len(X), 6)
+    np.testing.assert_allclose(fitted.modality_weights(X), 0.5)
+
+
+def test_module_of_the_guide_runs():
+    guide = (Path(__file__).parents[1] / "docs" / "guide" / "encoder.rst").read_text()
+    block = guide.split("A :class:`torch.nn.Module` of yours", 1)[1].split("::\n", 1)[1]
+    code = re.match(r"(?:(?: {4}.*)?\n)+", block)[0]
+    rng = np.random.default_rng(0)
+    X = {
+        "text": rng.normal(size=(40, 16)),
+        "audio": [rng.normal(size=(i % 3, 8)) if i % 3 else None for i in range(40)],
+    }
+    scope = {"torch": torch, "skumc": skumc, "UMCClusterer": UMCClusterer}
+    exec(textwrap.dedent(code).replace("UMCClusterer(8", "clusterer = UMCClusterer(8"), scope)
+    clusterer = scope["clusterer"].set_params(pretrain_epochs=1, max_epochs=1, random_state=0)
+    fitted = clusterer.fit(X)
+    gates = fitted.modality_weights(X)
+    assert gates.shape == (40, 2) and fitted.history_[-1, "monitor"] is not None
+    np.testing.assert_allclose(gates.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(gates[:, 1] == 0, np.arange(40) % 3 == 0)
 
 
 @pytest.mark.parametrize(

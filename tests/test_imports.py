@@ -87,7 +87,9 @@ def test_room_imports_only_what_it_may(path):
                 assert module in CONTRACTS, f"{path} imports {module}, not from the room's door"
                 assert names and names <= CONTRACTS[module], f"{path} imports {names}"
         elif top not in ANY | heavy | sys.stdlib_module_names:
-            assert lazy and top in {"transformers", "matplotlib", "pandas", "filelock"}, f"{path}: {module}"
+            assert lazy and top in {"transformers", "matplotlib", "pandas", "filelock"}, (
+                f"{path}: {module}"
+            )
 
 
 def test_import_brings_no_heavy_package_along():

@@ -77,7 +77,7 @@ def _stability_term(performances: Sequence[float]) -> float:
 
 
 class AdaptiveThreshold(BaseEstimator):
-    """Share of each cluster to select, growing along an S-curve and adapted to training.
+    r"""Share of each cluster to select, growing along an S-curve and adapted to training.
 
     Parameters
     ----------
@@ -112,31 +112,67 @@ class AdaptiveThreshold(BaseEstimator):
 
     Notes
     -----
-    With p = epoch / n_epochs, t_min and t_max the two bounds and R = t_max - t_min, the curve is::
+    With :math:`p` = epoch / n_epochs, which counts as 1 beyond the last epoch, and the bounds
+    :math:`\tau_{min}` and :math:`\tau_{max}`, the curve is
 
-        base(p) = t_min + R 0.2 p^2                                      p < 0.2
-                  t_min + R (0.2 + 0.5 (p - 0.2) / 0.4)                  0.2 <= p < 0.6
-                  t_min + R (0.7 + 0.25 log(1 + 3 (p - 0.6)) / log 4)    0.6 <= p < 0.9
-                  t_min + R (0.95 + 0.05 (p - 0.9) / 0.1)                p >= 0.9
+    .. math::
 
-    It jumps from 0.008 R to 0.2 R at p = 0.2 and from 0.816 R to 0.95 R at p = 0.9. With
-    ``rescale_phases`` the first line has (p / 0.2)^2 and the third (p - 0.6) / 0.3 in place of
-    p^2 and p - 0.6; the curve then runs through (0, 0), (0.2, 0.2), (0.6, 0.7), (0.9, 0.95) and
-    (1, 1) in units of R. p counts as 1 beyond the last epoch.
+       \tau_{base} = \tau_{min} + (\tau_{max} - \tau_{min}) \, S(p), \qquad
+       S(p) = \begin{cases}
+         0.2 \, p^2 & p < 0.2 \\
+         0.2 + 0.5 \, (p - 0.2) / 0.4 & 0.2 \le p < 0.6 \\
+         0.7 + 0.25 \, \log(1 + 3 (p - 0.6)) / \log 4 & 0.6 \le p < 0.9 \\
+         0.95 + 0.05 \, (p - 0.9) / 0.1 & p \ge 0.9
+       \end{cases}
 
-    Three terms are added, each of them 0 until its window is full, and the sum is clipped to
-    [t_min, t_max]:
+    :math:`S` jumps from 0.008 to 0.2 at :math:`p = 0.2` and from 0.816 to 0.95 at
+    :math:`p = 0.9`. With ``rescale_phases`` the first line has :math:`(p / 0.2)^2` and the third
+    :math:`(p - 0.6) / 0.3` in place of :math:`p^2` and :math:`p - 0.6`; the curve then runs
+    through (0, 0), (0.2, 0.2), (0.6, 0.7), (0.9, 0.95) and (1, 1).
 
-    1. performance, from the last 6 values q: with u the share of the 5 differences that are
-       above 0 and r = abs(q_t - q_(t-5)) / 5, it is 0.03 for u > 0.7 and r > 0.02, 0.02 for
-       u > 0.7 and 0.01 < r <= 0.02, 0.01 for u > 0.7 and r <= 0.01, -0.02 for u < 0.3 and
-       r > 0.02, -0.01 for u < 0.3 and r <= 0.02, else 0. A performance that stands still has
-       u = 0 and so lowers the threshold by 0.01.
-    2. loss, from the last 4 values: with c = (L_t - L_(t-3)) / 3, it is 0.015 for c < -0.05,
-       0.01 for -0.05 <= c < -0.01, -0.02 for c > 0.05, -0.01 for 0.01 < c <= 0.05, else 0.
-    3. stability, from the last 5 performances: with v their standard deviation (divided by 5,
-       not by 4) over the absolute value of their mean, it is -0.01 for v > 0.1, 0.005 for
-       v < 0.02, else 0. v is 0 where the mean is below 1e-8 in absolute value.
+    Three terms are added, each of them 0 until its window is full, and the sum is clipped:
+
+    .. math:: \tau = \max(\tau_{min}, \min(\tau_{max},
+       \tau_{base} + \Delta_{perf} + \Delta_{loss} + \Delta_{stab}))
+
+    1. Performance, from the last 6 values :math:`q`, with :math:`u` the share of their 5
+       differences that are above 0 and :math:`r = |q_e - q_{e-5}| / 5`. One that stands still has
+       :math:`u = 0`.
+
+       .. math::
+
+          \Delta_{perf} = \begin{cases}
+            0.03 & u > 0.7, \; r > 0.02 \\
+            0.02 & u > 0.7, \; 0.01 < r \le 0.02 \\
+            0.01 & u > 0.7, \; r \le 0.01 \\
+            -0.02 & u < 0.3, \; r > 0.02 \\
+            -0.01 & u < 0.3, \; r \le 0.02 \\
+            0 & \text{else}
+          \end{cases}
+
+    2. Loss, from the last 4 values :math:`\ell`, with :math:`c = (\ell_e - \ell_{e-3}) / 3`:
+
+       .. math::
+
+          \Delta_{loss} = \begin{cases}
+            0.015 & c < -0.05 \\
+            0.01 & -0.05 \le c < -0.01 \\
+            -0.02 & c > 0.05 \\
+            -0.01 & 0.01 < c \le 0.05 \\
+            0 & \text{else}
+          \end{cases}
+
+    3. Stability, from the last 5 performances, with :math:`v` their standard deviation (divided
+       by 5, not by 4) over the absolute value of their mean, 0 where that is below
+       :math:`10^{-8}`:
+
+       .. math::
+
+          \Delta_{stab} = \begin{cases}
+            -0.01 & v > 0.1 \\
+            0.005 & v < 0.02 \\
+            0 & \text{else}
+          \end{cases}
 
     From the UMC methodology, sections 3.5.2 to 3.5.6.
 

@@ -70,7 +70,7 @@ def _nearest_selected_means(
 
 
 class DensitySelector(BaseEstimator):
-    """Select the samples of each cluster that have the closest neighbours.
+    r"""Select the samples of each cluster that have the closest neighbours.
 
     Parameters
     ----------
@@ -87,16 +87,28 @@ class DensitySelector(BaseEstimator):
 
     Notes
     -----
-    For a cluster C of s samples:
+    For a cluster :math:`C` of :math:`s` samples, :math:`N` samples in :math:`K` clusters and the
+    threshold :math:`\tau`:
 
-    1. cutoff = s where s <= 5, otherwise max(floor(s threshold), min(N_min, s)) with
-       N_min = max(5, floor(0.1 N / K)) for N samples in K clusters.
-    2. For each candidate c, k = max(floor(c s), 1), at most s - 1. D_k(x) is the mean distance
-       from x to its k nearest other samples in C, and the density is 1 / D_k(x), infinite where
-       D_k(x) is 0. The cutoff samples of highest density are the candidate's selection S.
-    3. Score(c) is the mean over x in S of the distance to the nearest other sample in S, 0 where
-       S has one sample. The largest score wins ("source") or the smallest ("compact"), the first
-       one among equals.
+    1. The cutoff is :math:`s` where :math:`s \le 5`, otherwise
+       :math:`\max(\lfloor s \tau \rfloor, \min(N_{min}, s))` with
+       :math:`N_{min} = \max(5, \lfloor 0.1 N / K \rfloor)`.
+    2. For each candidate :math:`\kappa`, :math:`n = \max(\lfloor \kappa s \rfloor, 1)`, at most
+       :math:`s - 1`. With :math:`x_{(j)}` the :math:`j`-th nearest other sample of :math:`C`, the
+       density is
+
+       .. math:: \rho_n(x) = \frac{1}{D_n(x)}, \qquad
+          D_n(x) = \frac{1}{n} \sum_{j=1}^{n} \|x - x_{(j)}\|
+
+       infinite where :math:`D_n(x) = 0`. The cutoff samples of highest density are the
+       candidate's selection :math:`S_\kappa`.
+    3. The score is the mean distance to the nearest other sample of the selection,
+
+       .. math:: Score(\kappa) = \frac{1}{|S_\kappa|} \sum_{x \in S_\kappa}
+          \min_{x' \in S_\kappa, x' \ne x} \|x - x'\|
+
+       or 0 where it has one sample. The largest score wins ("source") or the smallest
+       ("compact"), the first one among equals.
 
     Densities and scores that agree in nine digits count as equal, and then the sample with the
     smaller row index leads. Distances are exact to about 1e-7 of the samples' distance from

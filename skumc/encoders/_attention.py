@@ -24,20 +24,23 @@ class MultiHeadAttention(nn.Module):
     width : int
         Width of queries, keys and values; a multiple of ``n_heads``.
     n_heads : int, default=8
+        Parts of the width that attend on their own.
     dropout : float, default=0.1
         Of what the attention gives.
 
     Notes
     -----
-    For each head :math:`h` with three projections of its own,
+    For each head :math:`r` of :math:`R` with three projections of its own,
 
-    .. math:: A_h = softmax(Q W^h_Q (K W^h_K)^T / \sqrt{d_h}),
-       \qquad MHA(Q, K, V) = [A_1 V W^1_V; ...; A_H V W^H_V] W_O
+    .. math:: A_r = softmax(Q W_{Q,r} (K W_{K,r})^T / \sqrt{d_R}),
+       \qquad MHA(Q, K, V) = [A_1 V W_{V,1} \,|\, \ldots \,|\, A_R V W_{V,R}] \, W_O
 
-    where :math:`d_h` is ``width / n_heads`` and the softmax runs over the positions that the
-    sample has. UMC methodology, section 3.4.2; linear maps run on packed rows, so padding costs
-    nothing but the scores. Dropout (section 3.10.2, "attention layer") acts on the output and not
-    on the weights, so that a fused kernel never holds the weights of all pairs of positions.
+    where :math:`d_R` is ``width / n_heads``, :math:`[A \,|\, B]` puts features side by side, and
+    the softmax of each row runs over the positions that the sample has. :math:`W_Q` and
+    :math:`W_K` start Xavier uniform, :math:`W_V` orthogonal, :math:`W_O` as its inverse. UMC
+    methodology, section 3.4.2; linear maps run on packed rows, so padding costs nothing but the
+    scores. Dropout (section 3.10.2, "attention layer") acts on the output and not on the weights,
+    so that a fused kernel never holds the weights of all pairs of positions.
 
     Examples
     --------

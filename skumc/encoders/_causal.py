@@ -121,8 +121,11 @@ class CausalEncoder(BaseEstimator):
     Parameters
     ----------
     hidden_width : int, default=256
+        Width of the embedding and of everything in between; a multiple of ``n_heads``.
     n_heads : int, default=8
+        Heads of the transformer layer of each modality but the anchor.
     dropout : float, default=0.1
+        In the transformer layers, before the last linear map and in the head.
 
     Notes
     -----
@@ -132,6 +135,11 @@ class CausalEncoder(BaseEstimator):
     head on it. A missing or hidden modality is zeros in the concatenation. Gates are not learned:
     equal shares of what is present. Zhang et al., "Unsupervised Multimodal Clustering for
     Semantics Discovery in Multimodal Utterances", ACL 2024.
+
+    Some ways of this package stay: frames are always standardised with the training set's values,
+    the embedding has unit norm, InfoNCE and the contrastive loss read the full view and one other,
+    drawn for each batch, instead of three views, and the epoch that the monitor likes best is
+    restored.
 
     Examples
     --------

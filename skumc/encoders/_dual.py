@@ -30,10 +30,12 @@ class DualProjection(nn.Module):
 
        z_{simi} = GELU(LN(x) W_{simi} + b_{simi}), \qquad
        z_{dissi} = GELU(LN(x) W_{dissi} + b_{dissi}), \qquad
-       \hat x = [z_{simi}; z_{dissi}] W_{fusion} + x
+       \hat x = [z_{simi} \,|\, z_{dissi}] \, W_{fusion} + x
 
-    frame by frame. LN is one LayerNorm that both share, weights start Xavier uniform. UMC
-    methodology, section 3.3.2.
+    for each frame :math:`x`, with learned weights :math:`W` and :math:`b`; :math:`[a \,|\, b]` puts
+    features side by side, :math:`GELU(z) = z \, \Phi(z)` with the normal distribution function
+    :math:`\Phi`, and :math:`LN` is one LayerNorm that both share. Weights start Xavier uniform. UMC
+    methodology, sections 3.3.2 and 3.3.4.
 
     Examples
     --------
@@ -58,7 +60,7 @@ class DualProjection(nn.Module):
 
 
 class LinearProjection(nn.Module):
-    r"""The plain alternative to :class:`DualProjection`: :math:`\hat x = x W + b`.
+    r"""The plain alternative to :class:`~skumc.encoders.DualProjection`: :math:`\hat x = x W + b`.
 
     Parameters
     ----------

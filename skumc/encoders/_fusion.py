@@ -25,10 +25,12 @@ class GatedFusion(nn.Module):
     .. math:: g_m = \frac{\sigma(s_m w_m + b_m)}{\sum_l \sigma(s_l w_l + b_l)},
        \qquad h = \sum_m g_m s_m
 
-    with learned :math:`w_m` and :math:`b_m`. The sum runs over the modalities that are present;
-    the gate of a missing one is exactly 0. All gates start equal. Source: UMC methodology,
-    section 3.4.8, whose :math:`10^{-8}` in the denominator is not needed here, since the quotient
-    is computed from logarithms; gates sum to 1 even where every sigmoid is tiny.
+    with learned :math:`w_m` and :math:`b_m` and :math:`\sigma(z) = 1 / (1 + e^{-z})`;
+    "softmax" has :math:`g_m = e^{a_m} / \sum_l e^{a_l}` with :math:`a_m = \sigma(s_m w_m + b_m)`.
+    The sums run over the modalities that are present; the gate of a missing one is exactly 0. All
+    gates start equal. Source: UMC methodology, section 3.4.8, whose :math:`10^{-8}` in the
+    denominator is not needed here, since the quotient is computed from logarithms; gates sum to 1
+    even where every sigmoid is tiny.
 
     Examples
     --------
@@ -66,18 +68,19 @@ class GatedFusion(nn.Module):
 
 
 class ConcatenationFusion(nn.Module):
-    """The alternative to gates: a linear map of the summaries side by side.
+    r"""The alternative to gates: a linear map of the summaries side by side.
 
     Parameters
     ----------
     n_modalities : int
     width : int
+        Width of a summary.
 
     Notes
     -----
-    :math:`h = [s_1; ...; s_M] W + b`, zeros in the place of a missing modality; equal gates over
-    the modalities that are present stand for what is not learned. UMC methodology, section 3.8.1,
-    step 10.
+    :math:`h = [s_1 \,|\, \ldots \,|\, s_n] \, W + b`, the summaries :math:`s_m` of the :math:`n`
+    modalities side by side, zeros in the place of a missing one; equal gates over the modalities
+    that are present stand for what is not learned. UMC methodology, section 3.8.1, step 10.
 
     Examples
     --------

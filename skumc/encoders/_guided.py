@@ -17,17 +17,22 @@ class GuidedStream(nn.Module):
     Parameters
     ----------
     width : int
+        Width of all frames.
     n_heads : int
+        Heads of each attention, see :class:`~skumc.encoders.MultiHeadAttention`.
     dropout : float
+        Of what each attention gives.
     cross_attention : bool
+        Whether the anchor looks at the modality's frames.
     guided_attention : bool
+        Whether it looks at the result, or else at the frames, once more.
 
     Notes
     -----
-    Cross-attention :math:`x_m = MHA(T, X_m, X_m)`, then text-guided attention
-    :math:`H_m = MHA(T, x_m, x_m)`, T being the anchor's frames. With either, the stream has the
-    anchor's length; with neither it is :math:`X_m` itself. Samples without the modality have no
-    rows. UMC methodology, sections 3.4.3 and 3.4.4.
+    Cross-attention :math:`C_m = MHA(T, X_m, X_m)`, then text-guided attention
+    :math:`H_m = MHA(T, C_m, C_m)`, :math:`T` being the anchor's frames and :math:`X_m` the
+    modality's. With either, the stream has the anchor's length; with neither it is :math:`X_m`
+    itself. Samples without the modality have no rows. UMC methodology, sections 3.4.3 and 3.4.4.
     """
 
     def __init__(
@@ -60,14 +65,19 @@ class SelfAttention(nn.Module):
     Parameters
     ----------
     width : int
+        Width of all rows.
     n_heads : int
+        Heads of each layer, see :class:`~skumc.encoders.MultiHeadAttention`.
     dropout : float
+        Of what each layer's attention gives, before the residual.
     n_layers : int
+        At least 1.
 
     Notes
     -----
-    :math:`H^{(l)} = MHA(H^{(l-1)}, H^{(l-1)}, H^{(l-1)}) + H^{(l-1)}` with :math:`H^{(0)}` the
-    anchor's frames and all streams, one behind the other. UMC methodology, section 3.4.5.
+    :math:`Y^{(i)} = MHA(Y^{(i-1)}, Y^{(i-1)}, Y^{(i-1)}) + Y^{(i-1)}` in layer :math:`i`, with
+    :math:`Y^{(0)}` the anchor's frames and all streams, one behind the other. UMC methodology,
+    section 3.4.5.
     """
 
     def __init__(self, width: int, n_heads: int, dropout: float, n_layers: int) -> None:
@@ -128,12 +138,13 @@ class AttentionPooling(nn.Module):
     Parameters
     ----------
     width : int
+        Width of the rows.
 
     Notes
     -----
-    :math:`\sum_i a_i x_i` with :math:`a = softmax(x q / \sqrt d)` over the rows of the sample and
-    a learned :math:`q` of width :math:`d`, which starts at 0: as the plain mean. An alternative
-    to the mean of section 3.4.6 of the UMC methodology.
+    :math:`\sum_i a_i x_i` with :math:`a = softmax(x q / \sqrt d)` over the rows :math:`x_i` of the
+    sample and a learned :math:`q` of width :math:`d`, which starts at 0: as the plain mean. An
+    alternative to the mean of section 3.4.6 of the UMC methodology.
 
     Examples
     --------
@@ -175,16 +186,25 @@ class TextGuidedFusion(nn.Module):
     names : sequence of str
         Modalities in the order of the summaries.
     anchor : str
+        The modality from whose frames the others are looked at.
     width : int
+        Width of all frames and summaries.
     n_heads : int
+        Heads of each attention.
     dropout : float
+        Of what each attention gives.
     cross_attention, guided_attention : bool
+        See :class:`~skumc.encoders.GuidedStream`.
     n_self_attention_layers : int
+        Layers of :class:`~skumc.encoders.SelfAttention`; 0 leaves out the LayerNorms behind it
+        too.
     anchor_enhanced : bool
         Whether the anchor's frames behind the self-attention are pooled as well.
     anchor_may_lack : bool
         Whether there are samples without the anchor, for which one frame is learned.
     pooling : {"mean", "attention"}
+        How a stream becomes its summary: the mean of its rows, or
+        :class:`~skumc.encoders.AttentionPooling`.
 
     Notes
     -----

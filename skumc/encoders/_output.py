@@ -19,7 +19,8 @@ class EncoderOutput(NamedTuple):
     embedding : Tensor of shape (n_samples, n_components)
         Unit-norm rows.
     gates : Tensor of shape (n_samples, n_modalities)
-        Share of each modality in the embedding; 0 where it is missing, rows sum to 1.
+        Share of each modality in the embedding, in the order of the batch; rows sum to 1. 0 where
+        it is missing or hidden, but not where the encoder runs that as zeros.
     projections : dict of str to Tensor
         Other spaces that losses may read instead of the embedding: ``"contrastive"`` and
         ``"clustering"``. Empty where the encoder has none.
@@ -57,7 +58,18 @@ def checked_output(output: Any, n_samples: int) -> EncoderOutput:
 
 
 def hide_modalities(batch: Batch, visible: Sequence[str]) -> Batch:
-    """The batch with only the modalities ``visible``; a sample left with none keeps all of its."""
+    """The batch with only the modalities ``visible``; a sample left with none keeps all of its.
+
+    Parameters
+    ----------
+    batch : dict of str to (Tensor (n_frames_total, width), Tensor (n_samples,))
+    visible : sequence of str
+
+    Returns
+    -------
+    dict of str to (Tensor, Tensor)
+        With all modalities; of those hidden, no frames and lengths 0.
+    """
     if set(visible) >= set(batch):
         return batch
     lengths = {name: sizes for name, (_, sizes) in batch.items()}

@@ -94,15 +94,15 @@ class ProjectionEncoder(BaseEstimator):
     dropout : float, default=0.1
         Share of the summaries' values that training drops, anew for each view.
     gate_normalization : {"sum", "softmax"}, default="sum"
-        How gates are made to sum to 1, see :class:`GatedFusion`.
+        How gates are made to sum to 1, see :class:`~skumc.encoders.GatedFusion`.
     standardize : bool, default=True
         Whether features are brought to mean 0 and deviation 1 with the training set's values.
 
     Notes
     -----
     For each modality: LayerNorm of a linear projection, mean over the frames that are there, then
-    :class:`GatedFusion` over the modalities that are there, then unit norm. Sections 3.4.6, 3.4.8
-    and step 1 of 3.8.1 of the UMC methodology.
+    :class:`~skumc.encoders.GatedFusion` over those modalities that are there, then unit norm.
+    Sections 3.4.6, 3.4.8 and step 1 of 3.8.1 of the UMC methodology.
 
     Examples
     --------

@@ -16,6 +16,7 @@ class FrameStatistics(NamedTuple):
     Attributes
     ----------
     mean, scale : ndarray of shape (width,)
+        Mean and deviation of each feature over all frames of the training set.
     pooling : {"cls", "mean"} or None
         How the text model that gave the frames summarises them; None where nothing says so.
     """
@@ -35,7 +36,9 @@ def masked_mean(frames: Tensor, lengths: Tensor) -> Tensor:
     Parameters
     ----------
     frames : Tensor of shape (n_frames_total, width)
+        Frames of all samples, one sample behind the other.
     lengths : Tensor of int, shape (n_samples,)
+        Frames of each sample.
 
     Returns
     -------
@@ -94,14 +97,18 @@ class ModalityProjection(nn.Module):
     Parameters
     ----------
     in_width : int
+        Width of a frame.
     out_width : int
+        Width of the result.
     offset : Tensor of shape (out_width,)
         Unit vector along which the bias starts, the same for all modalities of a network.
 
     Notes
     -----
-    :math:`x' = LN(x W + b)`; UMC methodology, section 3.8.1, step 1. W starts orthonormal, so
-    that distances of the input survive where ``in_width <= out_width``.
+    :math:`x' = LN(x W + b)`; UMC methodology, section 3.8.1, step 1. :math:`W` starts
+    orthonormal, so that distances of the input survive where ``in_width <= out_width``, and
+    :math:`b` along the offset, as long as a standardised frame: LayerNorm keeps directions only,
+    and with that offset they tell lengths too.
     """
 
     def __init__(self, in_width: int, out_width: int, offset: Tensor) -> None:

@@ -16,13 +16,24 @@ class Sequences:
     Parameters
     ----------
     values : Tensor of shape (n_rows, width)
+        The frames of all samples.
     owner : Tensor of int, shape (n_rows,)
         The sample of each row.
     position : Tensor of int, shape (n_rows,)
         The place of each row in its sample, from 0 without gaps.
     n_samples : int
+        Samples, those without a row included.
     n_positions : int
         Length of the longest sample.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sequences = Sequences.from_lengths(torch.arange(3.0)[:, None], torch.tensor([2, 0, 1]))
+    >>> sequences.owner.tolist(), sequences.position.tolist()
+    ([0, 0, 2], [0, 1, 0])
+    >>> sequences.padded(sequences.values).squeeze(2).tolist()
+    [[0.0, 1.0], [0.0, 0.0], [2.0, 0.0]]
     """
 
     values: Tensor

@@ -29,11 +29,13 @@ class UMCEncoder(BaseEstimator):
     n_heads : int, default=8
         Heads of each attention.
     dropout : float, default=0.1
-        In dual projection, attention weights and fusion.
+        Of the two projections inside dual projection, of what each attention gives, and of the
+        summaries before the fusion.
     dual_projection : {"dual", "linear", None} or dict, default="dual"
         What refines the frames of the modalities other than the anchor:
-        :class:`DualProjection`, the plain :class:`LinearProjection`, or nothing. A dict gives it
-        by modality, ``{"audio": "dual"}``; modalities that it does not name get nothing.
+        :class:`~skumc.encoders.DualProjection`, the plain
+        :class:`~skumc.encoders.LinearProjection`, or nothing. A dict gives it by modality,
+        ``{"audio": "dual"}``; modalities that it does not name get nothing.
     cross_attention : bool, default=True
         Look from the anchor's positions at the frames of each other modality.
     guided_attention : bool, default=True
@@ -41,17 +43,18 @@ class UMCEncoder(BaseEstimator):
     n_self_attention_layers : int, default=2
         Layers of self-attention over the anchor's frames and all streams; 0 leaves it out, and
         the LayerNorms behind it.
-    anchor_summary : {"cls", "enhanced", "mean", "model"}, default="mean"
-        What stands for the anchor in the fusion: a linear map of its first frame, the mean of
-        its frames behind the self-attention, or the mean of its projected frames. "model" is
-        "cls" or "mean", as the text model's own pooling configuration says.
+    anchor_summary : {"cls", "enhanced", "mean", "model"}, default="enhanced"
+        What stands for the anchor in the fusion: a linear map of its first frame; its frames
+        behind the self-attention, pooled as ``pooling`` says; or the mean of its projected
+        frames. "model" is "cls" or "mean", as the text model's own pooling configuration says.
     pooling : {"mean", "attention"}, default="mean"
-        How the frames of a stream become its summary.
+        How the frames of a stream become its summary: their mean, or
+        :class:`~skumc.encoders.AttentionPooling`.
     feature_interaction : bool, default=False
         One attention, with residual, among the modalities' summaries.
     fusion : {"sum", "softmax", "concatenation"}, default="sum"
-        Gates normalised by their sum or by a softmax, see :class:`GatedFusion`; or
-        :class:`ConcatenationFusion`.
+        Gates normalised by their sum or by a softmax, see :class:`~skumc.encoders.GatedFusion`;
+        or :class:`~skumc.encoders.ConcatenationFusion`.
     fusion_norm : bool, default=False
         LayerNorm behind the fusion.
     contrastive_projector : bool, default=False
@@ -63,7 +66,7 @@ class UMCEncoder(BaseEstimator):
         Whether features are brought to mean 0 and deviation 1 with the training set's values.
     missing : {"absent", "zeros"}, default="absent"
         A missing or hidden modality is not computed and has gate 0; or it runs through the
-        network as frames of zeros, as in the source.
+        network as a frame of zeros, as in the source, and has a gate like any other.
 
     Notes
     -----
@@ -114,7 +117,7 @@ class UMCEncoder(BaseEstimator):
         cross_attention: bool = True,
         guided_attention: bool = True,
         n_self_attention_layers: int = 2,
-        anchor_summary: str = "mean",
+        anchor_summary: str = "enhanced",
         pooling: str = "mean",
         feature_interaction: bool = False,
         fusion: str = "sum",

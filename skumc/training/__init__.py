@@ -11,7 +11,7 @@ from skumc.training._history import History
 from skumc.training._isolation import isolated
 from skumc.training._optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor
 from skumc.training._trainer import ProgressiveTrainer, TrainingParts, TrainingSettings
-from skumc.training._views import AUGMENTATIONS, modality_views
+from skumc.training._views import AUGMENTATIONS, modality_views, positive_views
 
 __all__ = [
     "AUGMENTATIONS",
@@ -31,4 +31,5 @@ __all__ = [
     "isolated",
     "learning_rate_factor",
     "modality_views",
+    "positive_views",
 ]

@@ -24,7 +24,7 @@ def cluster_embedding(
     centers: np.ndarray | None,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cluster an embedding, from the last epoch's centres where there are some.
+    r"""Cluster an embedding, from the last epoch's centres where there are some.
 
     Parameters
     ----------
@@ -44,7 +44,11 @@ def cluster_embedding(
 
     Notes
     -----
-    Section 3.5.7 of the UMC methodology.
+    K-means takes turns: :math:`y_i = \arg\min_k \|h_i - c_k\|` for the embedding :math:`h_i` of
+    each sample, and :math:`c_k` = mean of the :math:`h_i` with :math:`y_i = k`. K-means++ draws
+    its first centres: one sample uniformly, each further one with a probability that is
+    proportional to :math:`D_i^2`, where :math:`D_i` is the distance to the nearest centre so far.
+    Sections 3.5.7 and 3.5.9.1 of the UMC methodology.
     """
     kmeans = clone_part(kmeans).set_params(n_clusters=n_clusters)
     if "random_state" in kmeans.get_params() and kmeans.get_params()["random_state"] is None:
@@ -74,13 +78,34 @@ def label_means(values: np.ndarray, labels: np.ndarray, n_clusters: int) -> np.n
 def clustering_objective(
     embedding: np.ndarray, labels: np.ndarray, centers: np.ndarray
 ) -> dict[str, float]:
-    """The joint objective of section 3.1.2 of the UMC methodology, and its two parts.
+    r"""The joint objective of section 3.1.2 of the UMC methodology, and its two parts.
+
+    Parameters
+    ----------
+    embedding : ndarray of shape (n_samples, n_components)
+    labels : ndarray of int, shape (n_samples,)
+    centers : ndarray of shape (n_clusters, n_components)
 
     Returns
     -------
     dict of str to float
         ``within``: sum of squared distances to the centres; ``separation``: smallest squared
         distance between two centres (0 for one centre); ``objective``: their difference.
+
+    Notes
+    -----
+    .. math:: \sum_{k=1}^{K} \sum_{i \in C_k} \|h_i - c_k\|^2
+       - \lambda \min_{k \ne l} \|c_k - c_l\|^2
+
+    for embeddings :math:`h_i`, clusters :math:`C_k` with centres :math:`c_k`, and
+    :math:`\lambda = 1`, which the source leaves open.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> h, centers = np.array([[0.0], [1.0], [3.0]]), np.array([[0.5], [3.0]])
+    >>> clustering_objective(h, np.array([0, 0, 1]), centers)
+    {'within': 0.5, 'separation': 6.25, 'objective': -5.75}
     """
     within = float(np.sum(np.square(embedding - centers[labels]), dtype=np.float64))
     separation = 0.0

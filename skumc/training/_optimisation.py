@@ -29,10 +29,22 @@ def learning_rate_factor(
 ) -> float:
     r"""Share of the full learning rate after ``progress`` in (0, 1] of a phase.
 
+    Parameters
+    ----------
+    progress : float
+        Steps done, this one included, over those of the phase.
+    warmup_proportion : float
+        Within [0, 1].
+    schedule : {"cosine", "linear", "constant"}, default="cosine"
+
+    Returns
+    -------
+    float
+
     Notes
     -----
-    Linear from 0 over ``warmup_proportion`` :math:`w`. Behind it, for progress :math:`p` and
-    :math:`q = (p - w) / (1 - w)`, the cosine schedule is
+    With progress :math:`p` and warm-up :math:`w`, :math:`p / w` where :math:`p < w`. Behind it,
+    for :math:`q = (p - w) / (1 - w)`, the cosine schedule is
 
     .. math:: f + (1 - f) (1 + \cos(\pi q)) / 2
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from skumc.encoders import Batch, EncoderOutput, encode_views
 
-AUGMENTATIONS = ("views", "disjoint", "dropout", "noise", "frames")
+AUGMENTATIONS = ("disjoint", "views", "dropout", "noise", "frames")
 _DROPOUT = 0.1
 _NOISE = 0.01
 _HIDDEN_FRAMES = 0.15
@@ -18,6 +18,16 @@ _HIDDEN_FRAMES = 0.15
 
 def modality_views(names: Sequence[str], anchor: str) -> list[tuple[str, ...]]:
     """The modalities that are visible in each view of a sample.
+
+    Parameters
+    ----------
+    names : sequence of str
+    anchor : str
+
+    Returns
+    -------
+    list of tuple of str
+        The full view first.
 
     Notes
     -----
@@ -86,10 +96,11 @@ def positive_views(
     ----------
     encoder : Module
     batch : dict of str to (Tensor, Tensor)
-    augmentation : {"views", "dropout", "noise", "frames"}
-        The full view and one of the others, drawn anew for each batch; the embedding and a copy
-        with dropout 0.1 or with noise of deviation 0.01; two passes, one of them with 15 % of the
-        frames hidden.
+    augmentation : {"disjoint", "views", "dropout", "noise", "frames"}
+        Two views with no modality in common, drawn anew for each batch; the full view and one of
+        the others, drawn likewise; the embedding and a copy with dropout 0.1 or with noise of
+        deviation 0.01; two passes, one of them with 15 % of the frames hidden. With one modality
+        the first two are two passes, told apart by dropout.
     views : sequence of sequences of str
 
     Returns
@@ -98,7 +109,9 @@ def positive_views(
 
     Notes
     -----
-    Sections 3.6.2, 3.7.1 and 3.10.4 of the UMC methodology.
+    Sections 3.6.2, 3.7.1 and 3.10.4 of the UMC methodology, whose views all show the anchor, so
+    that they can be matched by it alone; those of "disjoint" can only be matched by what modalities
+    have in common. A sample that has none of a view's modalities shows all that it has.
     """
     if augmentation == "disjoint" and len(batch) > 1:
         return encode_views(encoder, batch, _random_split(tuple(batch)))
