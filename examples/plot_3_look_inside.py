@@ -33,10 +33,10 @@ clusterer = UMCClusterer(3, random_state=0).fit(X)
 # %%
 # The history
 # -----------
-# One record an epoch; the epoch that the monitor liked best was restored. The losses on the right do
-# not compare epochs: each is about the logarithm of the number of views that share a batch, and with
-# the share selected the batches of SupCon grow, while fewer samples are left for the contrastive
-# loss. What can be compared is the monitor.
+# One record an epoch; the epoch that the monitor liked best was restored. Both losses on the right
+# grow with the number of views that share a batch, and selection changes it: SupCon rises as more
+# samples are selected, the contrastive loss where the rest comes to fit into one batch. They do not
+# compare epochs; the monitor does.
 
 main = clusterer.history_.phase("main")
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")

@@ -1,6 +1,7 @@
 """Docs and docstrings say what the code does."""
 
 import inspect
+import pydoc
 import re
 from pathlib import Path
 
@@ -88,6 +89,26 @@ def test_source_preset_differs_only_where_the_guide_says():
     table = guide.split("differs from the defaults in these parameters only")[1]
     rows = re.findall(r"\* - ``(\w+)``\n\s+- ``(.+)``\n\s+- ``(.+)``", table)
     assert {name: (before, after) for name, before, after in rows} == differing
+
+
+def api_page():
+    """Paths of what the API page lists."""
+    page = (ROOT / "docs" / "api.rst").read_text()
+    return re.findall(r"^   ([\w.]+)$", page, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", api_page())
+def test_everything_on_the_api_page_has_an_example(path):
+    documented = pydoc.locate(f"skumc.{path}")
+    assert ">>>" in inspect.getdoc(documented), path
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
+def test_every_estimator_is_on_the_api_page(room):
+    page = (ROOT / "docs" / "api.rst").read_text()
+    for name in room.__all__:
+        if name in ESTIMATORS:
+            assert re.search(rf"\b{name}$", page, flags=re.MULTILINE), name
 
 
 def test_readme_example_runs():

@@ -33,6 +33,16 @@ class GuidedStream(nn.Module):
     :math:`H_m = MHA(T, C_m, C_m)`, :math:`T` being the anchor's frames and :math:`X_m` the
     modality's. With either, the stream has the anchor's length; with neither it is :math:`X_m`
     itself. Samples without the modality have no rows. UMC methodology, sections 3.4.3 and 3.4.4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skumc.encoders import Sequences
+    >>> anchor = Sequences.from_lengths(torch.randn(5, 8), torch.tensor([2, 3]))
+    >>> frames = Sequences.from_lengths(torch.randn(4, 8), torch.tensor([4, 0]))
+    >>> stream = GuidedStream(8, 2, 0.1, cross_attention=True, guided_attention=True)
+    >>> stream(anchor, frames).lengths.tolist()
+    [2, 0]
     """
 
     def __init__(
@@ -78,6 +88,16 @@ class SelfAttention(nn.Module):
     :math:`Y^{(i)} = MHA(Y^{(i-1)}, Y^{(i-1)}, Y^{(i-1)}) + Y^{(i-1)}` in layer :math:`i`, with
     :math:`Y^{(0)}` the anchor's frames and all streams, one behind the other. UMC methodology,
     section 3.4.5.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skumc.encoders import Sequences
+    >>> attention = SelfAttention(8, 2, 0.1, n_layers=2)
+    >>> parts = [Sequences.from_lengths(torch.randn(3, 8), torch.tensor([2, 1])) for _ in range(2)]
+    >>> out = attention([attention.prepare(part) for part in parts], n_context=0)
+    >>> [part.values.shape for part in out]
+    [torch.Size([3, 8]), torch.Size([3, 8])]
     """
 
     def __init__(self, width: int, n_heads: int, dropout: float, n_layers: int) -> None:
@@ -210,6 +230,22 @@ class TextGuidedFusion(nn.Module):
     -----
     UMC methodology, sections 3.4.3 to 3.4.6. A sample without its anchor has one learned frame in
     its place, so that there is a position from which to look.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skumc.encoders import Sequences
+    >>> fusion = TextGuidedFusion(
+    ...     ["text", "audio"], "text", 8, n_heads=2, dropout=0.1, cross_attention=True,
+    ...     guided_attention=True, n_self_attention_layers=1, anchor_enhanced=True,
+    ...     anchor_may_lack=False, pooling="mean",
+    ... )
+    >>> anchor = Sequences.from_lengths(torch.randn(5, 8), torch.tensor([2, 3]))
+    >>> audio = Sequences.from_lengths(torch.randn(4, 8), torch.tensor([3, 1]))
+    >>> streams = fusion.guide(anchor, {"audio": audio})
+    >>> summaries = fusion.summarise(fusion.prepare(anchor), streams)
+    >>> {name: summary.shape for name, summary in summaries.items()}
+    {'text': torch.Size([2, 8]), 'audio': torch.Size([2, 8])}
     """
 
     def __init__(

@@ -24,6 +24,13 @@ class EncoderOutput(NamedTuple):
     projections : dict of str to Tensor
         Other spaces that losses may read instead of the embedding: ``"contrastive"`` and
         ``"clustering"``. Empty where the encoder has none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> output = EncoderOutput(torch.eye(2), torch.ones(2, 1), {})
+    >>> output.embedding.shape, output.gates.tolist()
+    (torch.Size([2, 2]), [[1.0], [1.0]])
     """
 
     embedding: Tensor
@@ -69,6 +76,18 @@ def hide_modalities(batch: Batch, visible: Sequence[str]) -> Batch:
     -------
     dict of str to (Tensor, Tensor)
         With all modalities; of those hidden, no frames and lengths 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> one_frame_each = torch.tensor([1, 1])
+    >>> batch = {
+    ...     "text": (torch.zeros(2, 3), one_frame_each),
+    ...     "audio": (torch.zeros(2, 5), one_frame_each),
+    ... }
+    >>> frames, lengths = hide_modalities(batch, ["text"])["audio"]
+    >>> frames.shape, lengths.tolist()
+    (torch.Size([0, 5]), [0, 0])
     """
     if set(visible) >= set(batch):
         return batch
@@ -101,6 +120,19 @@ def encode_views(
     -------
     list of EncoderOutput
         One a view.
+
+    Examples
+    --------
+    >>> import torch
+    >>> class Sums(torch.nn.Module):
+    ...     def forward(self, batch):
+    ...         rows = sum(frames.sum() for frames, _ in batch.values()).view(1, 1)
+    ...         return EncoderOutput(rows, torch.ones(1, len(batch)), {})
+    >>> one = torch.tensor([1])
+    >>> batch = {"text": (torch.ones(1, 2), one), "audio": (torch.ones(1, 3), one)}
+    >>> views = encode_views(Sums(), batch, [("text", "audio"), ("audio",)])
+    >>> [float(view.embedding) for view in views]
+    [5.0, 3.0]
     """
     if hasattr(encoder, "forward_views"):
         return encoder.forward_views(batch, views)

@@ -19,6 +19,12 @@ class FrameStatistics(NamedTuple):
         Mean and deviation of each feature over all frames of the training set.
     pooling : {"cls", "mean"} or None
         How the text model that gave the frames summarises them; None where nothing says so.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> FrameStatistics(np.zeros(2), np.ones(2)).pooling is None
+    True
     """
 
     mean: np.ndarray
@@ -44,6 +50,12 @@ def masked_mean(frames: Tensor, lengths: Tensor) -> Tensor:
     -------
     Tensor of shape (n_samples, width)
         Zeros for a sample without frames.
+
+    Examples
+    --------
+    >>> import torch
+    >>> masked_mean(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([2, 0, 1])).tolist()
+    [[2.0], [0.0], [5.0]]
     """
     n_samples = len(lengths)
     if len(frames) == n_samples and bool((lengths == 1).all()):
@@ -109,6 +121,13 @@ class ModalityProjection(nn.Module):
     orthonormal, so that distances of the input survive where ``in_width <= out_width``, and
     :math:`b` along the offset, as long as a standardised frame: LayerNorm keeps directions only,
     and with that offset they tell lengths too.
+
+    Examples
+    --------
+    >>> import torch
+    >>> offset = torch.nn.functional.normalize(torch.ones(4), dim=0)
+    >>> ModalityProjection(3, 4, offset)(torch.randn(5, 3)).shape
+    torch.Size([5, 4])
     """
 
     def __init__(self, in_width: int, out_width: int, offset: Tensor) -> None:

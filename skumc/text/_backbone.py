@@ -50,6 +50,21 @@ class TextBackbone:
         If transformers is not installed.
     ValueError
         If the model cannot be loaded, or its layers not be told apart.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from transformers import BertConfig, BertModel
+    >>> from skumc.data import Strings
+    >>> model = BertModel(BertConfig(
+    ...     vocab_size=99, hidden_size=16, num_hidden_layers=2, num_attention_heads=2
+    ... ))
+    >>> def tokenizer(texts, **settings):  # a real one comes with its model
+    ...     return {"input_ids": [[1, *map(len, text.split()), 2] for text in texts]}
+    >>> backbone = TextBackbone((model, tokenizer), n_trainable_layers=1)
+    >>> frames = backbone.frames(Strings(["good morning", None]), torch.device("cpu"))
+    >>> frames.lengths.tolist(), frames.width
+    ([4, 0], 16)
     """
 
     def __init__(

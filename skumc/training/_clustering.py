@@ -49,6 +49,15 @@ def cluster_embedding(
     its first centres: one sample uniformly, each further one with a probability that is
     proportional to :math:`D_i^2`, where :math:`D_i` is the distance to the nearest centre so far.
     Sections 3.5.7 and 3.5.9.1 of the UMC methodology.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.cluster import KMeans
+    >>> embedding = np.array([[0.0], [0.1], [1.0]])
+    >>> labels, centers = cluster_embedding(KMeans(), embedding, 2, np.array([[0.0], [1.0]]), 0)
+    >>> labels.tolist(), centers.round(2).tolist()
+    ([0, 0, 1], [[0.05], [1.0]])
     """
     kmeans = clone_part(kmeans).set_params(n_clusters=n_clusters)
     if "random_state" in kmeans.get_params() and kmeans.get_params()["random_state"] is None:

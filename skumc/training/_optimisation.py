@@ -50,6 +50,11 @@ def learning_rate_factor(
 
     with the floor :math:`f = 0.01` (UMC methodology, section 3.7.3), the linear one
     :math:`1 - q`, the constant one 1.
+
+    Examples
+    --------
+    >>> learning_rate_factor(0.05, 0.1), learning_rate_factor(1.0, 0.1)
+    (0.5, 0.01)
     """
     if progress < warmup_proportion:
         return progress / warmup_proportion

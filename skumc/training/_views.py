@@ -112,6 +112,19 @@ def positive_views(
     Sections 3.6.2, 3.7.1 and 3.10.4 of the UMC methodology, whose views all show the anchor, so
     that they can be matched by it alone; those of "disjoint" can only be matched by what modalities
     have in common. A sample that has none of a view's modalities shows all that it has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from skumc.encoders import FrameStatistics, ProjectionEncoder
+    >>> statistics = dict.fromkeys(("text", "audio"), FrameStatistics(np.zeros(3), np.ones(3)))
+    >>> encoder = ProjectionEncoder().build(statistics, "text")
+    >>> batch = {name: (torch.randn(4, 3), torch.ones(4, dtype=int)) for name in statistics}
+    >>> views = modality_views(["text", "audio"], "text")
+    >>> first, second = positive_views(encoder, batch, "disjoint", views)
+    >>> torch.equal(first.gates, 1 - second.gates)
+    True
     """
     if augmentation == "disjoint" and len(batch) > 1:
         return encode_views(encoder, batch, _random_split(tuple(batch)))
