@@ -83,11 +83,11 @@ class UMCClusterer(
     monitor : None, "silhouette" or callable, default=None
         ``monitor(embedding, labels)``, larger is better, chooses the epoch that is kept. None is
         :class:`~skumc.training.SilhouetteMonitor`.
-    augmentation : {"disjoint", "views", "dropout", "noise", "frames"}, default="disjoint"
-        What the contrastive losses bring together: two views of a sample that have no modality in
-        common, or the sample with and without one of its modalities, drawn for each batch; a copy
-        of the embedding with dropout 0.1 or with noise of deviation 0.01; or a second pass with
-        15 % of the frames hidden.
+    augmentation : {"views", "disjoint", "dropout", "noise", "frames"}, default="views"
+        What the contrastive losses bring together: a sample with and without one of its
+        modalities, or two views of it that have no modality in common, drawn for each batch; a
+        copy of the embedding with dropout 0.1 or with noise of deviation 0.01; or a second pass
+        with 15 % of the frames hidden.
     text_model : str, path, (model, tokenizer) or None, default=None
         The transformers encoder that reads modalities of strings or token ids: a name on the
         Hugging Face hub, a folder, or the loaded objects, of which copies are trained. BERT,
@@ -105,9 +105,9 @@ class UMCClusterer(
     memory : str, path, joblib.Memory or None, default=None
         Folder that keeps what frozen layers gave, for later fits and other processes. None keeps
         it for one call, in memory, or in a temporary file beyond 2 GiB.
-    pretrain_epochs : int in [0, inf), default=20
+    pretrain_epochs : int in [0, inf), default=5
         Epochs of contrastive pretraining; 0 leaves it out.
-    max_epochs : int in [0, inf), default=10
+    max_epochs : int in [0, inf), default=15
         Epochs of the progressive loop at most; 0 clusters the pretrained embedding.
     min_epochs : int in [0, inf) or None, default=None
         Epoch from which a lack of improvement counts. None is 60 % of ``max_epochs``.
@@ -115,9 +115,9 @@ class UMCClusterer(
         Epochs without improvement of the monitor after which training ends. None never ends it.
     batch_size : int in [1, inf), default=128
         Samples in a batch at most.
-    learning_rate : float in (0, inf), default=1e-4
+    learning_rate : float in (0, inf), default=3e-4
         Largest learning rate of the progressive loop.
-    pretrain_learning_rate : float in (0, inf), default=3e-4
+    pretrain_learning_rate : float in (0, inf), default=2e-5
         Largest learning rate of pretraining.
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
         A callable gets ``(parameters, lr=..., weight_decay=...)``.
@@ -223,20 +223,20 @@ class UMCClusterer(
         selector: Any = None,
         kmeans: Any = None,
         monitor: Any = None,
-        augmentation: str = "disjoint",
+        augmentation: str = "views",
         text_model: Any = None,
         n_trainable_layers: int | str = 1,
         text_learning_rate: float = 2e-5,
         max_text_length: int | None = None,
         text_layer: int | None = None,
         memory: Any = None,
-        pretrain_epochs: int = 20,
-        max_epochs: int = 10,
+        pretrain_epochs: int = 5,
+        max_epochs: int = 15,
         min_epochs: int | None = None,
         patience: int | None = 5,
         batch_size: int = 128,
-        learning_rate: float = 1e-4,
-        pretrain_learning_rate: float = 3e-4,
+        learning_rate: float = 3e-4,
+        pretrain_learning_rate: float = 2e-5,
         optimizer: Any = "adam",
         weight_decay: float = 0.01,
         warmup_proportion: float = 0.1,
@@ -309,8 +309,9 @@ class UMCClusterer(
         Parameters
         ----------
         name : {"source", "acl2024"}
-            "source" is the methodology as printed; "acl2024" the paper before it, with its
-            network.
+            "source" is the methodology as printed wherever a parameter can say so; the guide's page
+            "What the source prints, what we do" lists what it leaves. "acl2024" is the paper before
+            it, with its network.
         n_clusters : int, default=8
         **parameters : dict
             Take precedence over the preset's.
@@ -428,7 +429,8 @@ class UMCClusterer(
         Returns
         -------
         ndarray of float32, shape (n_samples, n_modalities)
-            In the order of ``modality_widths_``; 0 where a modality is missing, rows sum to 1.
+            In the order of ``modality_widths_``; rows sum to 1. The share of a missing modality is
+            0, unless the encoder runs it as zeros (``missing="zeros"``).
         """
         return self._embed(X).gates
 

@@ -117,8 +117,8 @@ class AdaptiveThreshold(BaseEstimator):
 
     .. math::
 
-       \tau_{base} = \tau_{min} + (\tau_{max} - \tau_{min}) \, S(p), \qquad
-       S(p) = \begin{cases}
+       \tau_{base} &= \tau_{min} + (\tau_{max} - \tau_{min}) \, S(p) \\
+       S(p) &= \begin{cases}
          0.2 \, p^2 & p < 0.2 \\
          0.2 + 0.5 \, (p - 0.2) / 0.4 & 0.2 \le p < 0.6 \\
          0.7 + 0.25 \, \log(1 + 3 (p - 0.6)) / \log 4 & 0.6 \le p < 0.9 \\

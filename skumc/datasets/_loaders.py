@@ -59,7 +59,9 @@ def load_mintrec(
         splits : dict of str to ndarray
             Row numbers of "train", "dev" and "test".
         text_limit : int or None
+            As passed.
         DESCR : str
+            What the data are, and where from.
 
     Raises
     ------

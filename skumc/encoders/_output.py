@@ -19,8 +19,8 @@ class EncoderOutput(NamedTuple):
     embedding : Tensor of shape (n_samples, n_components)
         Unit-norm rows.
     gates : Tensor of shape (n_samples, n_modalities)
-        Share of each modality in the embedding, in the order of the batch; rows sum to 1. 0 where
-        it is missing or hidden, but not where the encoder runs that as zeros.
+        Share of each modality in the embedding, in the order of the batch; rows sum to 1. The
+        share of what is missing or hidden is 0, unless the encoder runs it as zeros.
     projections : dict of str to Tensor
         Other spaces that losses may read instead of the embedding: ``"contrastive"`` and
         ``"clustering"``. Empty where the encoder has none.

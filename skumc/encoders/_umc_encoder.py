@@ -43,7 +43,7 @@ class UMCEncoder(BaseEstimator):
     n_self_attention_layers : int, default=2
         Layers of self-attention over the anchor's frames and all streams; 0 leaves it out, and
         the LayerNorms behind it.
-    anchor_summary : {"cls", "enhanced", "mean", "model"}, default="enhanced"
+    anchor_summary : {"cls", "enhanced", "mean", "model"}, default="mean"
         What stands for the anchor in the fusion: a linear map of its first frame; its frames
         behind the self-attention, pooled as ``pooling`` says; or the mean of its projected
         frames. "model" is "cls" or "mean", as the text model's own pooling configuration says.
@@ -117,7 +117,7 @@ class UMCEncoder(BaseEstimator):
         cross_attention: bool = True,
         guided_attention: bool = True,
         n_self_attention_layers: int = 2,
-        anchor_summary: str = "enhanced",
+        anchor_summary: str = "mean",
         pooling: str = "mean",
         feature_interaction: bool = False,
         fusion: str = "sum",

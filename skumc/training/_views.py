@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from skumc.encoders import Batch, EncoderOutput, encode_views
 
-AUGMENTATIONS = ("disjoint", "views", "dropout", "noise", "frames")
+AUGMENTATIONS = ("views", "disjoint", "dropout", "noise", "frames")
 _DROPOUT = 0.1
 _NOISE = 0.01
 _HIDDEN_FRAMES = 0.15
