@@ -107,8 +107,8 @@ weights = clusterer.modality_weights(data)
 print(pd.DataFrame(weights, columns=data.names).describe().loc[["mean", "min", "max"]].round(2))
 
 # %%
-# New utterances need not have everything. The second one here has nothing but a voice, which a random
-# sound model hears badly: do not expect its cluster to be right.
+# New utterances need not have everything. The second one here has nothing but a voice, which a
+# random sound model hears badly: do not expect its cluster to be right.
 
 new = pd.DataFrame({"text": ["Fresh bread smells good", None], "audio": [None, table["audio"][4]]})
 print(pipeline.predict(new.assign(video=None)))
