@@ -147,6 +147,8 @@ def unsupported(name):
     if name == "albert":
         config = transformers.AlbertConfig(**SIZES, embedding_size=8)
         return transformers.AlbertModel(config)
+    if name == "head":
+        return transformers.BertForMaskedLM(transformers.BertConfig(**SIZES))
     if name == "gpt2":
         sizes = {"vocab_size": 99, "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 40}
         return transformers.GPT2Model(
@@ -156,7 +158,7 @@ def unsupported(name):
     return transformers.T5EncoderModel(transformers.T5Config(**sizes, d_kv=8))
 
 
-@pytest.mark.parametrize("name", ["albert", "gpt2", "t5"])
+@pytest.mark.parametrize("name", ["albert", "gpt2", "t5", "head"])
 def test_a_model_that_cannot_be_cut_is_refused(name):
     with pytest.raises(ValueError, match=r"text_model of class .* cannot be told apart: .*BERT"):
         TextBackbone((unsupported(name), tokenize))

@@ -207,7 +207,10 @@ class Split:
                 f"Got n_trainable_layers={n_trainable_layers}, but the text model has {n_read} "
                 "layers that are read. Use a smaller number, or 'all'."
             )
-        order = _Order(model, layers)
+        try:
+            order = _Order(model, layers)
+        except Exception as failure:
+            raise _unsupported(model, f"it fails on a short text ({failure})") from failure
         self.width = model.config.hidden_size
         self.n_frozen = n_read - n_trainable
         ends = (
