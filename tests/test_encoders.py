@@ -294,7 +294,7 @@ def test_module_of_the_guide_runs():
     clusterer = scope["clusterer"].set_params(pretrain_epochs=1, max_epochs=1, random_state=0)
     fitted = clusterer.fit(X)
     gates = fitted.modality_weights(X)
-    assert gates.shape == (40, 2) and fitted.history_[-1, "monitor"] is not None
+    assert gates.shape == (40, 2) and np.isfinite(fitted.history_[-1, "monitor"])
     np.testing.assert_allclose(gates.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(gates[:, 1] == 0, np.arange(40) % 3 == 0)
 

@@ -644,7 +644,7 @@ def test_sharing_saves_time(one_thread):
     }
     network = UMCEncoder().build(statistics, "text").train()
     batch = {
-        name: (torch.randn(16 * length, width), torch.full((16,), length))
+        name: (torch.randn(64 * length, width), torch.full((64,), length))
         for name, length, width in zip(names, lengths, widths, strict=True)
     }
     views = modality_views(names, "text")
@@ -662,18 +662,15 @@ def test_sharing_saves_time(one_thread):
         operations.append(counter.get_total_flops())
     counted = operations[0] / operations[1]
     assert counted <= 0.6
-    ratio, seconds = 1.0, {together: [], apart: []}
-    for _ in range(5):  # pairs scatter where others use the machine: more of them until it shows
-        for _ in range(20):
-            for encode, taken in seconds.items():
-                network.zero_grad()
-                start = time.process_time()
-                mixture(encode()).backward()
-                taken.append(time.process_time() - start)
-        shared, separate = (np.array(taken[2:]) for taken in seconds.values())
-        ratio = float(np.median(shared / separate))  # neighbours in time
-        if ratio <= 0.6:
-            break
+    seconds = {together: [], apart: []}
+    for _ in range(10):
+        for encode, taken in seconds.items():
+            network.zero_grad()
+            start = time.process_time()
+            mixture(encode()).backward()
+            taken.append(time.process_time() - start)
+    shared, separate = (np.array(taken[1:]) for taken in seconds.values())
+    ratio = float(np.median(shared / separate))  # of neighbours in time, for machines are noisy
     print(f"views cost {ratio:.3f} of separate passes, {counted:.3f} in operations of products")
     assert ratio <= 0.6
 
