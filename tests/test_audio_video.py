@@ -33,10 +33,10 @@ from media import (
     write_wav,
 )
 from skumc import UMCClusterer
+from skumc._progress import ExtractionProgress
 from skumc.feature_extraction import SwinFeatures, WavLMFeatures, _speech, _wavlm
 from skumc.feature_extraction._audio import resample, to_mono
 from skumc.feature_extraction._clips import Clip
-from skumc.feature_extraction._progress import Progress
 from skumc.feature_extraction._video import FrameClock
 
 SOON = {"pretrain_epochs": 1, "max_epochs": 1, "random_state": 0}
@@ -134,6 +134,14 @@ def test_a_checkpoint_with_holes_is_refused(tmp_path, has_head):
     model.save_pretrained(tmp_path, state_dict=weights)
     with pytest.raises(ValueError, match="lacks .* weights of a WavLMModel, such as 'encoder.lay"):
         WavLMFeatures(tmp_path, sampling_rate=RATE).fit_transform(make_waves())
+
+
+def test_damaged_weights_name_the_model(tmp_path):
+    save_speech_model(tmp_path)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"Got model=.* weights could not be loaded .*download"):
+        WavLMFeatures(str(tmp_path), sampling_rate=RATE).fit_transform(make_waves())
 
 
 @given(
@@ -377,7 +385,7 @@ def test_verbose_writes_lines(speech_folder, capsys):
     assert [line.split(",")[0] for line in lines[:2]] == [
         "audio: 2 of 8 clips", "audio: 5 of 8 clips",
     ]  # fmt: skip
-    Progress(0, "audio", 1, 1).report(1, 1)
+    ExtractionProgress(0, "audio", 1, 1).report(1, 1)
     assert capsys.readouterr().out == ""
 
 

@@ -16,12 +16,14 @@ ANY = {"numpy", "sklearn", "scipy", "joblib"}
 ROOMS = {
     "_parts": (set(), set()),
     "_devices": (set(), {"torch"}),
+    "_progress": (set(), set()),
+    "_checkpoints": ({"data"}, {"torch"}),
     "data": ({"_parts"}, set()),
     "curriculum": ({"_parts"}, set()),
     "losses": ({"_parts"}, {"torch"}),
     "encoders": ({"_parts"}, {"torch"}),
-    "text": ({"_parts", "data"}, {"torch"}),
-    "training": ({"_parts", "data", "encoders", "losses"}, {"torch"}),
+    "text": ({"_checkpoints", "_parts", "_progress", "data"}, {"torch"}),
+    "training": ({"_parts", "_progress", "data", "encoders", "losses"}, {"torch"}),
     "_defaults": ({"_parts", "curriculum", "losses", "encoders", "training"}, {"torch"}),
     "_presets": ({"_parts", "curriculum", "encoders", "losses"}, set()),
     "_clusterer": (
@@ -38,7 +40,10 @@ ROOMS = {
         },
         {"torch"},
     ),
-    "feature_extraction": ({"_devices", "_parts", "data", "text"}, {"torch"}),
+    "feature_extraction": (
+        {"_checkpoints", "_devices", "_parts", "_progress", "data", "text"},
+        {"torch"},
+    ),
     "metrics": ({"data"}, set()),
     "datasets": ({"_parts", "data"}, set()),
     "__init__": ({"_clusterer", "data"}, set()),

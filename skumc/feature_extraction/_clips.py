@@ -12,10 +12,10 @@ from typing import Any
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skumc._progress import ExtractionProgress
 from skumc.data import FrameStore, MultimodalData, digest
 from skumc.data._build import is_missing
 from skumc.feature_extraction._pretrained import LoadedModel, frozen
-from skumc.feature_extraction._progress import Progress
 
 _FOLDER = "skumc-frames"
 
@@ -190,7 +190,8 @@ class ClipFeatures(TransformerMixin, BaseEstimator):
         batches and ends with the same bits.
         """
         todo = [clip for batch in batches for clip in batch if clip.key not in store]
-        progress = Progress(self.verbose, self.modality, len(todo), sum(clip.size for clip in todo))
+        work = sum(clip.size for clip in todo)
+        progress = ExtractionProgress(self.verbose, self.modality, len(todo), work)
         failures: dict[str, str] = {}
         for batch in batches:
             store.refresh()  # another process may have been here

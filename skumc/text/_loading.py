@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
+
+from skumc._checkpoints import load_part, read_weights
 
 _POOLINGS = {"cls": "cls", "cls_token": "cls", "mean": "mean", "mean_tokens": "mean"}
 
@@ -28,16 +27,19 @@ class TextModel:
     tokenizer : callable
     name : str
         What was asked for, for messages.
+    source : str or None
+        The folder or repository that the model comes from; None where it was made in memory.
     """
 
     model: nn.Module
     tokenizer: Any
     name: str
+    source: str | None
 
     @property
     def pooling(self) -> str | None:
         """How the model's own configuration summarises a text: "cls", "mean", or None."""
-        config = _read_json(self.name, "1_Pooling/config.json") or {}
+        config = _read_json(self.source, "1_Pooling/config.json") or {}
         modes = [
             key.removeprefix("pooling_mode_") for key, value in config.items() if value is True
         ]
@@ -45,8 +47,10 @@ class TextModel:
         return _POOLINGS.get(modes[0]) if len(modes) == 1 else None
 
 
-def _read_json(name: str, file: str) -> dict[str, Any] | None:
+def _read_json(name: str | None, file: str) -> dict[str, Any] | None:
     """A file of a model folder or repository, None where it is not there."""
+    if name is None:
+        return None
     if os.path.isdir(name):
         path = Path(name) / file
         return json.loads(path.read_text()) if path.exists() else None
@@ -87,31 +91,23 @@ def load_text_model(text_model: Any) -> TextModel:
     if isinstance(text_model, (tuple, list)):
         return _copy_pair(text_model)
     name = os.fspath(text_model)
-    try:
-        with _without_progress_bar(), torch.random.fork_rng(devices=[]):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-            model = transformers.AutoModel.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
+    tokenizer = load_part(
+        "text_model", name, "tokenizer", transformers.AutoTokenizer.from_pretrained
+    )
+    _check_vocabulary(name, tokenizer)
+    model, _ = read_weights("text_model", name)
+    return TextModel(model, tokenizer, name, name)
+
+
+def _check_vocabulary(name: str, tokenizer: Any) -> None:
+    """Refuse what transformers makes up for a folder without a tokenizer's files."""
+    words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    if not words:
         raise ValueError(
-            f"Got text_model={name!r}, which could not be loaded: {error}. Expected the name of a "
-            "model on the Hugging Face hub, a folder with a model and its tokenizer, or the pair "
-            "(model, tokenizer). Without network, download the model first and name its folder."
-        ) from error
-    return TextModel(model.float(), tokenizer, name)
-
-
-@contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    """Nothing is printed while a model is read; the caller's setting is given back."""
-    from transformers.utils import logging
-
-    enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if enabled:
-            logging.enable_progress_bar()
+            f"Got text_model={name!r}, whose tokenizer knows no words: its files are not there. "
+            "Put them beside the model with tokenizer.save_pretrained(folder), or pass the pair "
+            "(model, tokenizer)."
+        )
 
 
 def _copy_pair(pair: Any) -> TextModel:
@@ -122,5 +118,6 @@ def _copy_pair(pair: Any) -> TextModel:
             "without head and a callable that turns strings into input_ids."
         )
     model, tokenizer = pair
-    name = str(getattr(getattr(model, "config", None), "_name_or_path", "") or type(model).__name__)
-    return TextModel(copy.deepcopy(model).float(), tokenizer, name)
+    source = str(getattr(getattr(model, "config", None), "_name_or_path", "")) or None
+    name = source or type(model).__name__
+    return TextModel(copy.deepcopy(model).float(), tokenizer, name, source)

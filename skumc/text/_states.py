@@ -7,33 +7,18 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from skumc._checkpoints import fingerprint
 from skumc.data import FrameStore, Ragged, TokenIds, digest
 from skumc.text._structure import calm, run
 from skumc.text._tower import length_groups, padded_group
 
 _BATCH_TOKENS = 8_192  # padded tokens a batch of the frozen pass
 _BUDGET_BYTES = 2 * 1024**3  # states that are kept in memory; more go to a temporary file
-
-
-def fingerprint(model: nn.Module) -> str:
-    """What a frozen part computes is told by its weights and its configuration."""
-    parts: list[bytes | str] = [type(model).__name__, repr(_settings(model))]
-    for name, tensor in model.state_dict().items():
-        parts += [name, tensor.detach().cpu().contiguous().numpy().tobytes()]
-    return digest(*parts)
-
-
-def _settings(model: nn.Module) -> dict[str, Any]:
-    """The configuration without what does not change the states."""
-    settings = model.config.to_dict()
-    passing = ("_name_or_path", "transformers_version", "architectures", "torch_dtype", "dtype")
-    return {key: value for key, value in sorted(settings.items()) if key not in passing}
 
 
 def _batches(lengths: np.ndarray) -> Iterator[np.ndarray]:

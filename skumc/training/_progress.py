@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
+from skumc._progress import as_clock, write_line
 
 
 class Progress:
@@ -41,6 +36,5 @@ class Progress:
         values = "  ".join(
             f"{label} {record[key]:.4f}" for key, label in self._shown.items() if key in record
         )
-        left = _clock(record["seconds"] * max(n_epochs - epoch, 0))
-        sys.stdout.write(f"{phase} {step}  {values}  {left} left in this phase\n")
-        sys.stdout.flush()
+        left = as_clock(record["seconds"] * max(n_epochs - epoch, 0))
+        write_line(f"{phase} {step}  {values}  {left} left in this phase")

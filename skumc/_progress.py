@@ -1,4 +1,4 @@
-"""Lines that tell how far an extraction is."""
+"""Lines that tell how far something is, and how long it will take."""
 
 from __future__ import annotations
 
@@ -9,13 +9,26 @@ from collections.abc import Callable
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-def _as_clock(seconds: float) -> str:
+def as_clock(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    Examples
+    --------
+    >>> as_clock(3671.4)
+    '1:01:11'
+    """
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}"
 
 
-class Progress:
+def write_line(line: str) -> None:
+    """Write a line that is seen at once, also through a pipe."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+class ExtractionProgress:
     """Write a line now and then, with the time that remains, where ``verbose`` is set.
 
     Parameters
@@ -24,18 +37,20 @@ class Progress:
         0 writes nothing; 1 a line every ten seconds and one at the end; more one a batch.
     what : str
         What is extracted, the beginning of each line.
-    n_clips, work : int
-        Clips to encode and their size altogether, in any unit.
+    n_samples, work : int
+        Samples to encode and their size altogether, in any unit.
+    unit : str, default="clips"
+        What the samples are called.
     clock : callable, default=time.monotonic
         Seconds that have passed.
 
     Examples
     --------
     >>> seconds = iter([0, 30, 60])
-    >>> progress = Progress(1, "audio", n_clips=4, work=40, clock=lambda: next(seconds))
-    >>> progress.report(n_clips=1, work=10)
+    >>> progress = ExtractionProgress(1, "audio", 4, work=40, clock=lambda: next(seconds))
+    >>> progress.report(n_samples=1, work=10)
     audio: 1 of 4 clips, 0:01:30 left
-    >>> progress.report(n_clips=3, work=30)
+    >>> progress.report(n_samples=3, work=30)
     audio: 4 of 4 clips in 0:01:00
     """
 
@@ -43,31 +58,31 @@ class Progress:
         self,
         verbose: int,
         what: str,
-        n_clips: int,
+        n_samples: int,
         work: int,
+        unit: str = "clips",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._verbose, self._what, self._clock = verbose, what, clock
-        self._n_clips, self._work = n_clips, work
+        self._verbose, self._what, self._unit, self._clock = verbose, what, unit, clock
+        self._n_samples, self._work = n_samples, work
         self._n_done = self._work_done = 0
         self._start = self._last_line = clock()
 
-    def report(self, n_clips: int, work: int) -> None:
-        """Tell that so many more clips of so much work are done."""
-        self._n_done += n_clips
+    def report(self, n_samples: int, work: int) -> None:
+        """Tell that so many more samples of so much work are done."""
+        self._n_done += n_samples
         self._work_done += work
         if not self._verbose:
             return
-        now, at_end = self._clock(), self._n_done >= self._n_clips
+        now, at_end = self._clock(), self._n_done >= self._n_samples
         due = now - self._last_line >= _SECONDS_BETWEEN_LINES
         if not (due or at_end or self._verbose > 1):
             return
         self._last_line, passed = now, now - self._start
-        line = f"{self._what}: {self._n_done} of {self._n_clips} clips"
+        line = f"{self._what}: {self._n_done} of {self._n_samples} {self._unit}"
         if at_end:
-            line += f" in {_as_clock(passed)}"
+            line += f" in {as_clock(passed)}"
         else:
             left = passed * (self._work - self._work_done) / max(self._work_done, 1)
-            line += f", {_as_clock(left)} left"
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
+            line += f", {as_clock(left)} left"
+        write_line(line)
