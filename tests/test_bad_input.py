@@ -143,7 +143,7 @@ BAD_X = {
     "array of strings": (
         lambda: np.array([["a", "b"], ["c", "d"]]),
         ValueError,
-        "X holds strings, expected numbers. Turn the strings into embeddings first",
+        "X holds strings, expected numbers. Pass sentences as a list of str, one a sample",
     ),
     "list of strings": (
         lambda: ["a", "b"],

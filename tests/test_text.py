@@ -329,6 +329,17 @@ def test_token_types_reach_the_model():
         torch.testing.assert_close(states, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("n_trainable", [0, 1, "all"])
+def test_token_ids_and_types_that_the_model_does_not_know_are_named(n_trainable):
+    backbone = TextBackbone(pair(), n_trainable)
+    cells = [None, {"input_ids": [2, 98, 3]}, {"input_ids": [2, 99, 3]}]
+    with pytest.raises(ValueError, match=r"Got token id 99 in row 2, but .* knows 0 to 98\. Use"):
+        backbone.frames(TokenIds.from_cells("text", cells), CPU)
+    cells[2] = {"input_ids": [2, 3], "token_type_ids": [1, 2]}
+    with pytest.raises(ValueError, match=r"Got token type 2 in row 2, but .* knows 0 to 1"):
+        backbone.frames(TokenIds.from_cells("text", cells), CPU)
+
+
 def test_long_texts_are_cut():
     backbone = TextBackbone(pair(), max_length=4)
     assert backbone.frames(Strings(SENTENCES), CPU).lengths.tolist() == [4, 4, 0, 4, 4, 3, 0, 4]
@@ -468,7 +479,10 @@ def test_sentences_are_clustered_and_new_ones_predicted():
     assert clusterer.predict(["sea salt sand", "wheel"]).shape == (2,)
     as_records = [{"text": text} for text in X]
     as_ids = {"text": tokenize(X)}
-    for same in (np.array(X), np.array(X, dtype=object), as_records, {"text": X}, as_ids):
+    ids = as_ids["text"]["input_ids"]
+    by_sample = [{"input_ids": row, "attention_mask": [1] * len(row)} for row in ids]
+    ready = (as_ids, as_ids["text"], transformers.BatchEncoding(as_ids["text"]), by_sample)
+    for same in (np.array(X), np.array(X, dtype=object), as_records, {"text": X}, *ready):
         np.testing.assert_array_equal(clusterer.predict(same), clusterer.labels_)
 
 

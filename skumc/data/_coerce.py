@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 from skumc._parts import unknown_name_message
 from skumc.data._build import is_missing, name_rows, plain_array
 from skumc.data._container import MultimodalData
+from skumc.data._text import is_tokenized_text
 
 TABLE_MODALITY = "features"
 TEXT_MODALITY = "text"
@@ -64,12 +65,16 @@ def _is_sentences(X: Any) -> bool:
 def _read_container(X: Any) -> MultimodalData:
     if isinstance(X, MultimodalData):
         return X
+    if is_tokenized_text(X):
+        return MultimodalData({TEXT_MODALITY: X})
     if isinstance(X, Mapping):
         return MultimodalData(X)
     if _is_frame(X):
         return MultimodalData.from_frame(X)
     if _is_sentences(X):
         return MultimodalData({TEXT_MODALITY: X}, index=X.index if hasattr(X, "iloc") else None)
+    if is_tokenized_text(next(iter(X), None)):
+        return MultimodalData({TEXT_MODALITY: list(X)})
     return MultimodalData.from_records(X)
 
 
@@ -137,8 +142,8 @@ def _as_matrix(X: Any) -> Any:
         return X  # scikit-learn names the culprit
     if array.dtype.kind in "UST":
         raise ValueError(
-            "X holds strings, expected numbers. Turn the strings into embeddings first, one row a "
-            "sample."
+            "X holds strings, expected numbers. Pass sentences as a list of str, one a sample, to "
+            "an estimator with a text_model, or turn them into embeddings first, one row a sample."
         )
     if array.dtype.kind == "c":
         raise ValueError(

@@ -128,6 +128,11 @@ def is_token_mapping(values: Any) -> bool:
     return isinstance(values, Mapping) and "input_ids" in values
 
 
+def is_tokenized_text(values: Any) -> bool:
+    """Whether something is a dict of token ids and nothing else, all of one text modality."""
+    return is_token_mapping(values) and set(values) <= set(_TOKEN_KEYS)
+
+
 def _token_rows(name: str, row: int, cell: Any) -> np.ndarray:
     """Id and type of the tokens of one sample that its mask shows, (n_tokens, 2)."""
     if not is_token_mapping(cell):

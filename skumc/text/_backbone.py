@@ -81,6 +81,7 @@ class TextBackbone:
         self.max_length = _longest(loaded, max_length)
         self.pooling = loaded.pooling
         self._tokenizer = loaded.tokenizer
+        self._name, self._n_known = loaded.name, _n_known(loaded.model)
         self._frozen = (
             None if split.front is None else FrozenStates(split.front, self.width, memory)
         )
@@ -117,7 +118,30 @@ class TextBackbone:
             States (n_tokens, width) a sample, or ids and types (n_tokens, 2) where all trains.
         """
         tokens = self.tokenize(sentences)
+        self._check_known(tokens)
         return tokens.tokens if self._frozen is None else self._frozen(tokens, device)
+
+    def _check_known(self, tokens: TokenIds) -> None:
+        """Refuse numbers for which the model has no embedding."""
+        for column, (what, n_known) in enumerate(self._n_known.items()):
+            numbers = np.asarray(tokens.tokens.values)[:, column]
+            unknown = np.flatnonzero(numbers >= n_known)
+            if len(unknown):
+                row = np.repeat(np.arange(len(tokens)), tokens.lengths)[unknown[0]]
+                raise ValueError(
+                    f"Got {what} {int(numbers[unknown[0]])} in row {row}, but the text model "
+                    f"{self._name!r} knows 0 to {n_known - 1}. Use the tokenizer that belongs to "
+                    "the model."
+                )
+
+
+def _n_known(model: torch.nn.Module) -> dict[str, int]:
+    """How many token ids and, where the model reads them, token types have an embedding."""
+    known = {"token id": model.get_input_embeddings().num_embeddings}
+    for name, module in model.named_modules():
+        if name.endswith("token_type_embeddings") and isinstance(module, torch.nn.Embedding):
+            known["token type"] = module.num_embeddings
+    return known
 
 
 def _cut(tokens: Ragged, max_length: int) -> Ragged:
