@@ -142,3 +142,24 @@ def test_a_folder_of_another_width_is_refused(tmp_path):
     FrameStore(tmp_path, 3)
     with pytest.raises(ValueError, match=r"holds frames laid out as .*'width': 3.*another folder"):
         FrameStore(tmp_path, 4)
+
+
+def test_a_folder_that_cannot_be_written_names_the_argument(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"Cannot write frames to .*file.*Name .* as memory\."):
+        FrameStore(tmp_path / "file" / "frames", 2)
+
+
+@pytest.mark.parametrize("n_left", [None, 0, 8])
+def test_frames_that_someone_deleted_are_never_zeros(tmp_path, n_left):
+    keys = [digest(letter) for letter in "ab"]
+    store = FrameStore(tmp_path, 2)
+    with store.locked():
+        store.add({keys[0]: np.ones((3, 2))})
+    file = tmp_path / "frames.bin"
+    file.unlink() if n_left is None else file.write_bytes(file.read_bytes()[:n_left])
+    damaged = FrameStore(tmp_path, 2)
+    with damaged.locked(), pytest.raises(ValueError, match="is damaged: .* Delete it"):
+        damaged.add({keys[1]: np.ones((1, 2))})
+    with pytest.raises(ValueError, match="is damaged: .* Delete it"):
+        FrameStore(tmp_path, 2).take(keys[:1])

@@ -28,6 +28,18 @@ def digest(*parts: bytes | str) -> str:
     return state.hexdigest()
 
 
+@contextmanager
+def writable(folder: Path, what: str, argument: str) -> Iterator[None]:
+    """Turn what the operating system says into what the user can do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"Cannot write {what} to {folder} ({error}). Name a folder with permission to write "
+            f"and enough space as {argument}."
+        ) from error
+
+
 class FrameStore:
     """Sequences of frames by the fingerprint of the sample that they were computed from.
 
@@ -44,7 +56,9 @@ class FrameStore:
     Raises
     ------
     ValueError
-        If the folder holds frames of another width.
+        If the folder holds frames of another width, or lacks some that it should hold.
+    OSError
+        If the folder cannot be written to.
 
     Examples
     --------
@@ -64,8 +78,9 @@ class FrameStore:
         self._n_frames: list[int] = []
         self._blocks: list[np.ndarray] = []
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._check_layout()
+            with writable(self.folder, "frames", "memory"):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._check_layout()
             self.refresh()
 
     def _check_layout(self) -> None:
@@ -133,11 +148,19 @@ class FrameStore:
 
     def _append(self, name: str, values: np.ndarray, start: int) -> None:
         """Write behind the first ``start`` bytes; more are what a killed process left."""
-        with open(self.folder / name, "ab") as file:
+        with writable(self.folder, "frames", "memory"), open(self.folder / name, "ab") as file:
+            if file.tell() < start:
+                raise self._damaged()
             file.truncate(start)
             file.write(values.tobytes())
             file.flush()
             os.fsync(file.fileno())
+
+    def _damaged(self) -> ValueError:
+        return ValueError(
+            f"The folder {self.folder} is damaged: its index tells of frames that are not there. "
+            "Delete it; what it held is computed again."
+        )
 
     def take(self, keys: Sequence[str | None]) -> Ragged:
         """Frames of samples in the order of ``keys``; None is a sample without frames.
@@ -152,7 +175,10 @@ class FrameStore:
             self._blocks = [values]
         elif n_total:
             path = self.folder / "frames.bin"
-            values = np.memmap(path, np.float32, "r", shape=(n_total, self.width))
+            try:
+                values = np.memmap(path, np.float32, "r", shape=(n_total, self.width))
+            except (FileNotFoundError, ValueError) as error:
+                raise self._damaged() from error
         else:
             values = np.zeros((0, self.width), np.float32)
         # one sample without frames behind all others stands for None

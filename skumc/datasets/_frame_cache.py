@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from skumc.data import Ragged, digest
+from skumc.data._frame_store import writable
 from skumc.datasets._errors import DatasetError
 from skumc.datasets._features import read_features
 
@@ -32,16 +33,8 @@ def _source(path: Path) -> dict[str, int]:
     return {"layout": _LAYOUT, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    """Turn what the operating system says into what the user can do about it."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            f"Cannot write converted features to {folder} ({error}). Name a folder with "
-            "permission to write and enough space as cache_folder."
-        ) from error
+def _writable(folder: Path) -> AbstractContextManager[None]:
+    return writable(folder, "converted features", "cache_folder")
 
 
 @contextmanager
