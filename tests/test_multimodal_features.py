@@ -302,15 +302,16 @@ def test_unreadable_clips_are_missing_and_summed_up(speech_folder, picture_folde
     frame = make_frame(6)
     frame.at["row 1", "wav"] = "no/such/file.wav"
     frame.at["row 4", "wav"] = np.array([0.1, np.nan])
+    frame.at["row 5", "wav"] = "no path\0"
     features = make_features(speech_folder, picture_folder).fit(frame)
     pytest.importorskip("soundfile")
-    with pytest.raises(ValueError, match=r"2 of 6 clips .*row 1: 'no/such/file.wav'"):
+    with pytest.raises(ValueError, match=r"3 of 6 clips .*row 1: 'no/such/file.wav'"):
         features.transform(frame)
     features.set_params(audio__on_error="missing").fit(frame)
-    with pytest.warns(UserWarning, match=r"2 of 6 clips could not be read \(row 1: .*; row 4: "):
+    with pytest.warns(UserWarning, match=r"3 of 6 clips could not be read \(row 1: .*; row 4: "):
         data = features.transform(frame)
-    assert data.present[:, 1].tolist() == [True, False, True, True, False, True]
-    assert list(features.audio_.errors_) == [1, 4]
+    assert data.present[:, 1].tolist() == [True, False, True, True, False, False]
+    assert list(features.audio_.errors_) == [1, 4, 5]
     assert not hasattr(features.audio, "errors_")  # what was passed stays as it is
 
 
@@ -324,6 +325,18 @@ def test_parts_are_cloned_and_nested_parameters_reach_them(speech_folder):
     assert (features.text_, features.video_, features.columns_) == (None, None, {"audio": "wav"})
     assert not hasattr(audio, "hop_")
     assert clone(features).get_params()["audio__layer"] == 1
+
+
+def test_a_pipeline_gives_tables_with_the_rows_names(speech_folder, picture_folder):
+    frame = make_frame(6)
+    pipeline = make_pipeline(make_features(speech_folder, picture_folder), UMCClusterer(2, **SOON))
+    table = pipeline.set_output(transform="pandas").fit(frame).transform(frame)
+    assert isinstance(table, pd.DataFrame)
+    assert table.index.tolist() == frame.index.tolist()
+    steps = (WavLMFeatures(speech_folder), SwinFeatures(picture_folder), TransformerTextFeatures())
+    for step in steps:
+        assert step.set_output(transform="pandas") is step
+        assert not step.__sklearn_tags__().input_tags.two_d_array
 
 
 def test_passthrough_hands_cells_on():

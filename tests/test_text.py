@@ -5,6 +5,9 @@ import importlib.util
 import os
 import pickle
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
+import skumc
 from skumc import MultimodalData, UMCClusterer
 from skumc.data import Strings, TokenIds
 from skumc.encoders import UMCEncoder
@@ -695,6 +699,77 @@ def test_text_features_in_front_of_a_clusterer(tmp_path):
     assert labels.shape == (len(X),)
     assert make_pipeline(features, PooledFeatures()).fit_transform(X).shape == (len(X), 16)
     assert n_entered(tmp_path / "n") == len(set(X))
+
+
+_KILLED = """
+import os, signal, sys
+from skumc.feature_extraction import TransformerTextFeatures
+from skumc.text import _states
+from test_text import SENTENCES, pair
+
+memory, n_before = sys.argv[1], int(sys.argv[2])
+_states._BATCH_TOKENS, run, n_calls = 8, _states.run, 0
+
+def killed(*args):
+    global n_calls
+    n_calls += 1
+    if n_calls > n_before:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run(*args)
+
+_states.run = killed
+TransformerTextFeatures(pair(), memory=memory).fit_transform(SENTENCES)
+"""
+
+
+def test_killed_text_features_go_on_and_end_with_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(_states, "_BATCH_TOKENS", 8)
+    calls, plain = [], _states.run
+    monkeypatch.setattr(_states, "run", lambda *args: calls.append(1) or plain(*args))
+    expected = TransformerTextFeatures(pair(), memory=tmp_path / "other").fit_transform(SENTENCES)
+    n_batches, n_before = len(calls), 2
+    assert n_batches > n_before + 1
+    paths = [str(Path(skumc.__file__).parents[1]), str(Path(__file__).parent), *sys.path]
+    process = subprocess.run(
+        [sys.executable, "-c", _KILLED, tmp_path / "memory", str(n_before)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+    )
+    assert process.returncode == -signal.SIGKILL
+    calls.clear()
+    features = TransformerTextFeatures(pair(), memory=tmp_path / "memory")
+    resumed = features.fit_transform(SENTENCES)
+    assert len(calls) == n_batches - n_before
+    for one, other in zip(resumed.sequences("text"), expected.sequences("text"), strict=True):
+        assert one is other is None or one.tobytes() == other.tobytes()
+    assert isinstance(resumed.packed("text")[0], np.memmap)
+
+
+def test_text_features_tell_how_far_they_are(monkeypatch, capsys):
+    TransformerTextFeatures(pair()).fit_transform(SENTENCES)
+    assert capsys.readouterr().out == ""
+    TransformerTextFeatures(pair(), verbose=1).fit_transform(SENTENCES)
+    assert capsys.readouterr().out == "text: 5 of 5 texts in 0:00:00\n"
+    monkeypatch.setattr(_states, "_BATCH_TOKENS", 8)
+    TransformerTextFeatures(pair(), verbose=2).fit_transform(SENTENCES)
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "text: 1 of 5 texts", "text: 2 of 5 texts", "text: 3 of 5 texts",
+        "text: 5 of 5 texts in 0:00:00",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ("good morning", r"Got X of type str, expected a list.* Pass \[cell\] for a single one"),
+        ([], "Found 0 samples in X"),
+        ("frame", r"Got a DataFrame with the columns \['title'\].* Pass X\[column\]"),
+    ],
+)
+def test_text_features_say_what_to_pass(X, message):
+    if X == "frame":
+        X = pytest.importorskip("pandas").DataFrame({"title": SENTENCES})
+    with pytest.raises(ValueError, match=message):
+        TransformerTextFeatures(pair()).fit_transform(X)
 
 
 def test_text_features_refuse_numbers():

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._progress import ExtractionProgress
 from skumc.data import FrameStore, MultimodalData, digest
 from skumc.data._build import is_missing
+from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
 from skumc.feature_extraction._pretrained import LoadedModel, frozen
 
 _FOLDER = "skumc-frames"
@@ -54,27 +55,9 @@ def file_digest(path: str | os.PathLike) -> str:
         with open(path, "rb") as file:
             chunks = iter(lambda: file.read(1 << 20), b"")
             return digest(*(digest(chunk) for chunk in chunks))
-    except OSError as error:
-        raise UnreadableClip(f"{os.fspath(path)!r}: {error.strerror or error}") from error
-
-
-def _cells(X: Any, modality: str) -> list[Any]:
-    """One cell a sample, or an error that says what to pass."""
-    if isinstance(X, (str, bytes, os.PathLike, dict, MultimodalData)) or not hasattr(X, "__len__"):
-        raise ValueError(
-            f"Got X of type {type(X).__name__}, expected a list, array or Series with one "
-            f"{modality} clip, path or None a sample. Pass [clip] for a single one."
-        )
-    if hasattr(X, "columns"):
-        raise ValueError(
-            f"Got a DataFrame with the columns {list(X.columns)}, expected one column of {modality}"
-            " clips. Pass X[column], or the whole table to MultimodalFeatures."
-        )
-    if len(X) == 0:
-        raise ValueError(
-            f"Found 0 samples in X, expected at least one {modality} clip, path or None."
-        )
-    return list(X)
+    except (OSError, ValueError) as error:  # ValueError: no path can be such a string
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableClip(f"{os.fspath(path)!r}: {reason}") from error
 
 
 def _summary(errors: dict[int, str], n_samples: int, limit: int = 3) -> str:
@@ -84,7 +67,7 @@ def _summary(errors: dict[int, str], n_samples: int, limit: int = 3) -> str:
     return f"{len(errors)} of {n_samples} clips could not be read ({shown}{more})."
 
 
-class ClipFeatures(TransformerMixin, BaseEstimator):
+class ClipFeatures(ContainerTransformerMixin, BaseEstimator):
     """What transformers from one clip a sample to sequences of frames have in common.
 
     A subclass has the parameters ``model``, ``memory``, ``on_error``, ``modality``, ``device``
@@ -128,7 +111,8 @@ class ClipFeatures(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-        cells = _cells(X, self.modality)
+        check_column(X, f"{self.modality} clip, path or None")
+        cells = list(X)
         keys, clips, errors = self._find_clips(cells)
         self._raise_for(errors, len(cells))
         model = self._pretrained.model
@@ -145,14 +129,6 @@ class ClipFeatures(TransformerMixin, BaseEstimator):
         self.errors_ = dict(sorted(errors.items()))
         keys = [None if key in failures else key for key in keys]
         return MultimodalData({self.modality: store.take(keys)}, index=index)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.allow_nan = True  # missing clips are ours to handle
-        tags.transformer_tags.preserves_dtype = []
-        tags.no_validation = True
-        return tags
 
     def _find_clips(
         self, cells: list[Any]

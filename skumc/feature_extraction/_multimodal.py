@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._parts import unknown_name_message
 from skumc.data import MultimodalData
 from skumc.feature_extraction._clips import ClipFeatures, is_blank
+from skumc.feature_extraction._container_output import ContainerTransformerMixin
 from skumc.feature_extraction._text import TransformerTextFeatures
 
 _MODALITIES = ("text", "audio", "video")
@@ -83,7 +84,7 @@ def _one_modality(name: str, result: Any, n_samples: int) -> MultimodalData:
     return data
 
 
-class MultimodalFeatures(TransformerMixin, BaseEstimator):
+class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
     """Turn raw columns of text, audio and video into samples for a clusterer.
 
     The first step from a table of sentences, recordings and videos to clusters:
@@ -222,14 +223,6 @@ class MultimodalFeatures(TransformerMixin, BaseEstimator):
         cells = self._cells(X, is_fit=False)
         stores = {name: self._frames(name, column).packed(name) for name, column in cells.items()}
         return MultimodalData(stores, index=X.index if hasattr(X, "columns") else None)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = []
-        tags.no_validation = True
-        return tags
 
     def _used_columns(self) -> dict[str, Hashable]:
         used = [name for name in _MODALITIES if getattr(self, name) is not None]

@@ -6,15 +6,17 @@ import os
 from numbers import Integral
 from typing import Any
 
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from skumc._devices import resolve_device
 from skumc.data import MultimodalData, Strings, TokenIds
+from skumc.data._text import is_token_mapping
+from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
 from skumc.text import TextBackbone
 
 
-class TransformerTextFeatures(TransformerMixin, BaseEstimator):
+class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
     """Turn texts into the token states of a transformer encoder that stays as it is.
 
     For people who want text frozen; ``UMCClusterer(text_model=...)`` fine-tunes its last layers
@@ -35,6 +37,8 @@ class TransformerTextFeatures(TransformerMixin, BaseEstimator):
         Name of the modality in the result, and of the one to read in samples with several.
     device : str or torch.device, default="auto"
         "auto" is the GPU where there is one.
+    verbose : int in [0, inf), default=0
+        1 writes a line with the remaining time every ten seconds, 2 one a batch.
 
     Attributes
     ----------
@@ -80,6 +84,7 @@ class TransformerTextFeatures(TransformerMixin, BaseEstimator):
         "memory": [str, os.PathLike, HasMethods(["cache"]), None],
         "modality": [str],
         "device": "no_validation",
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -91,6 +96,7 @@ class TransformerTextFeatures(TransformerMixin, BaseEstimator):
         memory: Any = None,
         modality: str = "text",
         device: Any = "auto",
+        verbose: int = 0,
     ) -> None:
         self.model = model
         self.layer = layer
@@ -98,6 +104,7 @@ class TransformerTextFeatures(TransformerMixin, BaseEstimator):
         self.memory = memory
         self.modality = modality
         self.device = device
+        self.verbose = verbose
 
     def fit(self, X: Any = None, y: Any = None) -> TransformerTextFeatures:
         """Load the model; X is not looked at.
@@ -122,6 +129,7 @@ class TransformerTextFeatures(TransformerMixin, BaseEstimator):
             text_layer=self.layer,
             max_length=self.max_length,
             memory=None if memory is None else os.fspath(memory),
+            verbose=self.verbose,
         )
         self.width_ = self.backbone_.width
         return self
@@ -145,6 +153,8 @@ class TransformerTextFeatures(TransformerMixin, BaseEstimator):
         if isinstance(X, MultimodalData):
             data = X.select([self.modality])
         else:
+            if not is_token_mapping(X):
+                check_column(X, f"{self.modality} string, dict of token ids or None")
             data = MultimodalData({self.modality: X}, index=index)
         text = data.packed(self.modality)
         if not isinstance(text, (Strings, TokenIds)):

@@ -34,6 +34,9 @@ class TextBackbone:
         Longer texts are cut. None is the longest that the model can read, in tokens.
     memory : path, default=None
         Folder that keeps what the frozen layers gave.
+    verbose : int, default=0
+        1 writes a line with the remaining time of the frozen layers every ten seconds, 2 one a
+        batch.
 
     Attributes
     ----------
@@ -74,6 +77,7 @@ class TextBackbone:
         text_layer: int | None = None,
         max_length: int | None = None,
         memory: str | None = None,
+        verbose: int = 0,
     ) -> None:
         loaded = load_text_model(text_model)
         split = Split(loaded.model, n_trainable_layers, text_layer)
@@ -83,7 +87,7 @@ class TextBackbone:
         self._tokenizer = loaded.tokenizer
         self._name, self._n_known = loaded.name, _n_known(loaded.model)
         self._frozen = (
-            None if split.front is None else FrozenStates(split.front, self.width, memory)
+            None if split.front is None else FrozenStates(split.front, self.width, memory, verbose)
         )
         self.tower = None
         if split.tail is not None:

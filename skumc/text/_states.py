@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from skumc._checkpoints import fingerprint
+from skumc._progress import ExtractionProgress
 from skumc.data import FrameStore, Ragged, TokenIds, digest
 from skumc.text._structure import calm, run
 from skumc.text._tower import length_groups, padded_group
@@ -37,10 +38,14 @@ class FrozenStates:
     memory : path or None
         A folder that several fits and processes share. None keeps the states for this object, in
         memory, or in a temporary file where they exceed 2 GiB.
+    verbose : int, default=0
+        See :class:`~skumc._progress.ExtractionProgress`.
     """
 
-    def __init__(self, front: nn.Module, width: int, memory: str | None = None) -> None:
-        self._front, self._width, self._memory = front, width, memory
+    def __init__(
+        self, front: nn.Module, width: int, memory: str | None = None, verbose: int = 0
+    ) -> None:
+        self._front, self._width, self._memory, self._verbose = front, width, memory, verbose
         self._name: str | None = None
 
     def __call__(self, tokens: TokenIds, device: torch.device) -> Ragged:
@@ -88,6 +93,9 @@ class FrozenStates:
     ) -> None:
         keys = np.array(list(first))
         rows = np.array(list(first.values()))
+        lengths_of_missing = tokens.lengths[[row for key, row in first.items() if key not in store]]
+        n_missing, work = len(lengths_of_missing), int(lengths_of_missing.sum())
+        progress = ExtractionProgress(self._verbose, "text", n_missing, work, unit="texts")
         front = self._front.to(device)
         for group in _batches(tokens.lengths[rows]):
             missing = np.array([place for place in group if keys[place] not in store], dtype=int)
@@ -104,3 +112,4 @@ class FrozenStates:
             states = states[mask].float().cpu().numpy()
             pieces = np.split(states, np.cumsum(packed.lengths)[:-1])
             store.add(dict(zip(keys[missing].tolist(), pieces, strict=True)))
+            progress.report(len(missing), len(packed.values))
