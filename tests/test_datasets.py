@@ -569,6 +569,16 @@ def test_a_missing_file_is_named(meld, name):
         load_meld_da(meld[0])
 
 
+def test_a_file_in_the_place_of_a_folder_is_named(meld):
+    with pytest.raises(FileNotFoundError, match=r"train.tsv is missing. MELD-DA is read from a f"):
+        load_meld_da(meld[0] / "train.tsv")
+    (meld[0] / FILES["audio"]).unlink()
+    (meld[0] / FILES["audio"]).parent.rmdir()
+    (meld[0] / FILES["audio"]).parent.write_text("")
+    with pytest.raises(FileNotFoundError, match=r"wavlm_feats.pkl is missing. Put"):
+        load_meld_da(meld[0])
+
+
 def test_tables_without_rows_are_named(meld):
     write_tables(meld[0], {})
     with pytest.raises(DatasetError, match="no utterances"):
@@ -589,6 +599,22 @@ def test_a_missing_key_names_file_and_key(meld, modality):
         loaded = load_meld_da(folder, on_missing="missing")
         assert_same_frames(loaded.data, modality, content[modality])
     with pytest.raises(DatasetError, match="key 'b_1': .*on_missing"):  # converted by now
+        load_meld_da(folder)
+
+
+@pytest.mark.parametrize("protocol", [0, 4])
+def test_a_key_that_a_pickle_has_twice_names_file_and_key(meld, protocol):
+    folder, content = meld
+    path = write_features(folder, "audio", content["audio"])
+    out = io.BytesIO()
+    pickler = pickle._Pickler(out, protocol)
+    out.write(b"(")
+    for key, frames in [*content["audio"].items(), ("b_1", np.zeros((1, 3), np.float32))]:
+        pickler.save(key)
+        pickler.save(frames)
+    path.write_bytes(out.getvalue() + b"d.")
+    assert pickle.loads(path.read_bytes()).keys() == content["audio"].keys()
+    with pytest.raises(DatasetError, match=f"{re.escape(str(path))}, key 'b_1': .* twice"):
         load_meld_da(folder)
 
 

@@ -25,7 +25,7 @@ def _source(path: Path) -> dict[str, int]:
     """What tells one version of a file from the next."""
     try:
         stat = path.stat()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(
             f"{path} is missing. Put the features there, a pickled dict from key to array "
             "(n_frames, width)."

@@ -14,6 +14,7 @@ from skumc.datasets._pickle_values import (
     Callee,
     NumberType,
     Refused,
+    Repeated,
     find_callee,
     plain,
 )
@@ -54,6 +55,8 @@ class PickleMachine:
     ------
     Refused
         By :meth:`run`, if the pickle asks for what is no plain data.
+    Repeated
+        By :meth:`run`, if a dict has a key twice, of which others keep the last.
     EOFError
         By :meth:`run`, if the content ends before the pickle does.
     ArithmeticError, LookupError, TypeError, ValueError, struct.error
@@ -197,6 +200,8 @@ class PickleMachine:
         for key, value in zip(items[::2], items[1::2], strict=True):
             if type(key) is not str:
                 raise Refused(f"has a dict key of type {type(key).__name__}, not str")
+            if key in self.stack[-1]:
+                raise Repeated(key)
             self.stack[-1][key] = plain(value)
 
     # operations by which other readers reach Python's names

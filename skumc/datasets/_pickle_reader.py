@@ -9,7 +9,7 @@ from typing import Any
 
 from skumc.datasets._errors import DatasetError, UnsafePickleError
 from skumc.datasets._pickle_machine import PickleMachine
-from skumc.datasets._pickle_values import Refused
+from skumc.datasets._pickle_values import Refused, Repeated
 
 _ZIP = b"PK\x03\x04"
 _REMEDY = (
@@ -41,7 +41,7 @@ def read_pickle(path: str | os.PathLike) -> Any:
     UnsafePickleError
         If the pickle asks for anything else, by name, by extension code or by persistent id.
     DatasetError
-        If the file is no pickle, is truncated or is damaged.
+        If the file is no pickle, is truncated or is damaged, or a dict has a key twice.
 
     Notes
     -----
@@ -79,6 +79,11 @@ def read_pickle(path: str | os.PathLike) -> Any:
         raise UnsafePickleError(
             f"{path}: the pickle {reason} (byte {machine.position}). Only numbers, strings, lists, "
             f"dicts and numpy arrays of numbers are read; nothing was run. {remedy}"
+        ) from None
+    except Repeated as repeated:
+        raise DatasetError(
+            f"{path}, key {repeated.args[0]!r}: the pickle has this key twice. Write it anew with "
+            "one entry a key."
         ) from None
     except EOFError:
         raise DatasetError(

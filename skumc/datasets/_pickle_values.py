@@ -20,6 +20,10 @@ class Refused(Exception):
     """The pickle asks for what is no plain data; the text goes on from "The pickle ..."."""
 
 
+class Repeated(Exception):
+    """A dict of the pickle has the key, which is the only argument, twice."""
+
+
 @dataclass(frozen=True)
 class Callee:
     """Something of ours that a pickle may call by the name of the original."""

@@ -65,7 +65,7 @@ def _rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
             for cells in reader:
                 if cells:
                     yield reader.line_num, cells
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(
             f"{path} is missing. {layout.name} is read from a folder that holds "
             f"{', '.join(f'{split}.tsv' for split in SPLITS)}, video_data and audio_data; pass "
