@@ -9,6 +9,7 @@ import pytest
 from sklearn.base import BaseEstimator
 
 import skumc.curriculum
+import skumc.data
 import skumc.datasets
 import skumc.encoders
 import skumc.feature_extraction
@@ -101,6 +102,19 @@ def api_page():
 def test_everything_on_the_api_page_has_an_example(path):
     documented = pydoc.locate(f"skumc.{path}")
     assert ">>>" in inspect.getdoc(documented), path
+
+
+# Of encoders and training, the API page says what is for users.
+@pytest.mark.parametrize(
+    "room",
+    [skumc, skumc.curriculum, skumc.data, skumc.datasets, skumc.feature_extraction, skumc.losses,
+     skumc.text],
+    ids=lambda room: room.__name__,
+)  # fmt: skip
+def test_everything_public_has_an_example(room):
+    public = {name: getattr(room, name) for name in room.__all__}
+    lacking = [n for n, value in public.items() if ">>>" not in (inspect.getdoc(value) or "")]
+    assert not lacking
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)

@@ -12,7 +12,15 @@ _INFERENCE_FRAMES = 16_384  # frames a batch, padding included, where no gradien
 
 
 def inference_batches(data: MultimodalData) -> Iterator[np.ndarray]:
-    """Row numbers in batches of samples of like length, within a budget of padded frames."""
+    """Row numbers in batches of samples of like length, within a budget of padded frames.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = MultimodalData({"audio": [np.ones((n, 1)) for n in (9000, 8000, 8000)]})
+    >>> [rows.tolist() for rows in inference_batches(X)]
+    [[1, 2], [0]]
+    """
     lengths = np.maximum(data.lengths.max(axis=1), 1)
     order = np.argsort(lengths, kind="stable")
     start = 0

@@ -257,6 +257,14 @@ def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) ->
         If X is sparse.
     ValueError
         If X cannot be read; the message names the modality, the rows and the remedy.
+
+    Examples
+    --------
+    >>> estimator = BaseEstimator()
+    >>> read_X(estimator, ["good morning", "good night"], None, reset=True)
+    MultimodalData(2 samples; widths text: None)
+    >>> estimator.modality_widths_, estimator.n_features_in_
+    ({'text': None}, 1)
     """
     if issparse(X):
         raise TypeError(
@@ -305,6 +313,12 @@ def with_index(estimator: BaseEstimator, X: Any, values: np.ndarray) -> Any:
     """Outputs of ``transform``, as a DataFrame with X's index where pandas output is asked for.
 
     scikit-learn keeps the index of a DataFrame; this keeps that of a container.
+
+    Examples
+    --------
+    >>> X = MultimodalData({"text": np.eye(2)}, index=["a", "b"])
+    >>> with_index(BaseEstimator(), X, np.zeros((2, 3))).shape
+    (2, 3)
     """
     index = X.index if isinstance(X, MultimodalData) else None
     if index is None or _get_output_config("transform", estimator)["dense"] != "pandas":

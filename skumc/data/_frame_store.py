@@ -19,7 +19,13 @@ _LAYOUT = 1
 
 
 def digest(*parts: bytes | str) -> str:
-    """Fingerprint of some bytes; equal parts give equal fingerprints on every machine."""
+    """Fingerprint of some bytes; equal parts give equal fingerprints on every machine.
+
+    Examples
+    --------
+    >>> digest("a", b"bc") == digest(b"a", "bc") != digest("ab", "c")
+    True
+    """
     state = hashlib.blake2b(digest_size=DIGEST_SIZE)
     for part in parts:
         part = part.encode() if isinstance(part, str) else part

@@ -62,7 +62,13 @@ def resolve_rows(key: Any, n_samples: int) -> np.ndarray:
 
 
 def frame_chunks(n_frames: int, width: int) -> Iterator[slice]:
-    """Cut ``n_frames`` rows of ``width`` values into slices of bounded size."""
+    """Cut ``n_frames`` rows of ``width`` values into slices of bounded size.
+
+    Examples
+    --------
+    >>> list(frame_chunks(100, 8))
+    [slice(0, 100, None)]
+    """
     step = max(1, _CHUNK_VALUES // max(width, 1))
     for start in range(0, n_frames, step):
         yield slice(start, min(start + step, n_frames))
@@ -72,6 +78,11 @@ def sample_chunks(lengths: np.ndarray, width: int) -> Iterator[slice]:
     """Cut samples of ``lengths`` frames of ``width`` values into slices of bounded size.
 
     A sample that is larger than the bound has a slice to itself.
+
+    Examples
+    --------
+    >>> list(sample_chunks(np.array([3, 0, 2]), 8))
+    [slice(0, 3, None)]
     """
     ends, start = np.cumsum(lengths), 0
     step = max(1, _CHUNK_VALUES // max(width, 1))

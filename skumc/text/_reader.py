@@ -28,6 +28,23 @@ class TextReader:
     ------
     ValueError
         If there is text and no text model.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from transformers import BertConfig, BertModel
+    >>> from skumc import MultimodalData
+    >>> model = BertModel(BertConfig(
+    ...     vocab_size=99, hidden_size=16, num_hidden_layers=2, num_attention_heads=2
+    ... ))
+    >>> def tokenizer(texts, **settings):  # a real one comes with its model
+    ...     return {"input_ids": [[1, *map(len, text.split()), 2] for text in texts]}
+    >>> reader = TextReader(["text"], (model, tokenizer))
+    >>> X = MultimodalData({"text": ["good morning", None], "audio": [[1.0], [2.0]]})
+    >>> reader.read(X, torch.device("cpu"))
+    MultimodalData(2 samples; widths text: 16, audio: 1)
+    >>> list(reader.towers)
+    ['text']
     """
 
     def __init__(self, names: list[str], text_model: Any, **settings: Any) -> None:

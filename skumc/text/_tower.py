@@ -63,6 +63,20 @@ class TextTower(nn.Module):
     Notes
     -----
     Samples of like length are padded together, so that little is computed on padding.
+
+    Examples
+    --------
+    Token ids and types of two texts, one of three tokens and one of two:
+
+    >>> import torch
+    >>> from transformers import BertConfig, BertModel
+    >>> model = BertModel(BertConfig(
+    ...     vocab_size=99, hidden_size=16, num_hidden_layers=2, num_attention_heads=2
+    ... ))
+    >>> tower = TextTower(model, 16, reads_ids=True)
+    >>> ids = torch.tensor([[1.0, 0], [7.0, 0], [2.0, 0], [1.0, 0], [2.0, 0]])
+    >>> tower(ids, torch.tensor([3, 2])).shape
+    torch.Size([5, 16])
     """
 
     def __init__(self, tail: nn.Module, width: int, reads_ids: bool) -> None:
