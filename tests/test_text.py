@@ -344,6 +344,42 @@ def test_token_ids_and_types_that_the_model_does_not_know_are_named(n_trainable)
         backbone.frames(TokenIds.from_cells("text", cells), CPU)
 
 
+def worded(texts, **settings):
+    """Token ids without any that mark beginning and end; a question mark has none."""
+    return {"input_ids": [[4 + len(word) for word in t.split() if word != "?"] for t in texts]}
+
+
+def test_a_text_without_tokens_is_missing():
+    X, _ = with_audio(missing=False)
+    X = MultimodalData({"text": ["?", *X.sequences("text")[1:]], "audio": X.sequences("audio")})
+    clusterer = tiny(text_model=(make_model(), worded)).fit(X)
+    gates = clusterer.modality_weights(X)
+    assert gates[0, 0] == 0 and (gates[1:, 0] > 0).all()
+    with pytest.raises(ValueError, match="gives no token for the text in row 1, and everything"):
+        clusterer.predict(X[[1, 0]].select(["text"]))
+    with pytest.raises(ValueError, match="gives no token for the text in rows 0, 2"):
+        tiny(text_model=(make_model(), worded)).fit(["?", "good morning", "? ?", "thanks"])
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "message"),
+    [
+        (lambda texts: {"input_ids": [[2, 3]]}, "failed on 2 texts .*unexpected keyword.*Expected"),
+        (lambda texts, **settings: {"input_ids": [[2, 3]]}, "gave 1 rows for 2 texts. Expected a"),
+        (lambda texts, **settings: [1, 2], r"gave \[1, 2\] for 2 texts. Expected a callable"),
+    ],
+)
+def test_a_tokenizer_that_is_none_is_named(tokenizer, message):
+    backbone = TextBackbone((make_model(), tokenizer))
+    with pytest.raises(ValueError, match=f"tokenizer of the text model 'BertModel' {message}"):
+        backbone.frames(Strings(["good morning", "thanks"]), CPU)
+
+
+def test_a_tokenizer_that_does_not_cut_is_cut():
+    backbone = TextBackbone((make_model(), lambda texts, **settings: {"input_ids": [[5] * 99]}))
+    assert backbone.frames(Strings(["good morning"]), CPU).lengths.tolist() == [40]
+
+
 def test_long_texts_are_cut():
     backbone = TextBackbone(pair(), max_length=4)
     assert backbone.frames(Strings(SENTENCES), CPU).lengths.tolist() == [4, 4, 0, 4, 4, 3, 0, 4]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from skumc.data import Ragged, Strings, TokenIds
+from skumc.data._text import is_token_mapping
 from skumc.text._loading import TextModel, load_text_model
 from skumc.text._states import FrozenStates
 from skumc.text._structure import Split
@@ -100,12 +102,32 @@ class TextBackbone:
         cells: list[dict[str, Any] | None] = [None] * len(sentences)
         present = np.flatnonzero(sentences.lengths)
         if len(present):
-            texts = [sentences[row] for row in present]
-            encoded = self._tokenizer(texts, truncation=True, max_length=self.max_length)
+            encoded = self._encode([sentences[row] for row in present])
             kept = [key for key in ("input_ids", "token_type_ids") if key in encoded]
             for place, row in enumerate(present):
                 cells[row] = {key: encoded[key][place] for key in kept}
-        return TokenIds.from_cells("text", cells)
+        return TokenIds(_cut(TokenIds.from_cells("text", cells).tokens, self.max_length))
+
+    def _encode(self, texts: list[str]) -> Mapping[str, Any]:
+        """What the tokenizer gives, held against what it has to give."""
+        contract = (
+            "Expected a callable that takes a list of str, truncation= and max_length=, and gives "
+            '{"input_ids": one list of whole numbers a text}.'
+        )
+        try:
+            encoded = self._tokenizer(texts, truncation=True, max_length=self.max_length)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"The tokenizer of the text model {self._name!r} failed on {len(texts)} texts "
+                f"({error}). {contract} Texts have to be valid Unicode."
+            ) from error
+        if not is_token_mapping(encoded) or len(encoded["input_ids"]) != len(texts):
+            found = f"{len(encoded['input_ids'])} rows" if is_token_mapping(encoded) else encoded
+            raise ValueError(
+                f"The tokenizer of the text model {self._name!r} gave {found!s:.50} for "
+                f"{len(texts)} texts. {contract}"
+            )
+        return encoded
 
     def frames(self, sentences: Strings | TokenIds, device: torch.device) -> Ragged:
         """What the tower reads, or the states themselves where no layer trains.

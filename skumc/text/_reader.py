@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from skumc.data import MultimodalData, inference_batches
+from skumc.data._build import name_rows
 from skumc.text._backbone import TextBackbone
 from skumc.text._structure import calm
 from skumc.text._tower import TextTower
@@ -67,12 +68,26 @@ class TextReader:
         return self.backbones[name].pooling if name in self.backbones else None
 
     def read(self, data: MultimodalData, device: torch.device) -> MultimodalData:
-        """The samples with frames in the place of text."""
+        """The samples with frames in the place of text.
+
+        Raises
+        ------
+        ValueError
+            If the tokenizer finds no token in a sample that has nothing else.
+        """
         if not self.backbones:
             return data
-        return data.with_frames(
+        read = data.with_frames(
             {name: b.frames(data.packed(name), device) for name, b in self.backbones.items()}
         )
+        empty = np.flatnonzero(~read.present.any(axis=1))
+        if len(empty):
+            raise ValueError(
+                f"The text model's tokenizer gives no token for the text in {name_rows(empty)}, "
+                "and everything else is missing there. Drop such samples, or use a tokenizer that "
+                "adds special tokens."
+            )
+        return read
 
     def mean_and_scale(
         self, data: MultimodalData, name: str, device: torch.device
