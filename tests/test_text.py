@@ -168,6 +168,21 @@ def test_a_model_that_cannot_be_cut_is_refused(name):
         TextBackbone((unsupported(name), tokenize))
 
 
+@pytest.mark.parametrize("name", ["albert", "gpt2", "t5"])
+def test_a_model_that_cannot_be_cut_is_read_frozen(name):
+    model = unsupported(name).eval()
+    found = states_of(TextBackbone((model, tokenize), n_trainable_layers=0), SENTENCES)
+    features = TransformerTextFeatures((model, tokenize)).fit_transform(SENTENCES)
+    for states, frames, text in zip(found, features.sequences("text"), SENTENCES, strict=True):
+        expected = alone(model, text)
+        torch.testing.assert_close(states, expected.detach(), rtol=1e-5, atol=1e-5)
+        assert len(expected) == 0 or np.array_equal(frames, states)
+    with pytest.raises(ValueError, match=r"BertForMaskedLM, .* it gives no hidden states"):
+        TransformerTextFeatures((unsupported("head"), tokenize)).fit()
+    with pytest.raises(ValueError, match=r"class Linear, .* it gives no hidden states"):
+        TransformerTextFeatures((torch.nn.Linear(2, 2), tokenize)).fit()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -572,6 +587,15 @@ class Rising:
     def __call__(self, embedding, labels):
         self.calls += 1
         return float(self.calls)
+
+
+@pytest.mark.parametrize("X", [[None, None], np.array([None, np.nan], dtype=object)], ids=repr)
+def test_nothing_but_missing_sentences_names_their_rows(X):
+    message = r"Every modality of \['text'\] is missing in rows 0, 1"
+    with pytest.raises(ValueError, match=message):
+        tiny().fit(X)
+    with pytest.raises(ValueError, match=message):
+        tiny().fit(make_sentences()[0]).predict(X)
 
 
 def test_text_has_a_learning_rate_of_its_own():

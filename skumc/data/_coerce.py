@@ -50,7 +50,7 @@ def _is_table(X: Any) -> bool:
 
 
 def _is_sentences(X: Any) -> bool:
-    """Whether X is a list, 1-D array or Series of strings and None."""
+    """Whether X is a list, 1-D array or Series of strings and None, or of None alone."""
     if isinstance(X, (str, bytes)) or _is_frame(X) or not hasattr(X, "__len__"):
         return False
     if isinstance(X, np.ndarray) and (X.ndim != 1 or X.dtype.kind not in "UTO"):
@@ -59,7 +59,8 @@ def _is_sentences(X: Any) -> bool:
         return False
     if getattr(getattr(X, "dtype", None), "kind", "O") in "biufc":
         return False
-    return isinstance(next((cell for cell in X if not is_missing(cell)), None), str)
+    first = next((cell for cell in X if not is_missing(cell)), None)
+    return isinstance(first, str) or (first is None and any(cell is None for cell in X))
 
 
 def _read_container(X: Any) -> MultimodalData:

@@ -25,7 +25,8 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
     Parameters
     ----------
     model : str, path or (model, tokenizer), default="sentence-transformers/all-MiniLM-L6-v2"
-        Name on the Hugging Face hub, a folder, or the loaded objects.
+        Name on the Hugging Face hub, a folder, or the loaded objects. Any model without head that
+        gives ``last_hidden_state``; for ``layer`` one as ``UMCClusterer(text_model=...)`` reads.
     layer : int in [0, inf) or None, default=None
         Layer whose states are given, 0 being the embeddings. None is the last.
     max_length : int in [1, inf) or None, default=None

@@ -65,8 +65,9 @@ def _unsupported(model: nn.Module, why: str) -> ValueError:
     return ValueError(
         f"Got a text_model of class {type(model).__name__}, whose layers cannot be told apart: "
         f"{why}. Expected an encoder with one list of layers behind its embeddings, such as BERT, "
-        "RoBERTa, DistilBERT, MPNet, ELECTRA or ModernBERT. Use another model, or "
-        "TransformerTextFeatures to read its frozen states."
+        "RoBERTa, DistilBERT, MPNet, ELECTRA or ModernBERT. Use another model without head, or "
+        "read the last states of this one frozen, with n_trainable_layers=0 or "
+        "TransformerTextFeatures."
     )
 
 
@@ -147,7 +148,8 @@ def run(
     """Last hidden states, (n_samples, n_tokens, width), for token ids or for hidden states."""
     is_states = ids_or_states.is_floating_point()
     named = {"inputs_embeds" if is_states else "input_ids": ids_or_states, "attention_mask": mask}
-    if types is not None and not is_states and _accepts(model, "token_type_ids"):
+    has_types = types is not None and not is_states and bool(types.any())
+    if has_types and _accepts(model, "token_type_ids"):  # GPT-2 reads a type 0 as a word
         named["token_type_ids"] = types
     return model(**named).last_hidden_state
 
@@ -182,8 +184,6 @@ class Split:
         From those states, or from token ids when all trains, to the states that are read; None
         when nothing trains. Only what trains requires a gradient.
     width : int
-    n_frozen : int
-        Layers of the front.
 
     Raises
     ------
@@ -195,6 +195,12 @@ class Split:
         self, model: nn.Module, n_trainable_layers: int | str, text_layer: int | None = None
     ) -> None:
         model = _without_pooler(model)
+        self.front = self.tail = None
+        if n_trainable_layers == 0 and text_layer is None:  # no need to tell layers apart
+            self.front = model
+            self._check(model, model)
+            self.width = model.config.hidden_size
+            return
         path, layers = _find_layers(model)
         n_read = len(layers) if text_layer is None else text_layer
         if n_read > len(layers):
@@ -212,22 +218,21 @@ class Split:
         except Exception as failure:
             raise _unsupported(model, f"it fails on a short text ({failure})") from failure
         self.width = model.config.hidden_size
-        self.n_frozen = n_read - n_trainable
+        n_frozen = n_read - n_trainable
         ends = (
             {} if text_layer is None or n_read == len(layers) else _identities(model, order.after)
         )
         whole = _with_replaced(model, {path: layers[:n_read]} | ends)
-        self.front = self.tail = None
         if n_trainable_layers != "all":
             cut = {} if n_trainable == 0 else _identities(model, order.after)
-            self.front = _with_replaced(whole, {path: layers[: self.n_frozen]} | cut)
+            self.front = _with_replaced(whole, {path: layers[:n_frozen]} | cut)
         if n_trainable_layers != 0:
             starts = {}
             if n_trainable_layers != "all":
                 starts = {p: _PassThrough() for p in _children(model, order.embeds)}
-            self.tail = _with_replaced(whole, {path: layers[self.n_frozen : n_read]} | starts)
+            self.tail = _with_replaced(whole, {path: layers[n_frozen:n_read]} | starts)
             trained = set() if n_trainable_layers != "all" else set(whole.parameters())
-            for module in (*layers[self.n_frozen : n_read], *([] if ends else order.after)):
+            for module in (*layers[n_frozen:n_read], *([] if ends else order.after)):
                 trained |= set(module.parameters())
             for parameter in self.tail.parameters():
                 parameter.requires_grad_(parameter in trained)
@@ -235,15 +240,16 @@ class Split:
 
     def _check(self, model: nn.Module, whole: nn.Module) -> None:
         """Hold front and tail against the model itself."""
-        ids, mask = _probe(model)
         try:
+            ids, mask = _probe(model)
             with calm(model):
                 expected = run(whole, ids, mask)
                 states = ids if self.front is None else run(self.front, ids, mask)
                 found = states if self.tail is None else run(self.tail, states, mask)
             error = float((found - expected)[mask.bool()].abs().max())
         except Exception as failure:
-            raise _unsupported(model, f"cut into two, it fails ({failure})") from failure
+            why = "it gives no hidden states" if whole is self.front else "cut into two, it fails"
+            raise _unsupported(model, f"{why} ({failure})") from failure
         if not error <= _TOLERANCE * max(1.0, float(expected.abs().max())):
             raise _unsupported(model, "cut into two, it gives other states than whole")
 
