@@ -164,7 +164,7 @@ def unsupported(name):
 
 @pytest.mark.parametrize("name", ["albert", "gpt2", "t5", "head"])
 def test_a_model_that_cannot_be_cut_is_refused(name):
-    with pytest.raises(ValueError, match=r"text_model of class .* cannot be told apart: .*BERT"):
+    with pytest.raises(ValueError, match=r"text model of class .* cannot be told apart: .*BERT"):
         TextBackbone((unsupported(name), tokenize))
 
 
@@ -815,6 +815,20 @@ def test_text_features_tell_how_far_they_are(monkeypatch, capsys):
         "text: 1 of 5 texts", "text: 2 of 5 texts", "text: 3 of 5 texts",
         "text: 5 of 5 texts in 0:00:00",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "/no/such/folder"}, "Got model='/no/such/folder', whose tokenizer could not"),
+        ({"model": (1, 2)}, r"Got model=\('int', 'int'\), expected a pair"),
+        ({"layer": 4}, "Got layer=4 for a text model of 3 layers"),
+        ({"max_length": 41}, "Got max_length=41, but the text model .* at most 40 tokens"),
+    ],
+)
+def test_text_features_name_their_own_parameters(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TransformerTextFeatures(**{"model": pair()} | settings).fit()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from skumc.data import MultimodalData, Strings, TokenIds
 from skumc.data._text import is_token_mapping
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
 from skumc.text import TextBackbone
+from skumc.text._loading import ArgumentNames
 
 
 class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
@@ -131,6 +132,7 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
             max_length=self.max_length,
             memory=None if memory is None else os.fspath(memory),
             verbose=self.verbose,
+            names=ArgumentNames("model", "layer", "max_length"),
         )
         self.width_ = self.backbone_.width
         return self

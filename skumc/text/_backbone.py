@@ -10,7 +10,7 @@ import torch
 
 from skumc.data import Ragged, Strings, TokenIds
 from skumc.data._text import is_token_mapping
-from skumc.text._loading import TextModel, load_text_model
+from skumc.text._loading import ArgumentNames, TextModel, load_text_model
 from skumc.text._states import FrozenStates
 from skumc.text._structure import Split
 from skumc.text._tower import TextTower
@@ -39,6 +39,8 @@ class TextBackbone:
     verbose : int, default=0
         1 writes a line with the remaining time of the frozen layers every ten seconds, 2 one a
         batch.
+    names : ArgumentNames, default=None
+        What the user's parameters are called, for messages; None names those of ``UMCClusterer``.
 
     Attributes
     ----------
@@ -80,11 +82,13 @@ class TextBackbone:
         max_length: int | None = None,
         memory: str | None = None,
         verbose: int = 0,
+        names: ArgumentNames | None = None,
     ) -> None:
-        loaded = load_text_model(text_model)
-        split = Split(loaded.model, n_trainable_layers, text_layer)
+        names = names or ArgumentNames()
+        loaded = load_text_model(text_model, names.model)
+        split = Split(loaded.model, n_trainable_layers, text_layer, names.layer)
         self.width = split.width
-        self.max_length = _longest(loaded, max_length)
+        self.max_length = _longest(loaded, max_length, names.max_length)
         self.pooling = loaded.pooling
         self._tokenizer = loaded.tokenizer
         self._name, self._n_known = loaded.name, _n_known(loaded.model)
@@ -178,7 +182,7 @@ def _cut(tokens: Ragged, max_length: int) -> Ragged:
     return Ragged(tokens.values[kept < max_length], offsets)
 
 
-def _longest(loaded: TextModel, max_length: int | None) -> int:
+def _longest(loaded: TextModel, max_length: int | None, argument: str) -> int:
     """Tokens that the model can read, or fewer on request."""
     positions = next(
         (
@@ -193,7 +197,7 @@ def _longest(loaded: TextModel, max_length: int | None) -> int:
         return int(limit)
     if max_length > positions:
         raise ValueError(
-            f"Got max_text_length={max_length}, but the text model {loaded.name!r} reads at most "
+            f"Got {argument}={max_length}, but the text model {loaded.name!r} reads at most "
             f"{positions} tokens. Use a smaller number, or None."
         )
     return max_length

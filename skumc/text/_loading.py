@@ -7,13 +7,21 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from skumc._checkpoints import load_part, read_weights
 
 _POOLINGS = {"cls": "cls", "cls_token": "cls", "mean": "mean", "mean_tokens": "mean"}
+
+
+class ArgumentNames(NamedTuple):
+    """What the user's parameters are called, for messages."""
+
+    model: str = "text_model"
+    layer: str = "text_layer"
+    max_length: str = "max_text_length"
 
 
 @dataclass
@@ -63,12 +71,14 @@ def _read_json(name: str | None, file: str) -> dict[str, Any] | None:
     return None if path is None else json.loads(Path(path).read_text())
 
 
-def load_text_model(text_model: Any) -> TextModel:
+def load_text_model(text_model: Any, argument: str = "text_model") -> TextModel:
     """Load a model by name or folder, or copy one that is loaded.
 
     Parameters
     ----------
     text_model : str, path or (model, tokenizer)
+    argument : str, default="text_model"
+        What it is called, for messages.
 
     Returns
     -------
@@ -89,32 +99,30 @@ def load_text_model(text_model: Any) -> TextModel:
             "pip install transformers."
         ) from error
     if isinstance(text_model, (tuple, list)):
-        return _copy_pair(text_model)
+        return _copy_pair(text_model, argument)
     name = os.fspath(text_model)
-    tokenizer = load_part(
-        "text_model", name, "tokenizer", transformers.AutoTokenizer.from_pretrained
-    )
-    _check_vocabulary(name, tokenizer)
-    model, _ = read_weights("text_model", name)
+    tokenizer = load_part(argument, name, "tokenizer", transformers.AutoTokenizer.from_pretrained)
+    _check_vocabulary(argument, name, tokenizer)
+    model, _ = read_weights(argument, name)
     return TextModel(model, tokenizer, name, name)
 
 
-def _check_vocabulary(name: str, tokenizer: Any) -> None:
+def _check_vocabulary(argument: str, name: str, tokenizer: Any) -> None:
     """Refuse what transformers makes up for a folder without a tokenizer's files."""
     words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
     if not words:
         raise ValueError(
-            f"Got text_model={name!r}, whose tokenizer knows no words: its files are not there. "
+            f"Got {argument}={name!r}, whose tokenizer knows no words: its files are not there. "
             "Put them beside the model with tokenizer.save_pretrained(folder), or pass the pair "
             "(model, tokenizer)."
         )
 
 
-def _copy_pair(pair: Any) -> TextModel:
+def _copy_pair(pair: Any, argument: str) -> TextModel:
     if len(pair) != 2 or not isinstance(pair[0], nn.Module) or not callable(pair[1]):
         kinds = tuple(type(part).__name__ for part in pair)
         raise ValueError(
-            f"Got text_model={kinds}, expected a pair (model, tokenizer): a transformers model "
+            f"Got {argument}={kinds}, expected a pair (model, tokenizer): a transformers model "
             "without head and a callable that turns strings into input_ids."
         )
     model, tokenizer = pair

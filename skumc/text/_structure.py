@@ -63,7 +63,7 @@ def _with_replaced(module: nn.Module, replacements: dict[str, nn.Module | None])
 
 def _unsupported(model: nn.Module, why: str) -> ValueError:
     return ValueError(
-        f"Got a text_model of class {type(model).__name__}, whose layers cannot be told apart: "
+        f"Got a text model of class {type(model).__name__}, whose layers cannot be told apart: "
         f"{why}. Expected an encoder with one list of layers behind its embeddings, such as BERT, "
         "RoBERTa, DistilBERT, MPNet, ELECTRA or ModernBERT. Use another model without head, or "
         "read the last states of this one frozen, with n_trainable_layers=0 or "
@@ -175,6 +175,8 @@ class Split:
     n_trainable_layers : int or "all"
     text_layer : int or None
         The layer whose states are read; those behind it are dropped. None is the last.
+    layer_argument : str, default="text_layer"
+        What it is called, for messages.
 
     Attributes
     ----------
@@ -192,7 +194,11 @@ class Split:
     """
 
     def __init__(
-        self, model: nn.Module, n_trainable_layers: int | str, text_layer: int | None = None
+        self,
+        model: nn.Module,
+        n_trainable_layers: int | str,
+        text_layer: int | None = None,
+        layer_argument: str = "text_layer",
     ) -> None:
         model = _without_pooler(model)
         self.front = self.tail = None
@@ -205,7 +211,7 @@ class Split:
         n_read = len(layers) if text_layer is None else text_layer
         if n_read > len(layers):
             raise ValueError(
-                f"Got text_layer={text_layer} for a text model of {len(layers)} layers."
+                f"Got {layer_argument}={text_layer} for a text model of {len(layers)} layers."
             )
         n_trainable = n_read if n_trainable_layers == "all" else n_trainable_layers
         if n_trainable > n_read:
