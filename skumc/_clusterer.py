@@ -32,6 +32,7 @@ from skumc.training import (
     TrainingParts,
     TrainingSettings,
     assign_labels,
+    calibrate,
     embed,
     embed_attention,
     isolated,
@@ -357,6 +358,7 @@ class UMCClusterer(
             self._text = self._make_text_reader(data)
             data = self._text.read(data, device)
             self.encoder_ = self._build_encoder(data, device).to(device)
+            calibrate(self.encoder_, data, device)
             trainer = ProgressiveTrainer(
                 self.encoder_,
                 TrainingParts(
@@ -575,7 +577,9 @@ class UMCClusterer(
     ) -> torch.nn.Module:
         statistics = {
             name: FrameStatistics(
-                *self._text.mean_and_scale(data, name, device), self._text.pooling(name)
+                *self._text.mean_and_scale(data, name, device),
+                self._text.pooling(name),
+                max(int(data.packed(name).lengths.max()), 1),
             )
             for name in data.names
         }

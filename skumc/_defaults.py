@@ -26,7 +26,7 @@ from skumc.training import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, SilhouetteMonit
 
 # By parameter the names of parts; the first one is the default.
 PART_CHOICES: dict[str, dict[str, Callable[[], Any]]] = {
-    "encoder": {"umc": UMCEncoder, "projection": ProjectionEncoder, "causal": CausalEncoder},
+    "encoder": {"projection": ProjectionEncoder, "umc": UMCEncoder, "causal": CausalEncoder},
     "losses": {"umc": WeightedLosses},
     "threshold": {
         "adaptive": AdaptiveThreshold,
@@ -57,7 +57,7 @@ PARAMETER_CONSTRAINTS: dict[str, Any] = {
     "n_trainable_layers": [Interval(Integral, 0, None, closed="left"), StrOptions({"all"})],
     "text_learning_rate": [Interval(Real, 0, None, closed="neither")],
     "max_text_length": [Interval(Integral, 1, None, closed="left"), None],
-    "text_layer": [Interval(Integral, 0, None, closed="left"), None],
+    "text_layer": [Interval(Integral, 0, None, closed="left"), StrOptions({"middle"}), None],
     "memory": [str, os.PathLike, HasMethods(["cache"]), None],
     "augmentation": [StrOptions(set(AUGMENTATIONS))],
     "pretrain_epochs": [Interval(Integral, 0, None, closed="left")],

@@ -14,6 +14,7 @@ from skumc.encoders._output import (
     Batch,
     EncoderOutput,
     checked_output,
+    encode_summaries,
     encode_views,
     hide_modalities,
 )
@@ -23,6 +24,7 @@ from skumc.encoders._projection import (
     ModalityProjection,
     Standardization,
     masked_mean,
+    segment_means,
 )
 from skumc.encoders._sequences import Sequences
 from skumc.encoders._umc import UMCNetwork
@@ -53,7 +55,9 @@ __all__ = [
     "UMCEncoder",
     "UMCNetwork",
     "checked_output",
+    "encode_summaries",
     "encode_views",
     "hide_modalities",
     "masked_mean",
+    "segment_means",
 ]

@@ -23,6 +23,8 @@ class DualProjection(nn.Module):
     width : int
     dropout : float, default=0.1
         Of the two projections' outputs.
+    starts_at_input : bool, default=False
+        Start :math:`W_{fusion}` at zero, so that the result is the input until training.
 
     Notes
     -----
@@ -44,12 +46,14 @@ class DualProjection(nn.Module):
     torch.Size([3, 8])
     """
 
-    def __init__(self, width: int, dropout: float = 0.1) -> None:
+    def __init__(self, width: int, dropout: float = 0.1, starts_at_input: bool = False) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.similar = _linear(width, width)
         self.dissimilar = _linear(width, width)
         self.fusion = _linear(2 * width, width, bias=False)
+        if starts_at_input:
+            nn.init.zeros_(self.fusion.weight)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, frames: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ class GatedFusion(nn.Module):
     with learned :math:`w_m` and :math:`b_m` and :math:`\sigma(z) = 1 / (1 + e^{-z})`;
     "softmax" has :math:`g_m = e^{a_m} / \sum_l e^{a_l}` with :math:`a_m = \sigma(s_m w_m + b_m)`.
     The sums run over the modalities that are present; the gate of a missing one is exactly 0. All
-    gates start equal. Source: UMC methodology, section 3.4.8, whose :math:`10^{-8}` in the
+    gates start equal, but for a prior: ``log_prior``, zeros unless set, is added to the logarithm of
+    each sigmoid (or to :math:`a_m`) before the quotient. Source: UMC methodology, section 3.4.8, whose :math:`10^{-8}` in the
     denominator is not needed here, since the quotient is computed from logarithms; gates sum to 1
     even where every sigmoid is tiny.
 
@@ -46,6 +47,7 @@ class GatedFusion(nn.Module):
         self.normalization = normalization
         self.weight = nn.Parameter(torch.zeros(n_modalities, width))
         self.bias = nn.Parameter(torch.zeros(n_modalities))
+        self.register_buffer("log_prior", torch.zeros(n_modalities))
 
     def forward(self, summaries: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Fuse summaries.
@@ -63,6 +65,7 @@ class GatedFusion(nn.Module):
         scores = (summaries * self.weight).sum(dim=-1) + self.bias
         # a softmax of logarithms divides by the sum, also where all sigmoids are tiny
         scores = torch.sigmoid(scores) if self.normalization == "softmax" else F.logsigmoid(scores)
+        scores = scores + self.log_prior
         gates = torch.softmax(scores.masked_fill(~present, -torch.inf), dim=-1)
         return (gates.unsqueeze(-1) * summaries).sum(dim=1), gates
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
+from skumc.encoders._projection import masked_mean
+
 Batch: TypeAlias = Mapping[str, tuple[Tensor, Tensor]]
 """For each modality its frames (n_frames_total, width) and the samples' lengths (n_samples,)."""
 
@@ -140,3 +142,29 @@ def encode_views(
     return [
         checked_output(encoder(hide_modalities(batch, visible)), n_samples) for visible in views
     ]
+
+
+def encode_summaries(encoder: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """One vector a sample of each modality, before the encoder's learning has touched it.
+
+    Parameters
+    ----------
+    encoder : Module
+        With a method ``summaries(batch)``; of any other the mean of the frames stands for it.
+    batch : dict of str to (Tensor (n_frames_total, width), Tensor (n_samples,))
+
+    Returns
+    -------
+    dict of str to Tensor of shape (n_samples, width)
+        Zeros where a sample lacks the modality.
+
+    Examples
+    --------
+    >>> import torch
+    >>> batch = {"text": (torch.tensor([[1.0], [3.0]]), torch.tensor([2]))}
+    >>> encode_summaries(torch.nn.Identity(), batch)["text"].tolist()
+    [[2.0]]
+    """
+    if hasattr(encoder, "summaries"):
+        return encoder.summaries(batch)
+    return {name: masked_mean(frames, lengths) for name, (frames, lengths) in batch.items()}

@@ -1,8 +1,8 @@
-"""The plain encoder: projection, masked mean, gates."""
+"""The plain encoder: summaries of the modalities, projected and weighed by gates."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,14 +12,62 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc.encoders._dual import DualProjection
 from skumc.encoders._fusion import GatedFusion
 from skumc.encoders._output import Batch, EncoderOutput
 from skumc.encoders._projection import (
     FrameStatistics,
     ModalityProjection,
     Standardization,
-    masked_mean,
+    segment_means,
 )
+
+_SUMMARY_WIDTH = 512  # values up to which the order of frames is kept
+
+
+class Summary(nn.Module):
+    """One standardised vector a sample from the frames of one modality.
+
+    Parameters
+    ----------
+    statistics : FrameStatistics
+    n_segments : int
+        Parts whose means are put side by side, at most; see
+        :func:`~skumc.encoders.segment_means`.
+    standardize : bool
+        Whether the values are brought to mean 0 and deviation 1 over the samples of
+        :meth:`calibrate`.
+    """
+
+    def __init__(self, statistics: FrameStatistics, n_segments: int, standardize: bool) -> None:
+        super().__init__()
+        width = len(statistics.mean)
+        self.frames = Standardization(statistics if standardize else statistics.neutral())
+        # wide frames are learned features that know their context; of raw ones the order tells
+        fitting = max(_SUMMARY_WIDTH // width, 1)
+        self.n_segments = max(min(n_segments, fitting, statistics.longest), 1)
+        self.width = self.n_segments * width
+        self.standardize = standardize
+        self.register_buffer("mean", torch.zeros(self.width))
+        self.register_buffer("scale", torch.ones(self.width))
+
+    def pooled(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Segment means of standardised frames, (n_samples, width)."""
+        return segment_means(self.frames(frames), lengths, self.n_segments)
+
+    def calibrate(self, sums: Tensor, squares: Tensor, n_samples: int) -> None:
+        """Take mean and deviation from sums over samples."""
+        if not self.standardize or n_samples == 0:
+            return
+        mean = sums / n_samples
+        scale = (squares / n_samples - mean.square()).clamp(min=0).sqrt()
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(scale > 1e-6, scale, torch.ones_like(scale)))
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Summaries, (n_samples, width); zeros where a sample has no frames."""
+        standard = (self.pooled(frames, lengths) - self.mean) / self.scale
+        return standard * (lengths > 0).unsqueeze(1)
 
 
 class ProjectionNetwork(nn.Module):
@@ -30,79 +78,154 @@ class ProjectionNetwork(nn.Module):
     statistics : dict of str to FrameStatistics
         One entry a modality, in the order of the gates.
     hidden_width : int
-    dropout : float
+    n_segments : int
+    dual_projection : bool
+    dropout, input_dropout, input_noise : float
     gate_normalization : {"sum", "softmax"}
+    standardize : bool
     """
 
     def __init__(
         self,
         statistics: Mapping[str, FrameStatistics],
+        *,
         hidden_width: int,
+        n_segments: int,
+        dual_projection: bool,
         dropout: float,
+        input_dropout: float,
+        input_noise: float,
         gate_normalization: str,
+        standardize: bool,
     ) -> None:
         super().__init__()
         self.names = tuple(statistics)
         offset = F.normalize(torch.randn(hidden_width), dim=0)
-        # a list, for a module's name may not hold the dots that a modality's may
-        self.projections = nn.ModuleList(
-            nn.Sequential(
-                Standardization(stats), ModalityProjection(len(stats.mean), hidden_width, offset)
-            )
-            for stats in statistics.values()
+        # lists, for a module's name may not hold the dots that a modality's may
+        self.summarise = nn.ModuleList(
+            Summary(stats, n_segments, standardize) for stats in statistics.values()
         )
-        self.dropout = nn.Dropout(dropout)
+        self.projections = nn.ModuleList(
+            ModalityProjection(summary.width, hidden_width, offset) for summary in self.summarise
+        )
+        self.refinements = nn.ModuleList(
+            DualProjection(hidden_width, dropout, starts_at_input=True)
+            if dual_projection
+            else nn.Identity()
+            for _ in statistics
+        )
+        self.input_dropout = nn.Dropout(input_dropout)
+        self.input_noise = input_noise
         self.fusion = GatedFusion(len(statistics), hidden_width, gate_normalization)
 
-    def _summaries(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Summary of each modality, (n_samples, n_modalities, width), and which are present."""
-        summaries, present = [], []
-        for name, projection in zip(self.names, self.projections, strict=True):
-            frames, lengths = batch[name]
-            summaries.append(masked_mean(projection(frames), lengths))
-            present.append(lengths > 0)
-        return torch.stack(summaries, dim=1), torch.stack(present, dim=1)
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Take mean and deviation of the summaries of all samples."""
+        sums = [summary.mean.new_zeros(summary.width, dtype=torch.float64) for summary in
+                self.summarise]
+        squares, counts = [value.clone() for value in sums], [0] * len(sums)
+        for batch in batches:
+            for place, (name, summary) in enumerate(zip(self.names, self.summarise, strict=True)):
+                frames, lengths = batch[name]
+                values = summary.pooled(frames, lengths)[lengths > 0].double()
+                sums[place] += values.sum(dim=0)
+                squares[place] += values.square().sum(dim=0)
+                counts[place] += len(values)
+        for summary, total, squared, n_samples in zip(
+            self.summarise, sums, squares, counts, strict=True
+        ):
+            summary.calibrate(total, squared, n_samples)
 
-    def _fuse(self, summaries: Tensor, present: Tensor) -> EncoderOutput:
-        fused, gates = self.fusion(self.dropout(summaries), present)
+    def set_prior_shares(self, shares: Sequence[float]) -> None:
+        """Let the gates start in these proportions, which learning can shift."""
+        prior = torch.as_tensor(shares, dtype=torch.float32).log()
+        self.fusion.log_prior.copy_(prior - prior.max())
+
+    def summaries(self, batch: Batch) -> dict[str, Tensor]:
+        """Standardised summaries, before anything learned."""
+        return {
+            name: summary(*batch[name])
+            for name, summary in zip(self.names, self.summarise, strict=True)
+        }
+
+    def _project(self, place: int, summary: Tensor) -> Tensor:
+        if self.training and self.input_noise:
+            summary = summary + self.input_noise * torch.randn_like(summary)
+        projected = self.projections[place](self.input_dropout(summary))
+        return F.normalize(self.refinements[place](projected), dim=-1)
+
+    def _modalities(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Unit vectors of the modalities, (n_samples, n_modalities, width), and which are there."""
+        present = torch.stack([batch[name][1] > 0 for name in self.names], dim=1)
+        vectors = []
+        for place, name in enumerate(self.names):
+            frames, lengths = batch[name]
+            has = lengths > 0
+            vector = self._project(place, self.summarise[place](frames, lengths[has]))
+            if len(vector) < len(lengths):
+                rows = torch.nonzero(has).squeeze(1)
+                vector = vector.new_zeros(len(lengths), vector.shape[1]).index_copy(0, rows, vector)
+            vectors.append(vector)
+        return torch.stack(vectors, dim=1), present
+
+    def _fuse(self, vectors: Tensor, present: Tensor) -> EncoderOutput:
+        fused, gates = self.fusion(vectors, present)
         return EncoderOutput(F.normalize(fused, dim=-1), gates, {})
 
     def forward(self, batch: Batch) -> EncoderOutput:
         """Encode a batch of packed frames."""
-        return self._fuse(*self._summaries(batch))
+        return self._fuse(*self._modalities(batch))
 
     def forward_views(self, batch: Batch, views: Sequence[Sequence[str]]) -> list[EncoderOutput]:
-        """Encode a batch once a view; the projections are shared by all views."""
-        summaries, present = self._summaries(batch)
+        """Encode a batch once a view; what leads up to the fusion is shared by all views."""
+        vectors, present = self._modalities(batch)
         outputs = []
         for visible in views:
             shown = present & torch.tensor(
                 [name in visible for name in self.names], device=present.device
             )
             shown = torch.where(shown.any(dim=1, keepdim=True), shown, present)
-            outputs.append(self._fuse(summaries, shown))
+            outputs.append(self._fuse(vectors, shown))
         return outputs
 
 
 class ProjectionEncoder(BaseEstimator):
-    """Plain encoder: every modality projected, averaged over its frames, weighed by a gate.
+    """Every modality summarised, projected, refined, and weighed by a gate.
 
     Parameters
     ----------
     hidden_width : int, default=256
         Width of the embedding.
-    dropout : float, default=0.1
-        Share of the summaries' values that training drops, anew for each view.
+    n_segments : int, default=8
+        Parts of a sequence whose means are put side by side, so that the order of frames counts.
+        Fewer where that made a summary wider than 512 values, or the longest sequence is shorter;
+        1 is the mean over all frames.
+    dual_projection : bool, default=True
+        Whether :class:`~skumc.encoders.DualProjection` refines what was projected.
+    dropout : float, default=0.2
+        Inside of dual projection.
+    input_dropout : float, default=0.2
+        Share of a summary's values that training drops.
+    input_noise : float, default=0.2
+        Deviation of the noise that training adds to the standardised summary.
     gate_normalization : {"sum", "softmax"}, default="sum"
         How gates are made to sum to 1, see :class:`~skumc.encoders.GatedFusion`.
     standardize : bool, default=True
-        Whether features are brought to mean 0 and deviation 1 with the training set's values.
+        Whether features are brought to mean 0 and deviation 1 with the training set's values,
+        those of the frames and those of the summaries.
 
     Notes
     -----
-    For each modality: LayerNorm of a linear projection, mean over the frames that are there, then
-    :class:`~skumc.encoders.GatedFusion` over those modalities that are there, then unit norm.
-    Sections 3.4.6, 3.4.8 and step 1 of 3.8.1 of the UMC methodology.
+    For each modality:
+
+    1. :func:`~skumc.encoders.segment_means` of the standardised frames, standardised over samples;
+    2. in training, noise and dropout on that summary;
+    3. :class:`~skumc.encoders.ModalityProjection`, then dual projection that starts at its input,
+       then unit norm;
+
+    then :class:`~skumc.encoders.GatedFusion` over the modalities that are there, and unit norm. So
+    the untrained embedding is the standardised input, each modality with the same weight: training
+    starts where k-means on well-scaled features stands. Sections 3.3.2, 3.4.8 and step 1 of 3.8.1
+    of the UMC methodology; summaries, noise and the start are ours.
 
     Examples
     --------
@@ -114,7 +237,11 @@ class ProjectionEncoder(BaseEstimator):
 
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_width": [Interval(Integral, 1, None, closed="left")],
+        "n_segments": [Interval(Integral, 1, None, closed="left")],
+        "dual_projection": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "input_noise": [Interval(Real, 0, None, closed="left")],
         "gate_normalization": [StrOptions({"sum", "softmax"})],
         "standardize": ["boolean"],
     }
@@ -123,12 +250,20 @@ class ProjectionEncoder(BaseEstimator):
         self,
         *,
         hidden_width: int = 256,
-        dropout: float = 0.1,
+        n_segments: int = 8,
+        dual_projection: bool = True,
+        dropout: float = 0.2,
+        input_dropout: float = 0.2,
+        input_noise: float = 0.2,
         gate_normalization: str = "sum",
         standardize: bool = True,
     ) -> None:
         self.hidden_width = hidden_width
+        self.n_segments = n_segments
+        self.dual_projection = dual_projection
         self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.input_noise = input_noise
         self.gate_normalization = gate_normalization
         self.standardize = standardize
 
@@ -138,7 +273,8 @@ class ProjectionEncoder(BaseEstimator):
         Parameters
         ----------
         statistics : dict of str to FrameStatistics
-            Mean and scale of each modality's features, which tell its width.
+            Mean and scale of each modality's features, which tell its width, and the length of the
+            longest sequence.
         anchor : str
             The modality that leads; the plain encoder treats all alike.
 
@@ -148,8 +284,4 @@ class ProjectionEncoder(BaseEstimator):
         """
         del anchor
         self._validate_params()
-        if not self.standardize:
-            statistics = {name: stats.neutral() for name, stats in statistics.items()}
-        return ProjectionNetwork(
-            statistics, self.hidden_width, self.dropout, self.gate_normalization
-        )
+        return ProjectionNetwork(statistics, **self.get_params(deep=False))

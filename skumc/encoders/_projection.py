@@ -19,6 +19,8 @@ class FrameStatistics(NamedTuple):
         Mean and deviation of each feature over all frames of the training set.
     pooling : {"cls", "mean"} or None
         How the text model that gave the frames summarises them; None where nothing says so.
+    longest : int
+        Frames of the longest sample of the training set.
 
     Examples
     --------
@@ -30,10 +32,11 @@ class FrameStatistics(NamedTuple):
     mean: np.ndarray
     scale: np.ndarray
     pooling: str | None = None
+    longest: int = 1
 
     def neutral(self) -> FrameStatistics:
         """Statistics of the same width that change nothing."""
-        return FrameStatistics(np.zeros_like(self.mean), np.ones_like(self.scale), self.pooling)
+        return self._replace(mean=np.zeros_like(self.mean), scale=np.ones_like(self.scale))
 
 
 def masked_mean(frames: Tensor, lengths: Tensor) -> Tensor:
@@ -65,6 +68,52 @@ def masked_mean(frames: Tensor, lengths: Tensor) -> Tensor:
     )
     sums = frames.new_zeros(n_samples, frames.shape[1]).index_add(0, owner, frames)
     return sums / lengths.clamp(min=1).unsqueeze(1)
+
+
+def segment_means(frames: Tensor, lengths: Tensor, n_segments: int) -> Tensor:
+    r"""Means of equal parts of each sample's frames, side by side in their order.
+
+    Parameters
+    ----------
+    frames : Tensor of shape (n_frames_total, width)
+        Frames of all samples, one sample behind the other.
+    lengths : Tensor of int, shape (n_samples,)
+        Frames of each sample.
+    n_segments : int
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_segments * width)
+        Zeros for a sample without frames.
+
+    Notes
+    -----
+    Segment :math:`s` of :math:`S` of a sample with :math:`L` frames lasts from :math:`s L / S` to
+    :math:`(s + 1) L / S`; a frame on a border counts in both by its share. What a mean forgets, the
+    order of the frames, is kept, whatever their number.
+
+    Examples
+    --------
+    >>> import torch
+    >>> frames, lengths = torch.tensor([[1.0], [2.0], [6.0], [5.0]]), torch.tensor([3, 1])
+    >>> segment_means(frames, lengths, 2).tolist()
+    [[1.3333333730697632, 4.666666507720947], [5.0, 5.0]]
+    """
+    if n_segments == 1:
+        return masked_mean(frames, lengths)
+    n_samples, width = len(lengths), frames.shape[1]
+    sums = frames.new_zeros(len(frames) + 1, width, dtype=torch.float64)
+    torch.cumsum(frames, 0, dtype=torch.float64, out=sums[1:])
+    starts = torch.cumsum(lengths, 0) - lengths
+    borders = torch.arange(n_segments + 1, device=lengths.device)
+    # whole frames before a border, and the share of the frame that it cuts, in whole numbers
+    whole = lengths.unsqueeze(1) * borders // n_segments
+    share = (lengths.unsqueeze(1) * borders % n_segments).to(torch.float64) / n_segments
+    places = starts.unsqueeze(1) + whole
+    after = (places + 1).clamp(max=len(frames))
+    at_border = torch.lerp(sums[places], sums[after], share.unsqueeze(2))
+    parts = at_border.diff(dim=1) * (n_segments / lengths.clamp(min=1)).view(-1, 1, 1)
+    return parts.to(frames.dtype).view(n_samples, n_segments * width)
 
 
 class Standardization(nn.Module):

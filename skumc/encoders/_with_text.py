@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from skumc.encoders._output import Batch, EncoderOutput, encode_views
+from skumc.encoders._output import Batch, EncoderOutput, encode_summaries, encode_views
 
 
 class EncoderWithText(nn.Module):
@@ -45,6 +45,20 @@ class EncoderWithText(nn.Module):
     def forward_views(self, batch: Batch, views: Sequence[Sequence[str]]) -> list[EncoderOutput]:
         """Encode a batch once a view."""
         return encode_views(self.encoder, self._read(batch), views)
+
+    def summaries(self, batch: Batch) -> dict[str, Tensor]:
+        """One vector a sample of each modality, of text behind its tower."""
+        return encode_summaries(self.encoder, self._read(batch))
+
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Let the encoder see the samples once before training, where it wants to."""
+        if hasattr(self.encoder, "calibrate"):
+            self.encoder.calibrate(map(self._read, batches))
+
+    def set_prior_shares(self, shares: Sequence[float]) -> None:
+        """Tell the encoder what share each modality should start with, where it has gates."""
+        if hasattr(self.encoder, "set_prior_shares"):
+            self.encoder.set_prior_shares(shares)
 
     def attention_weights(self, batch: Batch) -> dict[str, Tensor]:
         """What the encoder's own method gives; empty where it has none."""

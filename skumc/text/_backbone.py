@@ -29,9 +29,9 @@ class TextBackbone:
         are built alike: layers are found by structure.
     n_trainable_layers : int or "all", default=1
         The last layers and what follows them; 0 freezes all, "all" trains the embeddings too.
-    text_layer : int, default=None
-        The layer whose states are read, 1 being the first; 0 reads the embeddings. None is the
-        last.
+    text_layer : int or "middle", default=None
+        The layer whose states are read, 1 being the first; 0 reads the embeddings; "middle" is
+        half of the layers, or as many as train. None is the last.
     max_length : int, default=None
         Longer texts are cut. None is the longest that the model can read, in tokens.
     memory : path, default=None
@@ -78,7 +78,7 @@ class TextBackbone:
         self,
         text_model: Any,
         n_trainable_layers: int | str = 1,
-        text_layer: int | None = None,
+        text_layer: int | str | None = None,
         max_length: int | None = None,
         memory: str | None = None,
         verbose: int = 0,

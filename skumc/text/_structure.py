@@ -173,7 +173,7 @@ class Split:
     model : Module
         A transformers encoder without head.
     n_trainable_layers : int or "all"
-    text_layer : int or None
+    text_layer : int, "middle" or None
         The layer whose states are read; those behind it are dropped. None is the last.
     layer_argument : str, default="text_layer"
         What it is called, for messages.
@@ -197,7 +197,7 @@ class Split:
         self,
         model: nn.Module,
         n_trainable_layers: int | str,
-        text_layer: int | None = None,
+        text_layer: int | str | None = None,
         layer_argument: str = "text_layer",
     ) -> None:
         model = _without_pooler(model)
@@ -209,6 +209,10 @@ class Split:
             return
         path, layers = _find_layers(model)
         n_read = len(layers) if text_layer is None else text_layer
+        if text_layer == "middle":
+            n_read = (len(layers) + 1) // 2
+            if n_trainable_layers != "all":
+                n_read = min(max(n_read, n_trainable_layers), len(layers))
         if n_read > len(layers):
             raise ValueError(
                 f"Got {layer_argument}={text_layer} for a text model of {len(layers)} layers."

@@ -1,6 +1,6 @@
 """Pretraining and the progressive loop."""
 
-from skumc.training._batches import Embedded, embed, embed_attention
+from skumc.training._batches import Embedded, calibrate, embed, embed_attention
 from skumc.training._clustering import (
     SilhouetteMonitor,
     assign_labels,
@@ -24,6 +24,7 @@ __all__ = [
     "TrainingParts",
     "TrainingSettings",
     "assign_labels",
+    "calibrate",
     "cluster_embedding",
     "clustering_objective",
     "embed",

@@ -61,7 +61,7 @@ class Embedded(NamedTuple):
 
 
 @contextmanager
-def _evaluating(encoder: nn.Module) -> Iterator[None]:
+def evaluating(encoder: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; the encoder's mode is given back."""
     training = encoder.training
     encoder.eval()
@@ -70,6 +70,13 @@ def _evaluating(encoder: nn.Module) -> Iterator[None]:
             yield
     finally:
         encoder.train(training)
+
+
+def calibrate(encoder: nn.Module, data: MultimodalData, device: torch.device) -> None:
+    """Show an encoder all samples once before training, if it has the method ``calibrate``."""
+    if hasattr(encoder, "calibrate"):
+        with evaluating(encoder):
+            encoder.calibrate(to_batch(data, rows, device) for rows in inference_batches(data))
 
 
 def embed(
@@ -94,7 +101,7 @@ def embed(
         If the encoder gives no matrix with one finite row a sample.
     """
     found: dict[str, np.ndarray] = {}
-    with _evaluating(encoder):
+    with evaluating(encoder):
         for rows in inference_batches(data):
             with autocast(device, precision):
                 output = encoder(to_batch(data, rows, device))
@@ -139,7 +146,7 @@ def embed_attention(
     """
     lengths = dict(zip(data.names, data.lengths.T, strict=True))
     weights: dict[str, list[np.ndarray | None]] = {}
-    with _evaluating(encoder):
+    with evaluating(encoder):
         for rows in inference_batches(data):
             for name, padded in encoder.attention_weights(to_batch(data, rows, device)).items():
                 cells = weights.setdefault(name, [None] * len(data))

@@ -20,10 +20,19 @@ from skumc.training._batches import embed, split_batches, to_batch
 from skumc.training._clustering import cluster_embedding, clustering_objective, label_means
 from skumc.training._history import History
 from skumc.training._isolation import autocast
+from skumc.training._neighbors import Neighborhood
 from skumc.training._optimisation import Stepper, TermMeter, Terms, backward_terms, copy_state
 from skumc.training._progress import Progress
-from skumc.training._views import modality_views, positive_views
+from skumc.training._views import (
+    draw_parts,
+    draw_subset,
+    modality_views,
+    positive_views,
+    show_by_sample,
+)
 
+_UNTRUSTED_SHARE = 0.1  # of a gate, next to 1
+_REFRESH = 5  # main epochs that use the same neighbours
 _SAME_POINT = 1e-10  # squared distance of unit vectors under which they count as one
 
 
@@ -183,6 +192,8 @@ class ProgressiveTrainer:
         """
         self._data = data
         self._views = modality_views(data.names, self.settings.anchor)
+        if self.settings.augmentation == "neighbors":
+            self._meet_neighbors()
         self.encoder.train()
         try:
             self._pretrain()
@@ -194,6 +205,22 @@ class ProgressiveTrainer:
         self.encoder.eval()
         best.record["restored"] = True
         return best.centers, best.selected
+
+    def _meet_neighbors(self) -> None:
+        """Find out which modalities to trust, and who is whose neighbour."""
+        data, settings = self._data, self.settings
+        names = sorted(data.names, key=lambda name: name != settings.anchor)
+        self._neighborhood = Neighborhood(
+            self.encoder, data, settings.anchor, settings.device, self.rng
+        )
+        trusted = self._neighborhood.trusted
+        if hasattr(self.encoder, "set_prior_shares"):
+            self.encoder.set_prior_shares(
+                [1.0 if trusted[name] else _UNTRUSTED_SHARE for name in data.names]
+            )
+        self._trusted = np.array([trusted[name] for name in data.names])
+        alone = [(name,) for name in names if trusted[name]]
+        self._views = [data.names, *(alone if len(alone) > 1 else [data.names])]
 
     def _keep_best_after_interrupt(self) -> None:
         if self._best is None:
@@ -295,6 +322,8 @@ class ProgressiveTrainer:
             previous_centers,
             int(self.rng.randint(2**31 - 1)),
         )
+        if settings.augmentation == "neighbors" and epoch % _REFRESH == 0:
+            self._neighborhood.update(embedding)
         performance = _finite("monitor", parts.monitor(embedding, labels), epoch)
         n_epochs = max(settings.max_epochs, 1)
         threshold = _finite(
@@ -374,13 +403,45 @@ class ProgressiveTrainer:
         settings = self.settings
         if not self._weights[role]:
             return
-        batch = to_batch(self._data, rows, settings.device)
         with autocast(settings.device, settings.precision):
-            outputs = positive_views(self.encoder, batch, settings.augmentation, self._views)
+            if settings.augmentation == "neighbors":
+                outputs = self._neighbor_views(rows, apart=role == "infonce")
+            else:
+                batch = to_batch(self._data, rows, settings.device)
+                outputs = positive_views(self.encoder, batch, settings.augmentation, self._views)
         report = backward_terms(
             outputs, lambda copies: self._term(role, contrastive_views(copies)), scale
         )
         meter.add(report, self._weights)
+
+    def _neighbor_views(self, rows: np.ndarray, apart: bool) -> list[EncoderOutput]:
+        """Two views a sample: of it and of one of its neighbours.
+
+        As often as modalities agree both are seen in full, otherwise in parts: in two parts of the
+        sample itself that have nothing in common (``apart``), or in some modalities of each.
+        """
+        data, rng = self._data, self.rng
+        partners = self._neighborhood.draw(rows)
+        whole = rng.random_sample(len(rows)) < self._neighborhood.agreement
+        if apart:
+            partners = np.where(whole, partners, rows)
+        present = data.present
+        shown = []
+        for chosen in (rows, partners):
+            there = present[chosen] & self._trusted
+            there |= ~there.any(axis=1, keepdims=True) & present[chosen]
+            shown.append(there)
+        if apart:
+            shown = list(draw_parts(shown[0], rng))
+        else:
+            shown = [draw_subset(there, rng) for there in shown]
+        outputs = []
+        for chosen, visible in zip((rows, partners), shown, strict=True):
+            visible = visible | (whole[:, None] & present[chosen])
+            batch = to_batch(data, chosen, self.settings.device)
+            mask = torch.from_numpy(visible).to(self.settings.device)
+            outputs.append(self.encoder(show_by_sample(batch, mask)))
+        return outputs
 
     def _supervise(
         self, rows: np.ndarray, labels: Tensor, centers: Tensor, scale: float, meter: TermMeter

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skumc.encoders import Batch, EncoderOutput, encode_views
 
-AUGMENTATIONS = ("views", "disjoint", "dropout", "noise", "frames")
+AUGMENTATIONS = ("neighbors", "views", "disjoint", "dropout", "noise", "frames")
 _DROPOUT = 0.1
 _NOISE = 0.01
 _HIDDEN_FRAMES = 0.15
@@ -72,6 +73,53 @@ def _perturbed(output: EncoderOutput, augmentation: str) -> EncoderOutput:
         output.gates,
         {name: perturb(values) for name, values in output.projections.items()},
     )
+
+
+def show_by_sample(batch: Batch, shown: Tensor) -> Batch:
+    """The batch with the modalities ``shown``, (n_samples, n_modalities) bool, in batch's order."""
+    visible = {}
+    for place, (name, (frames, lengths)) in enumerate(batch.items()):
+        kept = lengths * shown[:, place]
+        visible[name] = (frames[(kept > 0).repeat_interleave(lengths)], kept)
+    return visible
+
+
+def draw_parts(there: np.ndarray, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """Each sample's modalities in two parts, neither of them empty where it has two or more.
+
+    Parameters
+    ----------
+    there : ndarray of bool, shape (n_samples, n_modalities)
+        At least one a row.
+    rng : RandomState
+
+    Returns
+    -------
+    first, second : ndarray of bool, shape (n_samples, n_modalities)
+        The same one modality in both where there is but one.
+
+    Examples
+    --------
+    >>> first, second = draw_parts(np.array([[True, True], [False, True]]), np.random.RandomState(0))
+    >>> (first ^ second).tolist(), (first & second).tolist()
+    ([[True, True], [False, False]], [[False, False], [False, True]])
+    """
+    rank = _ranks(there, rng)
+    is_first = (rank == 0) | ((rank > 1) & (rng.random_sample(there.shape) < 0.5))
+    alone = there.sum(axis=1, keepdims=True) == 1
+    return is_first & there, (~is_first | alone) & there
+
+
+def draw_subset(there: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Some of each sample's modalities, each with probability 2/3, one at least."""
+    rank = _ranks(there, rng)
+    return there & ((rank == 0) | (rng.random_sample(there.shape) < 2 / 3))
+
+
+def _ranks(there: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """A random order of each sample's modalities, from 0; those that are not there come last."""
+    keys = np.where(there, rng.random_sample(there.shape), 2.0)
+    return keys.argsort(axis=1).argsort(axis=1)
 
 
 def _random_split(names: Sequence[str]) -> list[tuple[str, ...]]:

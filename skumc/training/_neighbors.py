@@ -1,0 +1,220 @@
+"""Which samples are alike, and how far modalities agree on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skumc.data import MultimodalData, inference_batches
+from skumc.encoders import encode_summaries
+from skumc.training._batches import evaluating, to_batch
+
+_N_PARTNERS = 5
+_N_SHARED = 10  # nearest neighbours in one modality among which others are looked for
+_MORE_THAN_CHANCE = 1.4  # four deviations: some 100 shared neighbours are there by chance
+_MOST_REFERENCES = 4096  # samples that neighbours are looked for among
+_BLOCK = 1024
+_ANY_TWO = 2.0  # expected squared distance of two samples in a block of mean squared norm 1
+
+
+class Block(NamedTuple):
+    """One way to look at all samples.
+
+    Attributes
+    ----------
+    values : Tensor of shape (n_samples, width)
+        Centred, of mean squared norm 1.
+    present : Tensor of bool, shape (n_samples,)
+        Samples that can be seen so.
+    weight : float
+        Of the squared distance.
+    """
+
+    values: Tensor
+    present: Tensor
+    weight: float
+
+
+def _nearest(blocks: Sequence[Block], references: Tensor, n_nearest: int) -> Tensor:
+    """The nearest references of each sample, itself left out, (n_samples, n_nearest) int.
+
+    The squared distance is the weighted sum over blocks; two samples of which one is not present in
+    a block are as far apart there as any two.
+    """
+    found = []
+    n_samples = len(blocks[0].values)
+    squares = [block.values[references].square().sum(dim=1) for block in blocks]
+    for start in range(0, n_samples, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        total: Tensor | float = 0.0
+        for block, squared in zip(blocks, squares, strict=True):
+            values = block.values[rows]
+            distances = torch.addmm(squared.unsqueeze(0), values, block.values[references].T,
+                                    alpha=-2.0)
+            distances += values.square().sum(dim=1, keepdim=True)
+            both = block.present[rows].unsqueeze(1) & block.present[references]
+            total = total + block.weight * torch.where(both, distances, _ANY_TWO)
+        own = torch.arange(n_samples, device=references.device)[rows].unsqueeze(1) == references
+        total.masked_fill_(own, torch.inf)
+        found.append(references[total.topk(n_nearest, largest=False).indices])
+    return torch.cat(found)
+
+
+def _scaled(summary: Tensor, present: Tensor) -> Tensor:
+    """Features of deviation 1 over the samples present, then a mean squared norm of 1."""
+    seen = summary[present].double()
+    if len(seen) == 0:
+        return torch.zeros_like(summary)
+    mean, scale = seen.mean(dim=0), seen.std(dim=0, correction=0)
+    standard = (summary.double() - mean) / torch.where(scale > 1e-6, scale, 1.0)
+    norm = standard[present].square().sum(dim=1).mean().sqrt().clamp(min=1e-6)
+    return torch.where(present.unsqueeze(1), standard / norm, 0.0).float()
+
+
+def _summaries(
+    encoder: nn.Module, data: MultimodalData, device: torch.device
+) -> dict[str, Tensor]:
+    """Summaries of all samples, by modality (n_samples, width)."""
+    found: dict[str, Tensor] = {}
+    with evaluating(encoder):
+        for rows in inference_batches(data):
+            for name, values in encode_summaries(encoder, to_batch(data, rows, device)).items():
+                if name not in found:
+                    found[name] = values.new_zeros(len(data), values.shape[1], dtype=torch.float32)
+                found[name][torch.from_numpy(rows).to(device)] = values.float()
+    return found
+
+
+def _shared(first: Tensor, second: Tensor) -> Tensor:
+    """Which of each sample's neighbours in ``first`` are in ``second`` too, as ``first``."""
+    return (first.unsqueeze(2) == second.unsqueeze(1)).any(dim=2)
+
+
+class Neighborhood:
+    r"""Neighbours of all samples, from what is put in and from what has been learned.
+
+    Parameters
+    ----------
+    encoder : Module
+        Ready to be trained; see :func:`~skumc.encoders.encode_summaries`.
+    data : MultimodalData
+    device : torch.device
+    rng : RandomState
+        Draws the references where there are more than 4,096 samples, and partners.
+
+    Attributes
+    ----------
+    trusted : dict of str to bool
+        Modalities whose neighbours are found again in another modality 1.4 times as often as by
+        chance. Where no modality's are, the first one given, the anchor, is the only one.
+    agreement : float
+        Share of the neighbours of the joint input that at least two modalities show, within
+        [0, 1]; 1 where one modality is trusted.
+
+    Notes
+    -----
+    The joint input has each trusted modality's summary, standardised, with the same mean squared
+    norm :math:`1 / M`; distances to samples that lack a modality are those of any two samples.
+    :meth:`update` looks for neighbours in :math:`a D_{input} + D_h`, the squared distances of the
+    input and of the embedding :math:`h`, with the agreement :math:`a`: where modalities tell the
+    same, the input's neighbours are to be believed; where they do not, what they have in common has
+    to be learned first. Beyond 4,096 samples neighbours are looked for among that many, drawn at
+    random: the cost grows with the number of samples, not with its square.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        data: MultimodalData,
+        anchor: str,
+        device: torch.device,
+        rng: np.random.RandomState,
+    ) -> None:
+        n_samples = len(data)
+        self._rng = rng
+        references = np.arange(n_samples)
+        if n_samples > _MOST_REFERENCES:
+            references = np.sort(rng.choice(n_samples, _MOST_REFERENCES, replace=False))
+        self._references = torch.from_numpy(references).to(device)
+        summaries = _summaries(encoder, data, device)
+        present = {
+            name: torch.from_numpy(data.present[:, place]).to(device)
+            for place, name in enumerate(data.names)
+        }
+        blocks = {
+            name: Block(_scaled(summaries[name], present[name]), present[name], 1.0)
+            for name in data.names
+        }
+        self.trusted = dict.fromkeys(data.names, True)
+        self.agreement = 1.0
+        near = self._neighbors_by_modality(blocks)
+        if len(near) > 1:
+            self.trusted = self._judge(near, blocks, anchor)
+        chosen = [name for name in data.names if self.trusted[name]]
+        self._input = [blocks[name]._replace(weight=1 / len(chosen)) for name in chosen]
+        self.partners = self._look(self._input, _N_PARTNERS)
+        if len(chosen) > 1:
+            self.agreement = self._measure_agreement([near[n] for n in chosen], chosen, blocks)
+
+    def _look(self, blocks: Sequence[Block], n_nearest: int) -> Tensor:
+        n_others = len(self._references) - 1
+        if n_others < 1:
+            return self._references.unsqueeze(1)
+        return _nearest(blocks, self._references, min(n_nearest, n_others))
+
+    def _neighbors_by_modality(self, blocks: dict[str, Block]) -> dict[str, Tensor]:
+        if len(blocks) < 2:
+            return {}
+        n_shared = min(_N_SHARED, max(len(self._references) // 4, 1))
+        return {name: self._look([block], n_shared) for name, block in blocks.items()}
+
+    def _judge(
+        self, near: dict[str, Tensor], blocks: dict[str, Block], anchor: str
+    ) -> dict[str, bool]:
+        """Which modalities find neighbours again in another one."""
+        names = list(near)
+        trusted = dict.fromkeys(names, False)
+        for i, first in enumerate(names):
+            for second in names[i + 1 :]:
+                both = blocks[first].present & blocks[second].present
+                common = both[near[first]] & both.unsqueeze(1)  # neighbours seen in both
+                n_others = int(both[self._references].sum()) - 1
+                if n_others < 1 or not bool(common.any()):
+                    continue
+                shared = (_shared(near[first], near[second]) & common).sum()
+                in_second = (both[near[second]] & both.unsqueeze(1)).sum(dim=1)
+                by_chance = (common.sum(dim=1) * in_second / n_others).sum()
+                if shared > _MORE_THAN_CHANCE * by_chance:
+                    trusted[first] = trusted[second] = True
+        return trusted if any(trusted.values()) else {name: name == anchor for name in names}
+
+    def _measure_agreement(
+        self, near: Sequence[Tensor], names: Sequence[str], blocks: dict[str, Block]
+    ) -> float:
+        in_modalities = sum(_shared(self.partners, neighbors).long() for neighbors in near)
+        common = sum(
+            (blocks[n].present[self.partners] & blocks[n].present.unsqueeze(1)).long()
+            for n in names
+        )
+        comparable = common > 1
+        if not bool(comparable.any()):
+            return 1.0
+        return float((in_modalities[comparable] > 1).double().mean())
+
+    def update(self, embedding: np.ndarray) -> None:
+        """Look for neighbours in the input and in an embedding (n_samples, width) together."""
+        values = torch.from_numpy(embedding).to(self._references.device)
+        everyone = torch.ones(len(values), dtype=torch.bool, device=values.device)
+        blocks = [block._replace(weight=self.agreement * block.weight) for block in self._input]
+        self.partners = self._look([*blocks, Block(values, everyone, 1.0)], _N_PARTNERS)
+
+    def draw(self, rows: np.ndarray) -> np.ndarray:
+        """One neighbour of each of the samples ``rows``."""
+        places = self._rng.randint(self.partners.shape[1], size=len(rows))
+        device = self.partners.device
+        chosen = self.partners[torch.from_numpy(rows).to(device), torch.from_numpy(places).to(device)]
+        return chosen.cpu().numpy()
