@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import importlib.util
+
 import numpy as np
 from _quality_data import MIDDLE_LAYER
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
@@ -68,10 +72,11 @@ class Unscaled(TransformerMixin, BaseEstimator):
     """Views side by side as they are."""
 
     def fit(self, X, y=None):
+        self.names_ = list(X)
         return self
 
     def transform(self, X):
-        return np.hstack(list(X.values()))
+        return np.hstack([X[name] for name in self.names_])
 
 
 class Average(TransformerMixin, BaseEstimator):
@@ -117,6 +122,18 @@ class CentroidHDBSCAN(ClusterMixin, BaseEstimator):
 
     def predict(self, X):
         return pairwise_distances_argmin(X, self.centroids_)
+
+
+@functools.cache
+def polyclustx_problem():
+    """Why polyclustx's UMC cannot be run, None where it can."""
+    if importlib.util.find_spec("polyclustx") is None:
+        return "the package polyclustx is not installed"
+    try:
+        importlib.import_module("polyclustx.models.umc")
+    except ImportError as error:
+        return f"polyclustx does not load ({error})"
+    return None
 
 
 class PolyclustxUMC(ClusterMixin, BaseEstimator):

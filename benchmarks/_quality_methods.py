@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from _quality_baselines import (
     CentroidHDBSCAN,
     PolyclustxUMC,
     Unscaled,
+    polyclustx_problem,
 )
 from _quality_data import MIDDLE_LAYER, N_SEGMENTS
 from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
@@ -145,7 +145,7 @@ def _joined(names, suffix, several):
     yield Method(
         f"polyclustx umc{suffix}",
         lambda data, seed: PolyclustxUMC(data.n_clusters, seed),
-        f"polyclustx {version('polyclustx')}" if has_polyclustx() else "",
+        f"polyclustx {version('polyclustx')}" if polyclustx_problem() is None else "",
         fingerprint(names, _SETTINGS),
         tuple(names),
     )
@@ -204,10 +204,6 @@ def ours(data, preset_epochs=None, quick=False):
 def fingerprint(*parts):
     """Short hash of what these parts say of themselves."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
-
-
-def has_polyclustx():
-    return importlib.util.find_spec("polyclustx") is not None
 
 
 def _git(folder, *arguments):

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _quality_data as data_sets
 import _quality_methods as methods
 import _quality_report as report
+from _quality_baselines import polyclustx_problem
 from sklearn.cluster import KMeans
 
 from skumc.metrics import clustering_scores
@@ -46,6 +47,19 @@ def embedding(estimator, X):
     return (estimator[:-1] if hasattr(estimator, "steps") else estimator).transform(X)
 
 
+def labels_of_both(method, data, seed):
+    """Clusters of training and test samples, fitted together.
+
+    The features of a pipeline are scaled as the training samples say, here too: in all protocols a
+    baseline clusters the same features.
+    """
+    estimator, both = method.build(data, seed), method.take(data, data.both)
+    if hasattr(estimator, "steps"):
+        features, estimator = estimator[:-1], estimator[-1]
+        both = features.fit(method.take(data, data.train)).transform(both)
+    return estimator.fit_predict(both)
+
+
 def run_protocols(method, data, seed, protocols):
     """Yield (protocol, labels of the test samples, seconds); one fit serves the first two."""
     train, test = (method.take(data, rows) for rows in (data.train, data.test))
@@ -61,8 +75,7 @@ def run_protocols(method, data, seed, protocols):
             kmeans = KMeans(data.n_clusters, n_init=10, random_state=seed)
             labels = kmeans.fit_predict(embedding(fitted, test))
         else:
-            both = method.take(data, data.both)
-            labels = method.build(data, seed).fit_predict(both)[-len(data.test) :]
+            labels = labels_of_both(method, data, seed)[-len(data.test) :]
         seconds = time.perf_counter() - start
         yield protocol, labels, seconds + (0 if protocol == "transductive" else fit_seconds)
 
@@ -109,8 +122,9 @@ def chosen_methods(options, data):
     ours = methods.ours(data, options.preset_epochs, options.quick)
     for method in [*ours, *methods.baselines(data)]:
         if matches(method.name, options.methods):
-            if method.name.startswith("polyclustx") and not methods.has_polyclustx():
-                print(f"skipped {method.name}: the package polyclustx is not installed")
+            lacking = polyclustx_problem() if method.name.startswith("polyclustx") else None
+            if lacking:
+                print(f"skipped {method.name}: {lacking}")
             else:
                 yield method
 
