@@ -131,12 +131,27 @@ def plot(summary, path):
     """A panel a data set: mean of the four scores and its deviation, methods sorted by it."""
     import matplotlib.pyplot as plt
 
-    names = list(dict.fromkeys(row["data"] for row in summary))
-    most = max(len({row["method"] for row in summary if row["data"] == name}) for name in names)
-    size = (6.2 * len(names), 1.6 + 0.24 * most)
-    figure, axes = plt.subplots(1, len(names), figsize=size, layout="constrained", squeeze=False)
-    for axis, name in zip(axes[0], names, strict=True):
-        _panel(axis, name, [row for row in summary if row["data"] == name])
+    by_data = {}
+    for row in summary:
+        by_data.setdefault(row["data"], []).append(row)
+    columns = min(2, len(by_data))
+    n_methods = [len({row["method"] for row in rows}) for rows in by_data.values()]
+    heights = [
+        1 + 0.24 * max(n_methods[start : start + columns])
+        for start in range(0, len(by_data), columns)
+    ]
+    figure, axes = plt.subplots(
+        len(heights),
+        columns,
+        figsize=(6.2 * columns, 0.6 + sum(heights)),
+        height_ratios=heights,
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis in axes.flat[len(by_data) :]:
+        axis.axis("off")
+    for axis, (name, rows) in zip(axes.flat, by_data.items(), strict=False):
+        _panel(axis, name, rows)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(PROTOCOLS), frameon=False)
     figure.savefig(path, dpi=110)
