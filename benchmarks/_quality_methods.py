@@ -1,0 +1,225 @@
+"""Methods of the benchmark: ours, its ablations, and what a user would pick instead."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import sklearn
+from _quality_baselines import (
+    MIDDLE_LAYER_WIDTH,
+    MIN_CLUSTER_SIZE,
+    Average,
+    Blocks,
+    CentroidHDBSCAN,
+    PolyclustxUMC,
+    Unscaled,
+    polyclustx_problem,
+)
+from _quality_data import MIDDLE_LAYER, N_SEGMENTS
+from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
+from sklearn.pipeline import make_pipeline
+
+import skumc
+from skumc import UMCClusterer
+from skumc.curriculum import AdaptiveThreshold
+from skumc.encoders import UMCEncoder
+
+PROTOCOLS = ("predict", "refit", "transductive")
+N_NEIGHBOURS = 10
+_SETTINGS = (MIDDLE_LAYER_WIDTH, MIN_CLUSTER_SIZE, N_NEIGHBOURS, N_SEGMENTS)
+QUICK_EPOCHS = {"pretrain_epochs": 1, "max_epochs": 2}
+
+# By name the parameters of UMCClusterer that differ from its defaults: the one place to extend.
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "umc encoder": {"encoder": "umc"},
+    "umc encoder, no dual projection": {"encoder": UMCEncoder(dual_projection=None)},
+    "umc encoder, no guided attention": {"encoder": UMCEncoder(guided_attention=False)},
+    "umc encoder, no cross-attention": {"encoder": UMCEncoder(cross_attention=False)},
+    "umc encoder, no self-attention": {"encoder": UMCEncoder(n_self_attention_layers=0)},
+    "umc encoder, no gates": {"encoder": UMCEncoder(fusion="concatenation")},
+    "no pretraining": {"pretrain_epochs": 0},
+    "no progressive loop": {"max_epochs": 0},
+    "untrained": {"pretrain_epochs": 0, "max_epochs": 0},
+    "adaptive threshold": {"threshold": "adaptive"},
+    "no performance adjustment": {"threshold": AdaptiveThreshold(performance_adjustment=False)},
+    "no loss adjustment": {"threshold": AdaptiveThreshold(loss_adjustment=False)},
+    "no stability adjustment": {"threshold": AdaptiveThreshold(stability_adjustment=False)},
+    "constant threshold": {"threshold": "constant"},
+    "linear threshold": {"threshold": "linear"},
+    "no supcon": {"losses": {"supcon": 0.0}},
+    "no contrastive": {"losses": {"contrastive": 0.0}},
+    "no compactness": {"losses": {"compactness": 0.0}},
+    "no separation": {"losses": {"separation": 0.0}},
+    "random selection": {"selector": "random"},
+    "augmentation by views": {"augmentation": "views"},
+}
+# These differ from nothing where the anchor is alone.
+NEED_SEVERAL_MODALITIES = {
+    "umc encoder, no dual projection",
+    "umc encoder, no guided attention",
+    "umc encoder, no cross-attention",
+    "umc encoder, no gates",
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table.
+
+    ``build(data, seed)`` gives an estimator with ``fit_predict``, for the first two protocols with
+    ``predict`` and ``transform`` (or as a pipeline) as well. It reads samples where ``views`` is
+    None, else a dict with the views of these names. ``code`` and ``parameters`` tell a run from one
+    that another version or other parameters gave.
+    """
+
+    name: str
+    build: Callable[[Any, int], Any]
+    code: str
+    parameters: str
+    views: tuple[str, ...] | None = None
+    protocols: tuple[str, ...] = PROTOCOLS
+
+    def take(self, data, rows):
+        """What the estimator reads of these samples."""
+        if self.views is None:
+            return data.X[rows]
+        return {name: data.view(name)[rows] for name in self.views}
+
+
+# Baselines
+
+
+def _kmeans(n_clusters, seed):
+    return KMeans(n_clusters, n_init=10, random_state=seed)
+
+
+def _ward(n_clusters, seed):
+    return AgglomerativeClustering(n_clusters, linkage="ward")
+
+
+def _spectral(n_clusters, seed):
+    return SpectralClustering(
+        n_clusters,
+        affinity="nearest_neighbors",
+        n_neighbors=N_NEIGHBOURS,
+        random_state=seed,
+    )
+
+
+def _baseline(name, features, clusterer, views, protocols=PROTOCOLS):
+    return Method(
+        name,
+        lambda data, seed: make_pipeline(features(), clusterer(data.n_clusters, seed)),
+        f"scikit-learn {sklearn.__version__}",
+        fingerprint(features(), clusterer(2, 0), views, _SETTINGS),
+        tuple(views),
+        protocols,
+    )
+
+
+def _hdbscan(n_clusters, seed):
+    return CentroidHDBSCAN()
+
+
+def _scaled_blocks():
+    return Blocks(scale=True)
+
+
+def _joined(names, suffix, several):
+    """Baselines that read all modalities at once."""
+    if several:
+        yield _baseline(f"kmeans concatenation{suffix}", Blocks, _kmeans, names)
+        yield _baseline(f"kmeans blocks{suffix}", _scaled_blocks, _kmeans, names)
+    for name, clusterer in {"spectral": _spectral, "ward": _ward}.items():
+        whole = f"{name} blocks{suffix}"
+        yield _baseline(whole, _scaled_blocks, clusterer, names, ("transductive",))
+    whole, protocols = f"hdbscan average{suffix}", ("predict", "transductive")
+    yield _baseline(whole, Average, _hdbscan, names, protocols)
+    yield Method(
+        f"polyclustx umc{suffix}",
+        lambda data, seed: PolyclustxUMC(data.n_clusters, seed),
+        f"polyclustx {version('polyclustx')}" if polyclustx_problem() is None else "",
+        fingerprint(names, _SETTINGS),
+        tuple(names),
+    )
+
+
+def baselines(data):
+    """All but ours: views alone, joined, joined with the stronger features where those differ."""
+    plain, stronger = tuple(data.plain_names), tuple(data.stronger_names)
+    for view in dict.fromkeys(plain + stronger):
+        yield _baseline(f"kmeans {view}", Blocks, _kmeans, [view])
+        if not view.endswith(MIDDLE_LAYER):
+            yield _baseline(f"kmeans {view} unscaled", Unscaled, _kmeans, [view])
+    yield from _joined(plain, "", len(plain) > 1)
+    if stronger != plain:
+        yield from _joined(stronger, " stronger", len(plain) > 1)
+
+
+# Ours
+
+
+def _ours(name, parameters, protocols=PROTOCOLS, preset=None):
+    """UMCClusterer with these parameters; strings get their text model."""
+
+    def build(data, seed):
+        text = {"text_model": data.text_model} if data.holds_text else {}
+        given = {**text, **parameters, "random_state": seed}
+        if preset is not None:
+            return UMCClusterer.from_preset(preset, data.n_clusters, **given)
+        return UMCClusterer(data.n_clusters, **given)
+
+    code = fingerprint(preset, sorted(parameters.items()))
+    return Method(name, build, package_state(), code, None, protocols)
+
+
+def ours(data, preset_epochs=None, quick=False):
+    """The defaults, the presets, the ablations; each name says how many epochs it was cut to."""
+    cut, note = ({}, "") if not quick else (QUICK_EPOCHS, " ({} + {} epochs)")
+    note = note.format(*cut.values())
+    yield _ours(f"umc{note}", cut)
+    for preset in ("acl2024", "source"):
+        fewer, said = cut, note
+        if preset_epochs is not None and not quick:
+            whole = UMCClusterer.from_preset(preset)
+            fewer = {name: min(getattr(whole, name), preset_epochs) for name in QUICK_EPOCHS}
+            said = " ({} + {} epochs)".format(*fewer.values())
+        yield _ours(f"{preset}{said}", fewer, preset=preset)
+    for name, parameters in ABLATIONS.items():
+        if len(data.X.names) > 1 or name not in NEED_SEVERAL_MODALITIES:
+            whole = f"ablation: {name}{note}"
+            yield _ours(whole, {**cut, **parameters}, ("predict", "refit"))
+
+
+# What a run depends on
+
+
+def fingerprint(*parts):
+    """Short hash of what these parts say of themselves."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+
+
+def _git(folder, *arguments):
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+@functools.cache
+def package_state():
+    """Version of skumc and the commit that last changed it, or what its files hash to."""
+    folder = Path(skumc.__file__).parent
+    commit = _git(folder, "log", "-1", "--format=%H", "--", ".")[:12]
+    if commit and not _git(folder, "status", "--porcelain", "--", "."):
+        return f"skumc {skumc.__version__} {commit}"
+    content = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.rglob("*.py"))))
+    return f"skumc {skumc.__version__} {commit}+{content.hexdigest()[:8]}"

@@ -1,0 +1,187 @@
+"""Finished runs as a table, as Markdown and as a plot."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+from _quality_methods import PROTOCOLS
+
+METRICS = ("NMI", "ARI", "ACC", "FMI")
+KEY = ("data", "method", "protocol", "seed", "code", "parameters")
+COLUMNS = (*KEY[:4], *METRICS, "mean", "seconds", *KEY[4:])
+SHOWN = (*METRICS, "mean")
+
+
+def read_runs(path):
+    """Rows of the CSV; a line that a stopped run left unfinished is passed over."""
+    if not path.exists():
+        return []
+    with open(path, encoding="utf8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
+    for row in rows:
+        row["seed"] = int(row["seed"])
+        row |= {name: float(row[name]) for name in (*SHOWN, "seconds")}
+    return rows
+
+
+def append_run(path, run):
+    """Add one row, with the header where the file is new."""
+    is_new = not path.exists() or path.stat().st_size == 0
+    with open(path, "a+", encoding="utf8", newline="") as file:
+        file.seek(0)
+        if not is_new and not file.read().endswith("\n"):
+            file.write("\r\n")  # what a stopped run left unfinished stays a line of its own
+        writer = csv.DictWriter(file, COLUMNS)
+        if is_new:
+            writer.writeheader()
+        writer.writerow(run)
+
+
+def summarise(runs):
+    """One dict for each data set, method and protocol, the best mean first.
+
+    Means and standard deviations (divided by the number of seeds) over the seeds; ``worst`` is the
+    seed with the lowest mean of the four scores. Of a method that ran with several versions or
+    parameters the last of them counts.
+    """
+    groups = {}
+    for run in runs:
+        groups.setdefault((run["data"], run["method"], run["protocol"]), []).append(run)
+    rows = []
+    for (data, method, protocol), group in groups.items():
+        last = [group[-1][name] for name in KEY[4:]]
+        same = {run["seed"]: run for run in group if [run[name] for name in KEY[4:]] == last}
+        values = {name: np.array([run[name] for run in same.values()]) for name in SHOWN}
+        row = {"data": data, "method": method, "protocol": protocol, "seeds": len(same)}
+        row |= {name: (values[name].mean(), values[name].std()) for name in SHOWN}
+        row["worst"] = values["mean"].min()
+        row["seconds"] = np.mean([run["seconds"] for run in same.values()])
+        rows.append(row | {"code": last[0]})
+    order = list(dict.fromkeys(row["data"] for row in rows))
+    place = {name: number for number, name in enumerate(PROTOCOLS)}
+    return sorted(
+        rows, key=lambda row: (order.index(row["data"]), place[row["protocol"]], -row["mean"][0])
+    )
+
+
+def _spread(pair):
+    return f"{pair[0]:.1f} ± {pair[1]:.1f}"
+
+
+def full_table(summary):
+    """Header and rows of text: one row for each data set, method and protocol."""
+    header = ["data", "method", "protocol", *SHOWN, "worst", "seconds", "seeds"]
+    rows = [
+        [row["data"], row["method"], row["protocol"]]
+        + [_spread(row[name]) for name in SHOWN]
+        + [f"{row['worst']:.1f}", f"{row['seconds']:.1f}", str(row["seeds"])]
+        for row in summary
+    ]
+    return header, rows
+
+
+def side_by_side(summary):
+    """Header and rows of text: one row for each data set and method, the protocols as columns."""
+    by_method = {}
+    for row in summary:
+        by_method.setdefault((row["data"], row["method"]), {})[row["protocol"]] = row
+    header = ["data", "method"]
+    for protocol in PROTOCOLS:
+        header += [protocol, "worst"]
+    rows = []
+    for names, protocols in by_method.items():
+        cells = list(names)
+        for protocol in PROTOCOLS:
+            row = protocols.get(protocol)
+            cells += [_spread(row["mean"]), f"{row['worst']:.1f}"] if row else ["", ""]
+        rows.append(cells)
+    return header, rows
+
+
+def as_text(header, rows):
+    """Columns of equal width; names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = []
+    for cells in (header, *rows):
+        padded = [
+            cell.ljust(width) if title in ("data", "method", "protocol") else cell.rjust(width)
+            for cell, width, title in zip(cells, widths, header, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def as_markdown(header, rows):
+    """The same as a Markdown table, our defaults in bold."""
+    rule = ["---" if title in ("data", "method", "protocol") else "--:" for title in header]
+    rows = [
+        [f"**{cell}**" if title == "method" and is_default(cell) else cell for title, cell in pairs]
+        for pairs in (list(zip(header, cells, strict=True)) for cells in rows)
+    ]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+
+
+def is_default(method):
+    """Whether this row is UMCClusterer with its defaults, possibly with fewer epochs."""
+    return method.split(" (")[0] == "umc"
+
+
+def plot(summary, path):
+    """A panel a data set: mean of the four scores and its deviation, methods sorted by it."""
+    import matplotlib.pyplot as plt
+
+    by_data = {}
+    for row in summary:
+        by_data.setdefault(row["data"], []).append(row)
+    columns = min(2, len(by_data))
+    n_methods = [len({row["method"] for row in rows}) for rows in by_data.values()]
+    heights = [
+        1 + 0.24 * max(n_methods[start : start + columns])
+        for start in range(0, len(by_data), columns)
+    ]
+    figure, axes = plt.subplots(
+        len(heights),
+        columns,
+        figsize=(6.2 * columns, 0.6 + sum(heights)),
+        height_ratios=heights,
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis in axes.flat[len(by_data) :]:
+        axis.axis("off")
+    for axis, (name, rows) in zip(axes.flat, by_data.items(), strict=False):
+        _panel(axis, name, rows)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(PROTOCOLS), frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _panel(axis, name, rows):
+    # sorted by the first protocol that a method has, the best on top
+    means = {}
+    for protocol in reversed(PROTOCOLS):
+        means |= {row["method"]: row["mean"][0] for row in rows if row["protocol"] == protocol}
+    methods = sorted(means, key=means.get)
+    height = {method: place for place, method in enumerate(methods)}
+    for protocol, marker, shift in zip(PROTOCOLS, "osd", (0.22, 0.0, -0.22), strict=True):
+        shown = [row for row in rows if row["protocol"] == protocol]
+        axis.errorbar(
+            [row["mean"][0] for row in shown],
+            [height[row["method"]] + shift for row in shown],
+            xerr=[row["mean"][1] for row in shown],
+            fmt=marker,
+            markersize=4,
+            capsize=2,
+            label=protocol,
+        )
+    axis.set_yticks(range(len(methods)), methods, fontsize=8)
+    for label, method in zip(axis.get_yticklabels(), methods, strict=True):
+        label.set_fontweight("bold" if is_default(method) else "normal")
+    for place, method in enumerate(methods):
+        if is_default(method):
+            axis.axhspan(place - 0.5, place + 0.5, color="0.92", zorder=0)
+    axis.grid(axis="x", color="0.9")
+    axis.set_axisbelow(True)
+    axis.set(title=name, ylim=(-0.7, len(methods) - 0.3), xlabel="mean of NMI, ARI, ACC, FMI (%)")
