@@ -9,21 +9,37 @@ from sklearn.cluster import KMeans
 from skumc._parts import unknown_name_message
 from skumc.curriculum import DensitySelector, LinearThreshold
 from skumc.encoders import CausalEncoder, UMCEncoder
-from skumc.losses import SupConLoss, WeightedLosses
+from skumc.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, WeightedLosses
+
+_PUBLISHED_TEMPERATURES = {"infonce": 0.2, "contrastive": 1.0, "supcon": 1.4}
+
+
+def _published_losses(average: str = "anchors", **weights: float) -> WeightedLosses:
+    """The losses at the temperatures of the published code."""
+    return WeightedLosses(
+        infonce=InfoNCELoss(_PUBLISHED_TEMPERATURES["infonce"]),
+        contrastive=ContrastiveLoss(_PUBLISHED_TEMPERATURES["contrastive"]),
+        supcon=SupConLoss(_PUBLISHED_TEMPERATURES["supcon"], average=average),
+        **weights,
+    )
 
 
 def _source() -> dict[str, Any]:
     """The methodology as printed, where the defaults read it otherwise."""
     return {
         "encoder": UMCEncoder(anchor_summary="cls", missing="zeros", standardize=False),
-        "losses": WeightedLosses(supcon=SupConLoss(average="samples")),
+        "losses": _published_losses("samples"),
         "kmeans": KMeans(n_init=1),
         "augmentation": "dropout",
         "pretrain_epochs": 100,
         "max_epochs": 100,
         "min_epochs": 0,
+        "text_layer": None,
         "learning_rate": 3e-4,
         "pretrain_learning_rate": 2e-5,
+        "optimizer": "adam",
+        "weight_decay": 0.01,
+        "schedule": "cosine",
     }
 
 
@@ -31,18 +47,20 @@ def _acl2024() -> dict[str, Any]:
     """The network, the schedule and the losses of the ACL 2024 paper."""
     return {
         "encoder": CausalEncoder(),
-        "losses": WeightedLosses(
+        "losses": _published_losses(
             contrastive_weight=1.0, compactness_weight=0.0, separation_weight=0.0
         ),
         "threshold": LinearThreshold(start=0.1, step=0.05),
         "selector": DensitySelector(candidates=tuple(i / 100 for i in range(10, 32, 2))),
         "augmentation": "views",
+        "text_layer": None,
         "pretrain_epochs": 100,
         "max_epochs": 18,
         "learning_rate": 3e-4,
         "pretrain_learning_rate": 2e-5,
         "patience": None,
         "optimizer": "adamw",
+        "weight_decay": 0.01,
         "schedule": "linear",
     }
 

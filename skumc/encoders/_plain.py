@@ -120,8 +120,9 @@ class ProjectionNetwork(nn.Module):
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
         """Take mean and deviation of the summaries of all samples."""
-        sums = [summary.mean.new_zeros(summary.width, dtype=torch.float64) for summary in
-                self.summarise]
+        sums = [
+            summary.mean.new_zeros(summary.width, dtype=torch.float64) for summary in self.summarise
+        ]
         squares, counts = [value.clone() for value in sums], [0] * len(sums)
         for batch in batches:
             for place, (name, summary) in enumerate(zip(self.names, self.summarise, strict=True)):

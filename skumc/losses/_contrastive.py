@@ -19,7 +19,7 @@ class InfoNCELoss(BaseLoss):
 
     Parameters
     ----------
-    temperature : float, default=0.2
+    temperature : float, default=0.3
         Divides the cosine similarities; smaller is sharper. Must be positive.
 
     See Also
@@ -61,7 +61,7 @@ class InfoNCELoss(BaseLoss):
     _positive: ClassVar[tuple[str, ...]] = ("temperature",)
     _min_views: ClassVar[int] = 2
 
-    def __init__(self, temperature: float = 0.2):
+    def __init__(self, temperature: float = 0.3):
         self.temperature = temperature
 
     def __call__(self, views: torch.Tensor) -> torch.Tensor:
@@ -98,7 +98,7 @@ class ContrastiveLoss(InfoNCELoss):
 
     Parameters
     ----------
-    temperature : float, default=1.0
+    temperature : float, default=0.5
         Divides the cosine similarities; smaller is sharper. Must be positive.
 
     See Also
@@ -118,5 +118,5 @@ class ContrastiveLoss(InfoNCELoss):
     0.5978
     """
 
-    def __init__(self, temperature: float = 1.0):
+    def __init__(self, temperature: float = 0.5):
         super().__init__(temperature=temperature)

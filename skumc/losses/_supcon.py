@@ -16,7 +16,7 @@ class SupConLoss(BaseLoss):
 
     Parameters
     ----------
-    temperature : float, default=1.4
+    temperature : float, default=0.3
         Divides the cosine similarities; smaller is sharper. Must be positive.
     average : {"anchors", "samples"}, default="anchors"
         What the sum over all anchors is divided by: their number, or, as printed in the
@@ -65,7 +65,7 @@ class SupConLoss(BaseLoss):
 
     _positive: ClassVar[tuple[str, ...]] = ("temperature",)
 
-    def __init__(self, temperature: float = 1.4, average: str = "anchors"):
+    def __init__(self, temperature: float = 0.3, average: str = "anchors"):
         self.temperature = temperature
         self.average = average
 

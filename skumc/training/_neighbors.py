@@ -53,8 +53,9 @@ def _nearest(blocks: Sequence[Block], references: Tensor, n_nearest: int) -> Ten
         total: Tensor | float = 0.0
         for block, squared in zip(blocks, squares, strict=True):
             values = block.values[rows]
-            distances = torch.addmm(squared.unsqueeze(0), values, block.values[references].T,
-                                    alpha=-2.0)
+            distances = torch.addmm(
+                squared.unsqueeze(0), values, block.values[references].T, alpha=-2.0
+            )
             distances += values.square().sum(dim=1, keepdim=True)
             both = block.present[rows].unsqueeze(1) & block.present[references]
             total = total + block.weight * torch.where(both, distances, _ANY_TWO)
@@ -75,9 +76,7 @@ def _scaled(summary: Tensor, present: Tensor) -> Tensor:
     return torch.where(present.unsqueeze(1), standard / norm, 0.0).float()
 
 
-def _summaries(
-    encoder: nn.Module, data: MultimodalData, device: torch.device
-) -> dict[str, Tensor]:
+def _summaries(encoder: nn.Module, data: MultimodalData, device: torch.device) -> dict[str, Tensor]:
     """Summaries of all samples, by modality (n_samples, width)."""
     found: dict[str, Tensor] = {}
     with evaluating(encoder):
@@ -216,5 +215,7 @@ class Neighborhood:
         """One neighbour of each of the samples ``rows``."""
         places = self._rng.randint(self.partners.shape[1], size=len(rows))
         device = self.partners.device
-        chosen = self.partners[torch.from_numpy(rows).to(device), torch.from_numpy(places).to(device)]
+        chosen = self.partners[
+            torch.from_numpy(rows).to(device), torch.from_numpy(places).to(device)
+        ]
         return chosen.cpu().numpy()

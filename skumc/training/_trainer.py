@@ -156,6 +156,9 @@ class ProgressiveTrainer:
         before it trains; the last record stands for the encoder after the last training.
     n_iter : int
         Main epochs trained.
+    trusted : dict of str to bool
+    agreement : float
+        See :class:`~skumc.training._neighbors.Neighborhood`; NaN without neighbours.
 
     Notes
     -----
@@ -191,6 +194,7 @@ class ProgressiveTrainer:
         selected : ndarray of bool, shape (n_samples,)
         """
         self._data = data
+        self.trusted, self.agreement = dict.fromkeys(data.names, True), math.nan
         self._views = modality_views(data.names, self.settings.anchor)
         if self.settings.augmentation == "neighbors":
             self._meet_neighbors()
@@ -213,7 +217,8 @@ class ProgressiveTrainer:
         self._neighborhood = Neighborhood(
             self.encoder, data, settings.anchor, settings.device, self.rng
         )
-        trusted = self._neighborhood.trusted
+        self.agreement = self._neighborhood.agreement
+        self.trusted = trusted = self._neighborhood.trusted
         if hasattr(self.encoder, "set_prior_shares"):
             self.encoder.set_prior_shares(
                 [1.0 if trusted[name] else _UNTRUSTED_SHARE for name in data.names]
