@@ -85,13 +85,13 @@ class UMCClusterer(
     monitor : None, "silhouette" or callable, default=None
         ``monitor(embedding, labels)``, larger is better, chooses the epoch that is kept. None is
         :class:`~skumc.training.SilhouetteMonitor`.
-    augmentation : {"neighbors", "views", "disjoint", "dropout", "noise", "frames"}, \
-            default="neighbors"
-        What the contrastive losses bring together: a sample and one of its nearest neighbours, or
-        two parts of a sample that have no modality in common, by how far modalities agree on who
-        is near whom (see Notes); a sample with and without one of its modalities, or two views of it that have no modality in common, drawn for each batch; a
-        copy of the embedding with dropout 0.1 or with noise of deviation 0.01; or a second pass
-        with 15 % of the frames hidden.
+    augmentation : str, default="neighbors"
+        What the contrastive losses bring together. "neighbors": a sample and one of its nearest
+        neighbours, or parts of them, by how far modalities agree on who is near whom (see Notes).
+        "views": a sample with and without one of its modalities; "disjoint": two views of it that
+        have no modality in common, drawn for each batch; "dropout" or "noise": a copy of the
+        embedding with dropout 0.1 or with noise of deviation 0.01; "frames": a second pass with
+        15 % of the frames hidden.
     text_model : str, path, (model, tokenizer) or None, default=None
         The transformers encoder that reads modalities of strings or token ids: a name on the
         Hugging Face hub, a folder, or the loaded objects, of which copies are trained. BERT,

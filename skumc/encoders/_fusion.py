@@ -28,10 +28,10 @@ class GatedFusion(nn.Module):
     with learned :math:`w_m` and :math:`b_m` and :math:`\sigma(z) = 1 / (1 + e^{-z})`;
     "softmax" has :math:`g_m = e^{a_m} / \sum_l e^{a_l}` with :math:`a_m = \sigma(s_m w_m + b_m)`.
     The sums run over the modalities that are present; the gate of a missing one is exactly 0. All
-    gates start equal, but for a prior: ``log_prior``, zeros unless set, is added to the logarithm of
-    each sigmoid (or to :math:`a_m`) before the quotient. Source: UMC methodology, section 3.4.8, whose :math:`10^{-8}` in the
-    denominator is not needed here, since the quotient is computed from logarithms; gates sum to 1
-    even where every sigmoid is tiny.
+    gates start equal, but for a prior: ``log_prior``, zeros unless set, is added to the logarithm
+    of each sigmoid (or to :math:`a_m`) before the quotient. Source: UMC methodology, section 3.4.8,
+    whose :math:`10^{-8}` in the denominator is not needed here, since the quotient is computed from
+    logarithms; gates sum to 1 even where every sigmoid is tiny.
 
     Examples
     --------

@@ -95,15 +95,15 @@ def segment_means(frames: Tensor, lengths: Tensor, n_segments: int) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> frames, lengths = torch.tensor([[1.0], [2.0], [6.0], [5.0]]), torch.tensor([3, 1])
-    >>> segment_means(frames, lengths, 2).tolist()
-    [[1.3333333730697632, 4.666666507720947], [5.0, 5.0]]
+    >>> frames, lengths = torch.tensor([[1.0], [3.0], [5.0], [7.0]]), torch.tensor([3, 1])
+    >>> [[round(mean, 2) for mean in row] for row in segment_means(frames, lengths, 2).tolist()]
+    [[1.67, 4.33], [7.0, 7.0]]
     """
     if n_segments == 1:
         return masked_mean(frames, lengths)
     n_samples, width = len(lengths), frames.shape[1]
-    sums = frames.new_zeros(len(frames) + 1, width, dtype=torch.float64)
-    torch.cumsum(frames, 0, dtype=torch.float64, out=sums[1:])
+    nothing = frames.new_zeros(1, width, dtype=torch.float64)
+    sums = torch.cat([nothing, torch.cumsum(frames, 0, dtype=torch.float64)])
     starts = torch.cumsum(lengths, 0) - lengths
     borders = torch.arange(n_segments + 1, device=lengths.device)
     # whole frames before a border, and the share of the frame that it cuts, in whole numbers
@@ -112,7 +112,7 @@ def segment_means(frames: Tensor, lengths: Tensor, n_segments: int) -> Tensor:
     places = starts.unsqueeze(1) + whole
     after = (places + 1).clamp(max=len(frames))
     at_border = torch.lerp(sums[places], sums[after], share.unsqueeze(2))
-    parts = at_border.diff(dim=1) * (n_segments / lengths.clamp(min=1)).view(-1, 1, 1)
+    parts = at_border.diff(dim=1) * n_segments / lengths.clamp(min=1).view(-1, 1, 1)
     return parts.to(frames.dtype).view(n_samples, n_segments * width)
 
 

@@ -93,6 +93,16 @@ def _shared(first: Tensor, second: Tensor) -> Tensor:
     return (first.unsqueeze(2) == second.unsqueeze(1)).any(dim=2)
 
 
+def _agreement(partners: Tensor, near: Sequence[Tensor], present: Sequence[Tensor]) -> float:
+    """Share of ``partners`` near in two modalities, of those that could be; 1 if none could."""
+    in_modalities = sum(_shared(partners, neighbors).long() for neighbors in near)
+    common = sum((there[partners] & there.unsqueeze(1)).long() for there in present)
+    comparable = common > 1
+    if not bool(comparable.any()):
+        return 1.0
+    return float((in_modalities[comparable] > 1).double().mean())
+
+
 class Neighborhood:
     r"""Neighbours of all samples, from what is put in and from what has been learned.
 
@@ -113,6 +123,8 @@ class Neighborhood:
     agreement : float
         Share of the neighbours of the joint input that at least two modalities show, within
         [0, 1]; 1 where one modality is trusted.
+    partners : ndarray of int, shape (n_samples, n_nearest)
+        The nearest neighbours of each sample, five where there are so many.
 
     Notes
     -----
@@ -155,9 +167,12 @@ class Neighborhood:
             self.trusted = self._judge(near, blocks, anchor)
         chosen = [name for name in data.names if self.trusted[name]]
         self._input = [blocks[name]._replace(weight=1 / len(chosen)) for name in chosen]
-        self.partners = self._look(self._input, _N_PARTNERS)
+        partners = self._look(self._input, _N_PARTNERS)
         if len(chosen) > 1:
-            self.agreement = self._measure_agreement([near[n] for n in chosen], chosen, blocks)
+            self.agreement = _agreement(
+                partners, [near[n] for n in chosen], [blocks[n].present for n in chosen]
+            )
+        self.partners = partners.cpu().numpy()
 
     def _look(self, blocks: Sequence[Block], n_nearest: int) -> Tensor:
         n_others = len(self._references) - 1
@@ -191,31 +206,15 @@ class Neighborhood:
                     trusted[first] = trusted[second] = True
         return trusted if any(trusted.values()) else {name: name == anchor for name in names}
 
-    def _measure_agreement(
-        self, near: Sequence[Tensor], names: Sequence[str], blocks: dict[str, Block]
-    ) -> float:
-        in_modalities = sum(_shared(self.partners, neighbors).long() for neighbors in near)
-        common = sum(
-            (blocks[n].present[self.partners] & blocks[n].present.unsqueeze(1)).long()
-            for n in names
-        )
-        comparable = common > 1
-        if not bool(comparable.any()):
-            return 1.0
-        return float((in_modalities[comparable] > 1).double().mean())
-
     def update(self, embedding: np.ndarray) -> None:
         """Look for neighbours in the input and in an embedding (n_samples, width) together."""
         values = torch.from_numpy(embedding).to(self._references.device)
         everyone = torch.ones(len(values), dtype=torch.bool, device=values.device)
         blocks = [block._replace(weight=self.agreement * block.weight) for block in self._input]
-        self.partners = self._look([*blocks, Block(values, everyone, 1.0)], _N_PARTNERS)
+        partners = self._look([*blocks, Block(values, everyone, 1.0)], _N_PARTNERS)
+        self.partners = partners.cpu().numpy()
 
     def draw(self, rows: np.ndarray) -> np.ndarray:
         """One neighbour of each of the samples ``rows``."""
         places = self._rng.randint(self.partners.shape[1], size=len(rows))
-        device = self.partners.device
-        chosen = self.partners[
-            torch.from_numpy(rows).to(device), torch.from_numpy(places).to(device)
-        ]
-        return chosen.cpu().numpy()
+        return self.partners[rows, places]

@@ -445,7 +445,7 @@ class ProgressiveTrainer:
             visible = visible | (whole[:, None] & present[chosen])
             batch = to_batch(data, chosen, self.settings.device)
             mask = torch.from_numpy(visible).to(self.settings.device)
-            outputs.append(self.encoder(show_by_sample(batch, mask)))
+            outputs += encode_views(self.encoder, show_by_sample(batch, mask), [data.names])
         return outputs
 
     def _supervise(

@@ -100,7 +100,8 @@ def draw_parts(there: np.ndarray, rng: np.random.RandomState) -> tuple[np.ndarra
 
     Examples
     --------
-    >>> first, second = draw_parts(np.array([[True, True], [False, True]]), np.random.RandomState(0))
+    >>> there = np.array([[True, True], [False, True]])
+    >>> first, second = draw_parts(there, np.random.RandomState(0))
     >>> (first ^ second).tolist(), (first & second).tolist()
     ([[True, True], [False, False]], [[False, False], [False, True]])
     """
