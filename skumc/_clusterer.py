@@ -96,9 +96,10 @@ class UMCClusterer(
         The transformers encoder that reads modalities of strings or token ids: a name on the
         Hugging Face hub, a folder, or the loaded objects, of which copies are trained. BERT,
         RoBERTa, DistilBERT, MiniLM, MPNet, ELECTRA, ModernBERT and what is built alike.
-    n_trainable_layers : int in [0, inf) or "all", default=1
-        So many of its last layers train, with what follows them; "all" trains the embeddings
-        too. The frozen layers run once for each distinct text.
+    n_trainable_layers : int in [0, inf) or "all", default=0
+        So many of its last layers train, with what follows them, as the source does with one;
+        "all" trains the embeddings too. The frozen layers run once for each distinct text, which
+        makes 0 many times faster.
     text_learning_rate : float in (0, inf), default=2e-5
         Largest learning rate of the text model, in pretraining and in the progressive loop.
     max_text_length : int in [1, inf) or None, default=None
@@ -243,7 +244,7 @@ class UMCClusterer(
         monitor: Any = None,
         augmentation: str = "neighbors",
         text_model: Any = None,
-        n_trainable_layers: int | str = 1,
+        n_trainable_layers: int | str = 0,
         text_learning_rate: float = 2e-5,
         max_text_length: int | None = None,
         text_layer: int | str | None = "middle",
