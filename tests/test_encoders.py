@@ -268,6 +268,7 @@ def test_own_module_is_trained_on_a_copy_from_its_weights(phase):
         pretrain_epochs=int(phase == "pretrain"),
         max_epochs=int(phase == "main"),
         weight_decay=0.0,
+        learning_rate=3e-4,
         pretrain_learning_rate=3e-4,
         monitor=Rising(),
         random_state=0,

@@ -567,6 +567,7 @@ def test_the_last_layer_moves_and_the_frozen_ones_stay(phases):
         monitor=Rising(),
         weight_decay=0.0,
         text_learning_rate=1e-3,
+        text_layer=None,
     ).fit(X)
     trained, frozen = weights(clusterer)
     last = dict(make_model().encoder.layer[2].named_parameters())
@@ -876,17 +877,24 @@ def test_a_real_model_says_how_it_pools():
 
 
 @pytest.mark.slow
-def test_real_sentences_are_clustered_end_to_end():
+@pytest.mark.parametrize(("layer", "last"), [("middle", 2), (None, 5)])
+def test_real_sentences_are_clustered_end_to_end(layer, last):
     train, test = load_sentences("train"), load_sentences("test")
     clusterer = UMCClusterer(
-        20, text_model=minilm(), weight_decay=0.0, pretrain_epochs=1, max_epochs=1, random_state=0
+        20,
+        text_model=minilm(),
+        text_layer=layer,
+        weight_decay=0.0,
+        pretrain_epochs=1,
+        max_epochs=1,
+        random_state=0,
     ).fit(train)
     assert (len(train), len(test)) == (1779, 445)
     assert np.bincount(clusterer.predict(test), minlength=20).sum() == 445
     trained, frozen = weights(clusterer)
     whole = dict(load_text_model(minilm()).model.named_parameters())
     for name, values in trained.items():
-        assert not torch.equal(values, whole[f"encoder.layer.5.{name.split('layer.0.')[1]}"]), name
+        assert not torch.equal(values, whole[f"encoder.layer.{last}.{name.split('layer.0.')[1]}"]), name
     assert all(torch.equal(values, whole[name]) for name, values in frozen.items())
 
 
