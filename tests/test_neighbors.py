@@ -387,9 +387,7 @@ class Spy(torch.nn.Module):
 
     def forward(self, batch):
         if self.training:
-            self.calls.append(
-                [{n: int(x[0, 0]) for n, x in s.items()} for s in samples_of(batch)]
-            )
+            self.calls.append([{n: int(x[0, 0]) for n, x in s.items()} for s in samples_of(batch)])
         h = []
         for sample in samples_of(batch):
             number = torch.stack([x.mean() for x in sample.values()]).mean().float()
@@ -433,6 +431,18 @@ def shown(monkeypatch, agreement, trusted=("a", "b", "c"), **parameters):
         MultimodalData({"a": number, "b": b, "c": c})
     )
     return spied.encoder_.calls
+
+
+def test_neighbours_are_looked_for_again_every_fifth_epoch(monkeypatch):
+    looks = []
+    update = Neighborhood.update
+    monkeypatch.setattr(
+        Neighborhood, "update", lambda self, h: (looks.append(h), update(self, h))[1]
+    )
+    X, _ = make_sequences()
+    fitted = UMCClusterer(2, pretrain_epochs=1, max_epochs=7, patience=None, random_state=0).fit(X)
+    assert fitted.n_iter_ == 7 and len(looks) == 2  # epochs 0 and 5
+    assert all(h.shape == (24, 256) for h in looks) and not np.array_equal(*looks)
 
 
 def pairs_of(calls):
