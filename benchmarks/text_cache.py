@@ -3,8 +3,8 @@
 The same clusterer on the same sentences three times: with the states of the frozen layers kept (as
 the package does it), with the whole text model run anew for every batch, padded to the longest
 sentence of the batch (the plain way), and the same in groups of sentences of like length (so that
-only the cache makes the difference). All-MiniLM-L6-v2, its last layer read and trained. CPU time of this
-process; the one-off pass through the frozen layers is part of the fit.
+only the cache makes the difference). All-MiniLM-L6-v2, its last layer read and trained. CPU time of
+this process; the one-off pass through the frozen layers is part of the fit.
 
 Run with ``python benchmarks/text_cache.py [sentences.tsv]``; the file has a column ``text``.
 Without it, sentences are made up, as long as those of a dialogue. Takes three minutes with 1 + 3

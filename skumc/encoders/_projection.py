@@ -137,6 +137,14 @@ class Standardization(nn.Module):
     ----------
     statistics : FrameStatistics
         Subtracted and divided by, feature by feature.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> standardize = Standardization(FrameStatistics(np.array([1.0]), np.array([2.0])))
+    >>> standardize(torch.tensor([[1.0], [5.0]])).tolist()
+    [[0.0], [2.0]]
     """
 
     def __init__(self, statistics: FrameStatistics) -> None:
