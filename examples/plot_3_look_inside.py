@@ -28,7 +28,7 @@ for k in kind:
     event.append(start)
     text.append(rng.normal(0, 0.3, (4, 5)) + 1.5 * np.eye(5)[k])
 X = MultimodalData({"text": text, "audio": audio})
-clusterer = UMCClusterer(3, random_state=0).fit(X)
+clusterer = UMCClusterer(3, encoder="umc", random_state=0).fit(X)
 
 # %%
 # The history
@@ -80,7 +80,7 @@ _ = axes[-1].set_xlabel("audio frame")
 # Four panels prove little. Over all samples: how much of the attention falls on the three frames of
 # the event, as a multiple of what evenly spread attention would give, with and without training.
 
-untrained = UMCClusterer(3, pretrain_epochs=0, max_epochs=0, random_state=0).fit(X)
+untrained = UMCClusterer(3, encoder="umc", pretrain_epochs=0, max_epochs=0, random_state=0).fit(X)
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
 for name, fitted in (("untrained", untrained), ("trained", clusterer)):
     cells = fitted.attention_weights(X)["audio"]

@@ -129,7 +129,7 @@ def plot_curves(umc, path):
     axes[1].legend()
     for name in ("supcon", "contrastive", "compactness", "separation"):
         values = np.array(history[:-1, f"loss_{name}"], dtype=float)
-        axes[2].plot(epochs[:-1], values / np.nanmax(values), label=name)
+        axes[2].plot(epochs[:-1], values / max(np.nanmax(values), 1e-12), label=name)
     axes[2].set(title="losses (share of each one's maximum)", ylim=(0, None))
     axes[2].legend()
     for axis in axes:

@@ -1,6 +1,7 @@
 import copy
 import re
 import textwrap
+from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
 
@@ -24,20 +25,35 @@ from skumc.encoders import (
     encode_views,
     hide_modalities,
     masked_mean,
+    segment_means,
 )
-from skumc.training import embed
+from skumc.training import calibrate, embed
 from skumc.training._batches import to_batch
 
 CPU = torch.device("cpu")
 
 
-def build(X, **parameters):
+def untrained(X, **parameters):
+    """The network as the estimator builds it, before anything trains."""
     torch.default_generator.manual_seed(0)
-    statistics = {name: FrameStatistics(*X.packed(name).mean_and_scale()) for name in X.names}
+    statistics = {
+        name: FrameStatistics(
+            *X.packed(name).mean_and_scale(), longest=int(X.packed(name).lengths.max())
+        )
+        for name in X.names
+    }
     network = ProjectionEncoder(**parameters).build(statistics, X.names[0])
+    calibrate(network, X, CPU)
+    return network.eval()
+
+
+def build(X, **parameters):
+    network = untrained(X, **parameters)
     with torch.no_grad():  # gates that differ from sample to sample
         network.fusion.weight.normal_()
-    return network.eval()
+        for refinement in network.refinements:
+            refinement.fusion.weight.normal_(std=0.1)
+    return network
 
 
 def batch_of(X):
@@ -64,6 +80,74 @@ def test_masked_mean_equals_loop(lengths, seed):
         start += length
     found = masked_mean(torch.from_numpy(frames), torch.tensor(lengths))
     np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def plain_segment_means(frames, n_segments):
+    """Means of equal parts of one sample's frames; a frame counts by how much of it is inside."""
+    n_frames, width = frames.shape
+    means = np.zeros((n_segments, width))
+    for s in range(n_segments if n_frames else 0):
+        begin = Fraction(s * n_frames, n_segments)
+        end = Fraction((s + 1) * n_frames, n_segments)
+        for j in range(n_frames):
+            share = max(min(Fraction(j + 1), end) - max(Fraction(j), begin), 0)
+            means[s] += float(share / (end - begin)) * frames[j]
+    return means.ravel()
+
+
+sample_lengths = st.lists(st.integers(0, 9), min_size=1, max_size=6)
+
+
+def frames_of(lengths, seed, width=3):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(sum(lengths), width)))
+
+
+@given(lengths=sample_lengths, n_segments=st.integers(1, 12), seed=st.integers(0, 99))
+def test_segment_means_equal_loop(lengths, n_segments, seed):
+    frames = frames_of(lengths, seed)
+    expected = [plain_segment_means(own.numpy(), n_segments) for own in frames.split(lengths)]
+    found = segment_means(frames, torch.tensor(lengths), n_segments)
+    assert found.dtype == torch.float64
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    short = segment_means(frames.float(), torch.tensor(lengths), n_segments)
+    assert short.dtype == torch.float32
+    np.testing.assert_allclose(short, expected, atol=1e-5)
+
+
+@given(lengths=sample_lengths, n_segments=st.integers(1, 12), seed=st.integers(0, 99))
+def test_segment_means_are_those_of_each_sample_alone(lengths, n_segments, seed):
+    frames = frames_of(lengths, seed).float()
+    parts = frames.split(lengths)
+    alone = torch.cat([segment_means(own, torch.tensor([len(own)]), n_segments) for own in parts])
+    close(segment_means(frames, torch.tensor(lengths), n_segments), alone)
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    mixed = segment_means(
+        torch.cat([parts[i] for i in order]), torch.tensor(lengths)[order], n_segments
+    )
+    close(mixed, alone[order])
+    giant = torch.full((5, 3), 1e30)
+    beside = segment_means(torch.cat([giant, frames]), torch.tensor([5, *lengths]), n_segments)
+    close(beside[1:], alone)
+
+
+@given(n_frames=st.integers(1, 9), n_segments=st.integers(1, 12), seed=st.integers(0, 99))
+def test_segments_together_are_the_mean_and_keep_the_order(n_frames, n_segments, seed):
+    frames = frames_of([n_frames], seed)
+    lengths = torch.tensor([n_frames])
+    found = segment_means(frames, lengths, n_segments).view(n_segments, 3)
+    np.testing.assert_allclose(found.mean(dim=0), masked_mean(frames, lengths)[0], atol=1e-12)
+    turned = segment_means(frames.flip(0), lengths, n_segments).view(n_segments, 3)
+    np.testing.assert_allclose(turned.flip(0), found, atol=1e-12)
+    if n_frames == 1:
+        np.testing.assert_allclose(found, frames.expand(n_segments, 3), atol=1e-12)
+    repeated = segment_means(frames.repeat_interleave(4, dim=0), 4 * lengths, n_segments)
+    np.testing.assert_allclose(repeated.view(n_segments, 3), found, atol=1e-12)
+
+
+def test_segment_means_pass_gradcheck():
+    frames = frames_of([3, 0, 1, 7], 0).requires_grad_()
+    lengths = torch.tensor([3, 0, 1, 7])
+    assert torch.autograd.gradcheck(lambda x: segment_means(x, lengths, 4), frames)
 
 
 def plain_fusion(summaries, present, weight, bias, normalization):
@@ -103,6 +187,114 @@ def test_gated_fusion_equals_loop(normalization):
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one.detach(), other, atol=1e-12)
     assert (found[1].detach().numpy()[~present] == 0).all()
+
+
+@pytest.mark.parametrize("normalization", ["sum", "softmax"])
+def test_gates_start_in_the_prior_shares_and_learning_shifts_them(normalization):
+    X, _ = make_sequences(missing=True)
+    network = untrained(X, gate_normalization=normalization)
+    network.set_prior_shares([1.0, 0.1, 0.4])
+    gates = embed(network, X, CPU, "float32").gates
+    shares = X.present * [1.0, 0.1, 0.4]
+    np.testing.assert_allclose(gates, shares / shares.sum(axis=1, keepdims=True), rtol=1e-5)
+    assert (gates[~X.present] == 0).all()
+    with torch.no_grad():
+        network.fusion.bias.copy_(torch.tensor([-3.0, 3.0, 0.0]))
+    raw = 1 / (1 + np.exp([3.0, -3.0, 0.0]))
+    shares = shares * (np.exp(raw) if normalization == "softmax" else raw)
+    gates = embed(network, X, CPU, "float32").gates
+    np.testing.assert_allclose(gates, shares / shares.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+def ranks(values):
+    return values.argsort(axis=-1).argsort(axis=-1)
+
+
+@pytest.mark.parametrize("dual_projection", [True, False])
+def test_untrained_embedding_is_ordered_as_the_standardised_input(dual_projection):
+    rng = np.random.default_rng(0)
+    values = rng.normal(3, [1, 5, 0.1, 2, 9, 1], (60, 6))
+    X = MultimodalData({"only": values})
+    network = untrained(X, dual_projection=dual_projection)
+    h = embed(network, X, CPU, "float32").embedding
+    standard = (values - values.mean(axis=0)) / values.std(axis=0)
+    linear = network.projections[0].linear
+    mapped = standard @ linear.weight.detach().numpy().T + linear.bias.detach().numpy()
+    centred = mapped - mapped.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        h, centred / np.linalg.norm(centred, axis=1, keepdims=True), atol=1e-4
+    )
+    # the offset is as long as a sample is on average: directions tell lengths, too
+    extended = np.hstack([standard, np.full((60, 1), 6**0.5)])
+    extended /= np.linalg.norm(extended, axis=1, keepdims=True)
+    agreement = np.corrcoef(ranks(h @ h.T).ravel(), ranks(extended @ extended.T).ravel())[0, 1]
+    assert agreement > 0.98
+
+
+def test_calibrated_summaries_have_mean_zero_and_deviation_one():
+    X, _ = make_sequences(40, 2, missing=True)
+    network = untrained(X)
+    summaries = network.summaries(batch_of(X))
+    for place, name in enumerate(X.names):
+        here = X.present[:, place]
+        seen = summaries[name].numpy()[here]
+        np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(seen.std(axis=0), 1, atol=1e-4)
+        assert (summaries[name].numpy()[~here] == 0).all()
+        mean, scale = X.packed(name).mean_and_scale()
+        expected = np.array(
+            [plain_segment_means((x - mean) / scale, 6) for x in X.sequences(name) if x is not None]
+        )
+        expected = (expected - expected.mean(axis=0)) / expected.std(axis=0)
+        np.testing.assert_allclose(seen, expected, atol=1e-4)
+
+
+def test_a_constant_feature_and_raw_features_are_left_as_they_are():
+    values = np.random.default_rng(0).normal(5, 2, (20, 3))
+    values[:, 1] = 7.0
+    X = MultimodalData({"x": values})
+    constant = untrained(X).summaries(batch_of(X))["x"][:, 1]
+    np.testing.assert_allclose(constant, 0, atol=1e-5)
+    raw = untrained(X, standardize=False).summaries(batch_of(X))["x"]
+    np.testing.assert_allclose(raw, values, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("width", "longest", "asked", "expected"),
+    [
+        (4, 100, 8, 8),  # as asked
+        (4, 5, 8, 5),  # no more than the longest sample has frames
+        (100, 100, 8, 5),  # 5 times 100 values fit into 512
+        (64, 100, 8, 8),  # 512 values are allowed
+        (65, 100, 8, 7),
+        (768, 100, 8, 1),  # wider than the budget: the mean alone
+        (4, 1, 8, 1),
+        (4, 100, 1, 1),
+    ],
+)
+def test_segments_fit_into_the_width_of_a_summary(width, longest, asked, expected):
+    statistics = {"x": FrameStatistics(np.zeros(width), np.ones(width), None, longest)}
+    network = ProjectionEncoder(n_segments=asked, hidden_width=8).build(statistics, "x")
+    (summary,) = network.summarise
+    assert (summary.n_segments, summary.width) == (expected, expected * width)
+    output = network.eval()({"x": (torch.randn(7, width), torch.tensor([5, 2]))})
+    assert output.embedding.shape == (2, 8)
+
+
+def test_noise_acts_in_training_only_and_on_the_summary(no_grad):
+    X, _ = make_sequences(missing=True)
+    batch = batch_of(X)
+    quiet = {"dropout": 0.0, "input_dropout": 0.0}
+    calm = build(X, input_noise=0.0, **quiet)
+    expected = calm(batch)
+    close(calm.train()(batch).embedding, expected.embedding)
+    noisy = build(X, input_noise=0.5, **quiet)
+    close(noisy(batch).embedding, expected.embedding)
+    trained = noisy.train()(batch)
+    assert ((trained.embedding - expected.embedding).norm(dim=1) > 1e-3).all()
+    assert (trained.gates.numpy()[~X.present] == 0).all()
+    for name, summary in noisy.summaries(batch).items():
+        close(summary, calm.summaries(batch)[name])
 
 
 @pytest.mark.parametrize("normalization", ["sum", "softmax"])
@@ -268,6 +460,7 @@ def test_own_module_is_trained_on_a_copy_from_its_weights(phase):
         pretrain_epochs=int(phase == "pretrain"),
         max_epochs=int(phase == "main"),
         weight_decay=0.0,
+        learning_rate=3e-4,
         pretrain_learning_rate=3e-4,
         monitor=Rising(),
         random_state=0,
@@ -301,7 +494,16 @@ def test_module_of_the_guide_runs():
 
 @pytest.mark.parametrize(
     ("parameter", "value"),
-    [("hidden_width", 0), ("dropout", 1.0), ("gate_normalization", "max"), ("standardize", 2)],
+    [
+        ("hidden_width", 0),
+        ("n_segments", 0),
+        ("dual_projection", "linear"),
+        ("dropout", 1.0),
+        ("input_dropout", 1.0),
+        ("input_noise", -0.1),
+        ("gate_normalization", "max"),
+        ("standardize", 2),
+    ],
 )
 def test_encoder_parameter_outside_its_interval_is_named(parameter, value):
     X, _ = make_sequences()

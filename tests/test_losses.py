@@ -304,13 +304,13 @@ def test_supcon_takes_one_view_without_its_axis():
 def test_unlabelled_contrast_is_supcon_with_each_sample_its_own_label():
     (views,) = example_batch(InfoNCELoss)
     expected = SupConLoss(temperature=0.2)(views, torch.arange(len(views)))
-    assert InfoNCELoss()(views) == expected
+    assert InfoNCELoss(temperature=0.2)(views) == expected
     assert ContrastiveLoss(temperature=0.2)(views) == expected
 
 
 def test_anchor_without_positive_counts_in_the_mean_with_zero():
     views = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
-    with_lone = SupConLoss()(views, torch.tensor([0, 0, 1]))
+    with_lone = SupConLoss(temperature=1.4)(views, torch.tensor([0, 0, 1]))
     expected = supcon_sum([[row] for row in views.tolist()], [0, 0, 1], 1.4) / 3
     assert with_lone.item() == pytest.approx(expected)
     assert SupConLoss()(views, torch.tensor([0, 1, 2])).item() == 0
@@ -539,15 +539,15 @@ TYPE_ERRORS = {
 PARAMETER_ERRORS = {
     "temperature": (
         lambda: SupConLoss(temperature=0)(views, ids),
-        "Got temperature=0, expected a finite number > 0. The default is 1.4.",
+        "Got temperature=0, expected a finite number > 0. The default is 0.3.",
     ),
     "inherited temperature": (
         lambda: ContrastiveLoss(temperature=-1.0)(views),
-        "Got temperature=-1.0, expected a finite number > 0. The default is 1.0.",
+        "Got temperature=-1.0, expected a finite number > 0. The default is 0.5.",
     ),
     "infinite temperature": (
         lambda: InfoNCELoss(temperature=math.inf)(views),
-        "Got temperature=inf, expected a finite number > 0. The default is 0.2.",
+        "Got temperature=inf, expected a finite number > 0. The default is 0.3.",
     ),
     "compactness margin": (
         lambda: CompactnessLoss(margin=math.nan)(rows, ids, rows),
@@ -592,8 +592,8 @@ def test_margin_zero_is_allowed():
 @pytest.mark.parametrize("loss_class", ALL_LOSSES)
 def test_losses_are_estimators(loss_class):
     (name,) = set(loss_class().get_params()) & {"temperature", "margin"}
-    loss = clone(loss_class(**{name: 0.123}).set_params(**{name: 0.5}))
-    assert getattr(pickle.loads(pickle.dumps(loss)), name) == 0.5
+    loss = clone(loss_class(**{name: 0.123}).set_params(**{name: 0.6}))
+    assert getattr(pickle.loads(pickle.dumps(loss)), name) == 0.6
     batch = example_batch(loss_class)
     assert loss(*batch) != loss_class()(*batch)
 
@@ -622,7 +622,7 @@ def own_separation(centers):
     return centers.sum()
 
 
-def test_default_terms_are_those_of_the_source():
+def test_default_terms_have_the_documented_weights_and_numbers():
     terms = WeightedLosses().terms()
     assert list(terms) == ROLES
     assert [weight for weight, _ in terms.values()] == [1.0, 1.0, 0.5, 0.3, 0.2]
@@ -630,9 +630,9 @@ def test_default_terms_are_those_of_the_source():
     assert [type(loss) for _, loss in terms.values()] == classes
     hyper_parameters = [sorted(vars(loss).items())[-1] for _, loss in terms.values()]
     assert hyper_parameters == [
-        ("temperature", 0.2),
-        ("temperature", 1.4),
-        ("temperature", 1.0),
+        ("temperature", 0.3),
+        ("temperature", 0.3),
+        ("temperature", 0.5),
         ("margin", 0.3),
         ("margin", 0.8),
     ]

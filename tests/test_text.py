@@ -85,6 +85,28 @@ def test_an_earlier_layer_is_read(family, layer, n_trainable):
         torch.testing.assert_close(states, alone(model, text, layer), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("n_trainable", [0, 1, 2, "all"])
+@pytest.mark.parametrize("n_layers", [1, 2, 3, 6])
+def test_the_middle_is_half_of_the_layers_or_as_many_as_train(n_layers, n_trainable):
+    config = transformers.BertConfig(**SIZES | {"num_hidden_layers": n_layers}, pad_token_id=0)
+    model = transformers.BertModel(config).eval()
+    if n_trainable == 2 and n_layers == 1:
+        with pytest.raises(ValueError, match=r"n_trainable_layers=2, but .* has 1 layers"):
+            TextBackbone((model, tokenize), n_trainable, text_layer="middle")
+        return
+    layer = {1: 1, 2: 1, 3: 2, 6: 3}[n_layers]
+    layer = 2 if n_trainable == 2 and layer < 2 else layer
+    backbone = TextBackbone((model, tokenize), n_trainable, text_layer="middle")
+    for states, text in zip(states_of(backbone, SENTENCES), SENTENCES, strict=True):
+        torch.testing.assert_close(states, alone(model, text, layer), rtol=1e-5, atol=1e-5)
+    tail = backbone.tower
+    trained = sum(p.requires_grad for p in tail.parameters()) if tail is not None else 0
+    per_layer = len(list(model.encoder.layer[0].parameters()))
+    n_embedding = len(list(model.embeddings.parameters()))
+    expected = {0: 0, "all": layer * per_layer + n_embedding}.get(n_trainable)
+    assert trained == (n_trainable * per_layer if expected is None else expected)
+
+
 def test_layer_zero_is_the_embeddings():
     model = make_model()
     (states,) = states_of(TextBackbone((model, tokenize), 0, text_layer=0), ["thank you"])
@@ -567,6 +589,7 @@ def test_the_last_layer_moves_and_the_frozen_ones_stay(phases):
         monitor=Rising(),
         weight_decay=0.0,
         text_learning_rate=1e-3,
+        text_layer=None,
     ).fit(X)
     trained, frozen = weights(clusterer)
     last = dict(make_model().encoder.layer[2].named_parameters())
@@ -876,17 +899,26 @@ def test_a_real_model_says_how_it_pools():
 
 
 @pytest.mark.slow
-def test_real_sentences_are_clustered_end_to_end():
+@pytest.mark.parametrize(("layer", "last"), [("middle", 2), (None, 5)])
+def test_real_sentences_are_clustered_end_to_end(layer, last):
     train, test = load_sentences("train"), load_sentences("test")
     clusterer = UMCClusterer(
-        20, text_model=minilm(), weight_decay=0.0, pretrain_epochs=1, max_epochs=1, random_state=0
+        20,
+        text_model=minilm(),
+        text_layer=layer,
+        weight_decay=0.0,
+        pretrain_epochs=1,
+        max_epochs=1,
+        random_state=0,
     ).fit(train)
     assert (len(train), len(test)) == (1779, 445)
     assert np.bincount(clusterer.predict(test), minlength=20).sum() == 445
     trained, frozen = weights(clusterer)
     whole = dict(load_text_model(minilm()).model.named_parameters())
     for name, values in trained.items():
-        assert not torch.equal(values, whole[f"encoder.layer.5.{name.split('layer.0.')[1]}"]), name
+        assert not torch.equal(
+            values, whole[f"encoder.layer.{last}.{name.split('layer.0.')[1]}"]
+        ), name
     assert all(torch.equal(values, whole[name]) for name, values in frozen.items())
 
 

@@ -462,6 +462,7 @@ def watched():
         X,
         3,
         anchor="number",
+        augmentation="views",
         encoder=SpyEncoder(),
         threshold=SpyThreshold(),
         selector=SpySelector(),

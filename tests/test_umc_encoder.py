@@ -421,8 +421,11 @@ def test_dropout_is_where_it_should_be_and_acts(switches):
 
 def test_dropout_of_the_other_encoders_acts():
     torch.default_generator.manual_seed(0)
-    plain = ProjectionEncoder(hidden_width=8, dropout=0.25).build(statistics_of(NAMES), "text")
-    check_dropout(shake(plain), {"dropout"}, 0.25)
+    plain = ProjectionEncoder(hidden_width=8, dropout=0.25, input_dropout=0.25, input_noise=0.0)
+    places = {"input_dropout"} | {f"refinements.{m}.dropout" for m in range(3)}
+    check_dropout(shake(plain.build(statistics_of(NAMES), "text")), places, 0.25)
+    pooled = plain.set_params(dual_projection=False).build(statistics_of(NAMES), "text")
+    check_dropout(shake(pooled), {"input_dropout"}, 0.25)
     causal = CausalEncoder(hidden_width=8, n_heads=2, dropout=0.25)
     check_dropout(shake(causal.build(statistics_of(NAMES), "text")), CAUSAL_DROPOUTS, 0.25)
 
@@ -989,6 +992,11 @@ def test_preset_source_is_the_printed_way():
         "learning_rate": 3e-4,
         "pretrain_learning_rate": 2e-5,
         "weight_decay": 0.01,
+        "schedule": "cosine",
+        "text_layer": None,
+        "losses__supcon__temperature": 1.4,
+        "losses__contrastive__temperature": 1.0,
+        "losses__infonce__temperature": 0.2,
         "batch_size": 128,
     }
     assert {name: parameters[name] for name in expected} == expected
@@ -1015,6 +1023,8 @@ def test_preset_acl2024_is_the_paper():
     assert (clusterer.pretrain_epochs, clusterer.max_epochs) == (100, 18)
     assert (clusterer.optimizer, clusterer.schedule) == ("adamw", "linear")
     assert (clusterer.patience, clusterer.augmentation) == (None, "views")
+    assert (clusterer.learning_rate, clusterer.pretrain_learning_rate) == (3e-4, 2e-5)
+    assert (clusterer.weight_decay, clusterer.text_layer) == (0.01, None)
 
 
 @pytest.mark.parametrize(
@@ -1087,7 +1097,8 @@ class ThreeSpaces(nn.Module):
 def test_each_loss_reads_its_own_space():
     X, _ = make_sequences()
     losses, seen = recording_losses()
-    fitted = fit(X, encoder=ThreeSpaces(), losses=losses, threshold="constant")
+    settings = {"threshold": "constant", "augmentation": "views"}
+    fitted = fit(X, encoder=ThreeSpaces(), losses=losses, **settings)
     assert seen["infonce"][0][0].shape == (24, 2, 5)
     assert seen["contrastive"][0][0].shape[1:] == (2, 5)
     views, labels = seen["supcon"][0]

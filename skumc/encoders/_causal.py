@@ -63,6 +63,16 @@ class CausalNetwork(nn.Module):
     hidden_width : int
     n_heads : int
     dropout : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from skumc.encoders import FrameStatistics
+    >>> statistics = {"text": FrameStatistics(np.zeros(3), np.ones(3))}
+    >>> network = CausalEncoder(hidden_width=8, n_heads=2).build(statistics, "text")
+    >>> network({"text": (torch.randn(5, 3), torch.tensor([2, 3]))}).embedding.shape
+    torch.Size([2, 8])
     """
 
     def __init__(

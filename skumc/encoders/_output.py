@@ -49,6 +49,16 @@ def checked_output(output: Any, n_samples: int) -> EncoderOutput:
         If it is no triple of embedding, gates and projections.
     ValueError
         If embedding or gates have not one row a sample.
+
+    Examples
+    --------
+    >>> import torch
+    >>> checked_output((torch.ones(2, 4), torch.ones(2, 1), {}), 2).embedding.shape
+    torch.Size([2, 4])
+    >>> checked_output((torch.ones(2, 4), torch.ones(2, 1), {}), 3)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: The encoder gave embedding of shape (2, 4) for 3 samples, expected (3, ...). ...
     """
     if not isinstance(output, tuple) or len(output) != 3:
         raise TypeError(

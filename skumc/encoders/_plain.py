@@ -83,6 +83,26 @@ class ProjectionNetwork(nn.Module):
     dropout, input_dropout, input_noise : float
     gate_normalization : {"sum", "softmax"}
     standardize : bool
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from skumc.encoders import FrameStatistics
+    >>> widths = {"text": 3, "audio": 2}
+    >>> statistics = {n: FrameStatistics(np.zeros(w), np.ones(w)) for n, w in widths.items()}
+    >>> network = ProjectionEncoder(hidden_width=8).build(statistics, "text").eval()
+    >>> batch = {
+    ...     "text": (torch.randn(5, 3), torch.tensor([2, 3])),
+    ...     "audio": (torch.randn(4, 2), torch.tensor([4, 0])),
+    ... }
+    >>> network.calibrate([batch])
+    >>> network.set_prior_shares([3.0, 1.0])
+    >>> output = network(batch)
+    >>> output.embedding.shape
+    torch.Size([2, 8])
+    >>> [[round(gate, 2) for gate in row] for row in output.gates.tolist()]
+    [[0.75, 0.25], [1.0, 0.0]]
     """
 
     def __init__(

@@ -99,21 +99,35 @@ def segment_means(frames: Tensor, lengths: Tensor, n_segments: int) -> Tensor:
     >>> [[round(mean, 2) for mean in row] for row in segment_means(frames, lengths, 2).tolist()]
     [[1.67, 4.33], [7.0, 7.0]]
     """
+    n_samples, width = len(lengths), frames.shape[1]
     if n_segments == 1:
         return masked_mean(frames, lengths)
-    n_samples, width = len(lengths), frames.shape[1]
-    nothing = frames.new_zeros(1, width, dtype=torch.float64)
-    sums = torch.cat([nothing, torch.cumsum(frames, 0, dtype=torch.float64)])
+    if len(frames) == 0:
+        return frames.new_zeros(n_samples, n_segments * width)
+    # in whole numbers: a frame is n_segments long, a segment as long as the sample has frames
+    borders = lengths.unsqueeze(1) * torch.arange(n_segments + 1, device=lengths.device)
+    begins, ends = borders[:, :-1], borders[:, 1:]
+    first, last = begins // n_segments, (ends - 1) // n_segments
+    in_first = torch.minimum(ends, (first + 1) * n_segments) - begins
+    in_last = (ends - last * n_segments) * (last > first)
     starts = torch.cumsum(lengths, 0) - lengths
-    borders = torch.arange(n_segments + 1, device=lengths.device)
-    # whole frames before a border, and the share of the frame that it cuts, in whole numbers
-    whole = lengths.unsqueeze(1) * borders // n_segments
-    share = (lengths.unsqueeze(1) * borders % n_segments).to(torch.float64) / n_segments
-    places = starts.unsqueeze(1) + whole
-    after = (places + 1).clamp(max=len(frames))
-    at_border = torch.lerp(sums[places], sums[after], share.unsqueeze(2))
-    parts = at_border.diff(dim=1) * n_segments / lengths.clamp(min=1).view(-1, 1, 1)
-    return parts.to(frames.dtype).view(n_samples, n_segments * width)
+    owner = torch.arange(n_samples, device=lengths.device).repeat_interleave(
+        lengths, output_size=len(frames)
+    )
+    position = torch.arange(len(frames), device=lengths.device) - starts[owner]
+    segment = position * n_segments // lengths[owner]
+    is_whole = (position > first[owner, segment]) & (position < last[owner, segment])
+    precise = frames.double()
+    # samples are summed apart, so that a huge one leaves the digits of others alone
+    sums = precise.new_zeros(n_samples * n_segments, width).index_add(
+        0, owner * n_segments + segment, precise * is_whole.unsqueeze(1)
+    )
+    sums = n_segments * sums.view(n_samples, n_segments, width)
+    for place, share in ((first, in_first), (last, in_last)):
+        rows = (starts.unsqueeze(1) + place).clamp(0, len(frames) - 1)
+        sums = sums + share.unsqueeze(2) * precise[rows]
+    means = sums / lengths.clamp(min=1).view(-1, 1, 1)
+    return means.to(frames.dtype).view(n_samples, n_segments * width)
 
 
 class Standardization(nn.Module):
@@ -123,6 +137,14 @@ class Standardization(nn.Module):
     ----------
     statistics : FrameStatistics
         Subtracted and divided by, feature by feature.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> standardize = Standardization(FrameStatistics(np.array([1.0]), np.array([2.0])))
+    >>> standardize(torch.tensor([[1.0], [5.0]])).tolist()
+    [[0.0], [2.0]]
     """
 
     def __init__(self, statistics: FrameStatistics) -> None:

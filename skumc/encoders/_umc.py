@@ -57,6 +57,21 @@ class UMCNetwork(nn.Module):
     contrastive_projector, clustering_projector : bool
     hidden_as_zeros : bool
         Whether a missing or hidden modality runs through the network as zeros.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from skumc.encoders import FrameStatistics, UMCEncoder
+    >>> widths = {"text": 3, "audio": 2}
+    >>> statistics = {n: FrameStatistics(np.zeros(w), np.ones(w)) for n, w in widths.items()}
+    >>> network = UMCEncoder(hidden_width=8, n_heads=2).build(statistics, "text").eval()
+    >>> batch = {
+    ...     "text": (torch.randn(5, 3), torch.tensor([2, 3])),
+    ...     "audio": (torch.randn(4, 2), torch.tensor([4, 0])),
+    ... }
+    >>> network(batch).embedding.shape, network(batch).gates[1].tolist()
+    (torch.Size([2, 8]), [1.0, 0.0])
     """
 
     def __init__(

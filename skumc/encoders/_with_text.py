@@ -23,6 +23,21 @@ class EncoderWithText(nn.Module):
     Notes
     -----
     Towers run once a batch, whatever the number of views.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skumc.encoders import EncoderOutput, masked_mean
+    >>> class Mean(torch.nn.Module):
+    ...     def forward(self, batch):
+    ...         h = masked_mean(*batch["text"])
+    ...         return EncoderOutput(h, torch.ones(len(h), 1), {})
+    >>> class Tower(torch.nn.Module):
+    ...     def forward(self, frames, lengths):
+    ...         return 10 * frames
+    >>> encoder = EncoderWithText(Mean(), {"text": Tower()})
+    >>> encoder({"text": (torch.tensor([[1.0], [3.0]]), torch.tensor([2]))}).embedding.tolist()
+    [[20.0]]
     """
 
     def __init__(self, encoder: nn.Module, towers: Mapping[str, nn.Module]) -> None:

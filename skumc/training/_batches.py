@@ -53,6 +53,12 @@ class Embedded(NamedTuple):
     gates : ndarray of float32, shape (n_samples, n_modalities)
     clustering : ndarray of float32, shape (n_samples, width), or None
         What compactness and separation read, where that is not the embedding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Embedded(np.eye(2), np.ones((2, 1)), None).embedding.shape
+    (2, 2)
     """
 
     embedding: np.ndarray
@@ -73,7 +79,20 @@ def evaluating(encoder: nn.Module) -> Iterator[None]:
 
 
 def calibrate(encoder: nn.Module, data: MultimodalData, device: torch.device) -> None:
-    """Show an encoder all samples once before training, if it has the method ``calibrate``."""
+    """Show an encoder all samples once before training, if it has the method ``calibrate``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skumc import MultimodalData
+    >>> class Counting(torch.nn.Module):
+    ...     def calibrate(self, batches):
+    ...         self.n_samples = sum(len(batch["text"][1]) for batch in batches)
+    >>> encoder = Counting()
+    >>> calibrate(encoder, MultimodalData({"text": [[1.0], [3.0]]}), torch.device("cpu"))
+    >>> encoder.n_samples
+    2
+    """
     if hasattr(encoder, "calibrate"):
         with evaluating(encoder):
             encoder.calibrate(to_batch(data, rows, device) for rows in inference_batches(data))
@@ -99,6 +118,19 @@ def embed(
     ------
     ValueError
         If the encoder gives no matrix with one finite row a sample.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skumc import MultimodalData
+    >>> from skumc.encoders import EncoderOutput, masked_mean
+    >>> class Mean(torch.nn.Module):
+    ...     def forward(self, batch):
+    ...         h = torch.nn.functional.normalize(masked_mean(*batch["text"]), dim=-1)
+    ...         return EncoderOutput(h, torch.ones(len(h), 1), {})
+    >>> X = MultimodalData({"text": [[[0.0, 1.0], [0.0, 3.0]], [[5.0, 0.0]]]})
+    >>> embed(Mean(), X, torch.device("cpu"), "float32").embedding.tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
     """
     found: dict[str, np.ndarray] = {}
     with evaluating(encoder):
@@ -143,6 +175,19 @@ def embed_attention(
     Returns
     -------
     dict of str to list of ndarray (n_heads, n_anchor_frames, n_frames) or None
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from skumc import MultimodalData
+    >>> from skumc.encoders import FrameStatistics, UMCEncoder
+    >>> X = MultimodalData({"text": [np.ones((2, 3)), np.ones((4, 3))], "audio": [[1.0], None]})
+    >>> statistics = {n: FrameStatistics(*X.packed(n).mean_and_scale()) for n in X.names}
+    >>> encoder = UMCEncoder(hidden_width=8, n_heads=2).build(statistics, "text")
+    >>> weights = embed_attention(encoder, X, "text", torch.device("cpu"))
+    >>> weights["audio"][0].shape, weights["audio"][1]
+    ((2, 2, 1), None)
     """
     lengths = dict(zip(data.names, data.lengths.T, strict=True))
     weights: dict[str, list[np.ndarray | None]] = {}

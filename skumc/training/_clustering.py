@@ -13,7 +13,14 @@ from skumc._parts import clone_part
 
 
 def assign_labels(embedding: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Number of the nearest centre of each sample, (n_samples,)."""
+    """Number of the nearest centre of each sample, (n_samples,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> assign_labels(np.array([[0.1], [4.0], [3.0]]), np.array([[0.0], [5.0]])).tolist()
+    [0, 1, 1]
+    """
     return pairwise_distances_argmin(embedding, centers).astype(np.int32)
 
 

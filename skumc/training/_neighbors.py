@@ -15,7 +15,7 @@ from skumc.training._batches import evaluating, to_batch
 
 _N_PARTNERS = 5
 _N_SHARED = 10  # nearest neighbours in one modality among which others are looked for
-_MORE_THAN_CHANCE = 1.4  # four deviations: some 100 shared neighbours are there by chance
+_MORE_THAN_CHANCE = 1.4  # four deviations, were the 100 or so that chance gives independent
 _MOST_REFERENCES = 4096  # samples that neighbours are looked for among
 _BLOCK = 1024
 _ANY_TWO = 2.0  # expected squared distance of two samples in a block of mean squared norm 1
@@ -95,11 +95,13 @@ def _shared(first: Tensor, second: Tensor) -> Tensor:
 
 def _agreement(partners: Tensor, near: Sequence[Tensor], present: Sequence[Tensor]) -> float:
     """Share of ``partners`` near in two modalities, of those that could be; 1 if none could."""
-    in_modalities = sum(_shared(partners, neighbors).long() for neighbors in near)
-    common = sum((there[partners] & there.unsqueeze(1)).long() for there in present)
-    comparable = common > 1
+    both = [there[partners] & there.unsqueeze(1) for there in present]
+    # who lacks a modality has no neighbours in it, whatever stands in their place
+    shared = [_shared(partners, n) & seen for n, seen in zip(near, both, strict=True)]
+    comparable = sum(seen.long() for seen in both) > 1
     if not bool(comparable.any()):
         return 1.0
+    in_modalities = sum(found.long() for found in shared)
     return float((in_modalities[comparable] > 1).double().mean())
 
 

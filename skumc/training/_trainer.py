@@ -38,7 +38,14 @@ _SAME_POINT = 1e-10  # squared distance of unit vectors under which they count a
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The numbers of a training run; see the parameters of ``UMCClusterer``."""
+    """The numbers of a training run; see the parameters of ``UMCClusterer``.
+
+    Examples
+    --------
+    >>> from dataclasses import fields
+    >>> [field.name for field in fields(TrainingSettings)][:3]
+    ['n_clusters', 'anchor', 'pretrain_epochs']
+    """
 
     n_clusters: int
     anchor: str
@@ -69,7 +76,24 @@ class TrainingSettings:
 
 @dataclass
 class TrainingParts:
-    """The swappable parts of a training run, as instances of its own."""
+    """The swappable parts of a training run, as instances of its own.
+
+    Examples
+    --------
+    >>> from sklearn.cluster import KMeans
+    >>> from skumc.curriculum import ConstantThreshold, DensitySelector
+    >>> from skumc.losses import WeightedLosses
+    >>> from skumc.training import SilhouetteMonitor
+    >>> parts = TrainingParts(
+    ...     losses=WeightedLosses().terms(),
+    ...     threshold=ConstantThreshold(),
+    ...     selector=DensitySelector(),
+    ...     kmeans=KMeans(),
+    ...     monitor=SilhouetteMonitor(),
+    ... )
+    >>> parts.losses["contrastive"][0]
+    0.5
+    """
 
     losses: dict[str, tuple[float, Callable[..., Tensor]]]
     threshold: Any
@@ -163,6 +187,17 @@ class ProgressiveTrainer:
     Notes
     -----
     Algorithms 1 and 2 of the UMC methodology (sections 3.7.2 and 3.8.2).
+
+    Examples
+    --------
+    :class:`~skumc.UMCClusterer` makes one in ``fit`` and keeps its history:
+
+    >>> import numpy as np
+    >>> from skumc import UMCClusterer
+    >>> X = np.random.default_rng(0).normal(size=(20, 3))
+    >>> fitted = UMCClusterer(2, pretrain_epochs=1, max_epochs=2, random_state=0).fit(X)
+    >>> fitted.history_[:, "phase"]
+    ['pretrain', 'main', 'main', 'main']
     """
 
     def __init__(

@@ -112,7 +112,7 @@ def draw_parts(there: np.ndarray, rng: np.random.RandomState) -> tuple[np.ndarra
 
 
 def draw_subset(there: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Some of each sample's modalities, each with probability 2/3, one at least."""
+    """Some of each sample's modalities: one at random, each other with probability 2/3."""
     rank = _ranks(there, rng)
     return there & ((rank == 0) | (rng.random_sample(there.shape) < 2 / 3))
 

@@ -1,0 +1,537 @@
+"""Neighbours, trust and agreement against plain loops, and the views that are made of them."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_makers import make_sequences
+from plain_encoder import make_batch, samples_of
+from skumc import MultimodalData, UMCClusterer
+from skumc.datasets import make_multimodal_blobs
+from skumc.encoders import EncoderOutput, hide_modalities
+from skumc.training._neighbors import Block, Neighborhood, _agreement, _nearest, _scaled
+from skumc.training._views import draw_parts, draw_subset, show_by_sample
+
+CPU = torch.device("cpu")
+
+
+def meet(X, anchor=None, seed=0):
+    """The neighbourhood of samples whose summaries are the means of their frames."""
+    X = X if isinstance(X, MultimodalData) else MultimodalData(X)
+    rng = np.random.RandomState(seed)
+    return Neighborhood(torch.nn.Identity(), X, anchor or X.names[0], CPU, rng)
+
+
+# the formulas, one pair of samples at a time
+
+
+def squared_distance(blocks, i, j):
+    """Sum over (values, present, weight) of the weighted squared distance, 2 where one lacks."""
+    total = 0.0
+    for values, present, weight in blocks:
+        apart = sum((a - b) ** 2 for a, b in zip(values[i], values[j], strict=True))
+        total += weight * (apart if present[i] and present[j] else 2.0)
+    return total
+
+
+def plain_block(X, name, weight=1.0):
+    """Standardised means of the frames of those that have any, of mean squared norm 1."""
+    frames = X.sequences(name)
+    present = X.present[:, X.names.index(name)]
+    means = np.array([frames[i].mean(axis=0) for i in np.flatnonzero(present)], dtype=float)
+    deviation = means.std(axis=0)
+    standard = (means - means.mean(axis=0)) / np.where(deviation > 1e-6, deviation, 1)
+    standard /= np.sqrt((standard**2).sum(axis=1).mean())
+    values = np.zeros((len(X), standard.shape[1]))
+    values[present] = standard
+    return values.tolist(), present, weight
+
+
+def plain_nearest(blocks, i, n_nearest):
+    others = [j for j in range(len(blocks[0][0])) if j != i]
+    return sorted(others, key=lambda j: squared_distance(blocks, i, j))[:n_nearest]
+
+
+def assert_nearest(blocks, found):
+    """``found`` are as near as the nearest there are: equally far ones may stand for each other."""
+    for i, row in enumerate(found.tolist()):
+        assert i not in row and len(set(row)) == len(row)
+        expected = [squared_distance(blocks, i, j) for j in plain_nearest(blocks, i, len(row))]
+        near = sorted(squared_distance(blocks, i, j) for j in row)
+        np.testing.assert_allclose(near, expected, atol=1e-4)
+
+
+def plain_trust(X, anchor):
+    """Who finds neighbours again in another modality 1.4 times as often as by chance."""
+    blocks = {name: plain_block(X, name) for name in X.names}
+    n_shared = min(10, max(len(X) // 4, 1))
+    near = {
+        name: [plain_nearest([block], i, n_shared) for i in range(len(X))]
+        for name, block in blocks.items()
+    }
+    trusted = set()
+    for one in X.names:
+        for other in X.names:
+            both = blocks[one][1] & blocks[other][1]
+            if one == other or not both.any():
+                continue
+            shared = by_chance = 0
+            for i in np.flatnonzero(both):
+                first = [j for j in near[one][i] if both[j]]
+                second = [j for j in near[other][i] if both[j]]
+                shared += len(set(first) & set(second))
+                by_chance += Fraction(len(first) * len(second), int(both.sum()) - 1)
+            if shared > 1.4 * by_chance:
+                trusted |= {one, other}
+    return {name: name in (trusted or {anchor}) for name in X.names}
+
+
+# nearest samples
+
+
+@st.composite
+def blocks_and_references(draw):
+    """Blocks of whole numbers, so that there are duplicates and no distance is rounded."""
+    n_samples = draw(st.integers(2, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    blocks = []
+    for _ in range(draw(st.integers(1, 3))):
+        values = rng.integers(-2, 3, (n_samples, draw(st.integers(1, 3)))).astype(np.float32)
+        blocks.append((values, rng.random(n_samples) < 0.7, draw(st.sampled_from([0.25, 1.0]))))
+    n_references = draw(st.integers(2, n_samples))
+    references = np.sort(rng.choice(n_samples, n_references, replace=False))
+    return blocks, references, draw(st.integers(1, n_references - 1))
+
+
+@given(blocks_and_references(), st.integers(1, 9))
+def test_nearest_are_those_of_a_loop_and_never_the_sample_itself(drawn, rows_at_once):
+    blocks, references, n_nearest = drawn
+    given_blocks = [Block(torch.from_numpy(v), torch.from_numpy(p), w) for v, p, w in blocks]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skumc.training._neighbors._BLOCK", rows_at_once)
+        found = _nearest(given_blocks, torch.from_numpy(references), n_nearest)
+    for i, row in enumerate(found.tolist()):
+        others = [j for j in references if j != i]
+        assert set(row) <= set(others) and len(set(row)) == len(row) == n_nearest
+        distances = sorted(squared_distance(blocks, i, j) for j in others)
+        assert sorted(squared_distance(blocks, i, j) for j in row) == distances[:n_nearest]
+
+
+@given(n=st.integers(1, 12), width=st.integers(1, 4), seed=st.integers(0, 999))
+def test_scaled_features_have_deviation_one_before_the_block_is_shrunk(n, width, seed):
+    rng = np.random.default_rng(seed)
+    summary = rng.normal(5, rng.uniform(0.1, 9, width), (n, width)).astype(np.float32)
+    summary[:, 0] = 7.0  # a feature that tells nothing
+    present = rng.random(n) < 0.8
+    found = _scaled(torch.from_numpy(summary), torch.from_numpy(present)).numpy()
+    assert (found[~present] == 0).all() and np.isfinite(found).all()
+    if present.sum() < 2 or width == 1:
+        np.testing.assert_allclose(found, 0, atol=1e-5)
+        return
+    seen = found[present]
+    np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose((seen**2).sum(axis=1).mean(), 1, rtol=1e-4)
+    np.testing.assert_allclose(seen[:, 0], 0, atol=1e-6)
+    np.testing.assert_allclose(seen[:, 1:].std(axis=0), 1 / (width - 1) ** 0.5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_partners_are_nearest_in_the_joint_input(missing):
+    X, _ = make_sequences(40, 2, missing=missing)
+    neighborhood = meet(X)
+    assert neighborhood.trusted == dict.fromkeys(X.names, True)
+    blocks = [plain_block(X, name, 1 / 3) for name in X.names]
+    assert neighborhood.partners.shape == (40, 5)
+    assert_nearest(blocks, neighborhood.partners)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_update_adds_the_embedding_to_the_input_weighed_by_agreement(missing):
+    X, _ = make_sequences(40, 2, missing=missing)
+    neighborhood = meet(X)
+    before = neighborhood.partners
+    embedding = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    neighborhood.update(embedding)
+    assert 0 < neighborhood.agreement < 1
+    blocks = [plain_block(X, name, neighborhood.agreement / 3) for name in X.names]
+    blocks.append((embedding.tolist(), np.ones(40, dtype=bool), 1.0))
+    assert_nearest(blocks, neighborhood.partners)
+    assert not np.array_equal(before, neighborhood.partners)
+
+
+def test_order_of_samples_never_changes_neighbours():
+    X, _ = make_sequences(40, 2)
+    order = np.random.default_rng(0).permutation(40)
+    first, second = meet(X), meet(X[order])
+    np.testing.assert_array_equal(order[second.partners], first.partners[order])
+    assert second.trusted == first.trusted
+    assert second.agreement == pytest.approx(first.agreement)
+
+
+@pytest.mark.parametrize("n_modalities", [1, 2])
+@pytest.mark.parametrize("n_samples", [1, 2, 3])
+def test_few_samples_have_all_others_as_neighbours(n_samples, n_modalities):
+    values = np.random.default_rng(0).normal(size=(n_samples, 4))
+    neighborhood = meet({str(m): values + m for m in range(n_modalities)})
+    for i, row in enumerate(neighborhood.partners.tolist()):
+        assert sorted(row) == ([j for j in range(n_samples) if j != i] or [0])
+    neighborhood.update(values.astype(np.float32))
+    rows = np.arange(n_samples)
+    assert neighborhood.draw(rows).shape == (n_samples,)
+    assert 0 <= neighborhood.agreement <= 1 and any(neighborhood.trusted.values())
+
+
+def test_beyond_the_bound_neighbours_are_references_only(monkeypatch):
+    monkeypatch.setattr("skumc.training._neighbors._MOST_REFERENCES", 20)
+    X, _ = make_sequences(60, 2, missing=True)
+    neighborhood = meet(X, seed=3)
+    drawn = np.random.RandomState(3).choice(60, 20, replace=False)
+    blocks = [plain_block(X, name, 1 / 3) for name in X.names if neighborhood.trusted[name]]
+    assert len(blocks) == 3
+    for embedding in (None, np.zeros((60, 2), dtype=np.float32)):
+        if embedding is not None:
+            neighborhood.update(embedding)
+        partners = neighborhood.partners
+        assert partners.shape == (60, 5) and set(partners.ravel()) <= set(drawn)
+        assert (partners != np.arange(60)[:, None]).all()
+        for i, row in enumerate(partners):
+            others = sorted(squared_distance(blocks, i, j) for j in drawn if j != i)
+            near = sorted(squared_distance(blocks, i, j) for j in row)
+            np.testing.assert_allclose(near, others[:5], atol=1e-4)
+
+
+def test_draw_gives_each_neighbour_and_nobody_else():
+    X, _ = make_sequences(30, 2)
+    neighborhood = meet(X)
+    rows = np.array([3, 17, 3])
+    drawn = np.array([neighborhood.draw(rows) for _ in range(100)])
+    for place, row in enumerate(rows):
+        assert set(drawn[:, place]) == set(neighborhood.partners[row])
+    again = meet(X)
+    assert np.array_equal(drawn, [again.draw(rows) for _ in range(100)])
+    other = meet(X, seed=1)
+    assert not np.array_equal(drawn, [other.draw(rows) for _ in range(100)])
+
+
+# trust
+
+
+@pytest.mark.parametrize("useless", [None, "text", "audio", "video"])
+def test_a_modality_without_relation_to_others_is_not_trusted(useless):
+    for seed in range(5):
+        X, _ = make_multimodal_blobs(
+            300, 4, lengths=(1, 5), uninformative=useless, random_state=seed
+        )
+        clusterer = UMCClusterer(4, pretrain_epochs=0, max_epochs=0, random_state=seed)
+        found = clusterer.fit(X).trusted_modalities_
+        assert found == {name: name != useless for name in X.names}, seed
+
+
+@pytest.mark.parametrize("anchor", ["text", "audio"])
+def test_where_nothing_is_shared_the_anchor_is_alone(anchor):
+    rng = np.random.default_rng(0)
+    X = {name: rng.normal(size=(300, 6)) for name in ("text", "audio", "video")}
+    neighborhood = meet(X, anchor)
+    assert neighborhood.trusted == {name: name == anchor for name in X}
+    assert neighborhood.agreement == 1.0
+    assert_nearest([plain_block(MultimodalData(X), anchor)], neighborhood.partners)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_trust_is_that_of_a_loop(missing):
+    found = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        common = rng.normal(size=(48, 3))
+        cells = {}
+        for name, coupling in zip("abc", rng.uniform(0, 1, 3), strict=True):
+            values = coupling * common + (1 - coupling) * rng.normal(size=(48, 3))
+            cells[name] = [None if rng.random() < missing else row for row in values]
+        X = MultimodalData(cells)
+        X = X[X.present.any(axis=1)]
+        found.append(meet(X).trusted)
+        assert found[-1] == plain_trust(X, "a"), seed
+    assert len({tuple(trusted.values()) for trusted in found}) > 2
+
+
+# agreement
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.floats(0, 1))
+def test_agreement_equals_loop(seed, n_modalities, share_missing):
+    rng = np.random.default_rng(seed)
+    n_samples = int(rng.integers(3, 8))
+    partners = rng.integers(0, n_samples, (n_samples, 2))
+    near = rng.integers(0, n_samples, (n_modalities, n_samples, 3))
+    present = rng.random((n_modalities, n_samples)) >= share_missing
+    seen = []
+    for i in range(n_samples):
+        for j in partners[i]:
+            common = [m for m in range(n_modalities) if present[m, i] and present[m, j]]
+            if len(common) > 1:
+                seen.append(sum(j in near[m, i] for m in common) > 1)
+    found = _agreement(
+        torch.from_numpy(partners), list(torch.from_numpy(near)), list(torch.from_numpy(present))
+    )
+    assert found == pytest.approx(np.mean(seen) if seen else 1.0)
+
+
+def test_agreement_is_one_for_one_modality_and_for_copies():
+    values = np.random.default_rng(0).normal(size=(200, 5))
+    assert meet({"only": values}).agreement == 1.0
+    assert meet({"view": values, "copy": values, "scaled": 7 * values + 3}).agreement == 1.0
+
+
+def test_agreement_is_high_for_noisy_copies_and_low_where_only_the_class_is_shared():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(400, 5))
+    copies = {name: values + 0.05 * rng.normal(size=values.shape) for name in "ab"}
+    assert meet(copies).agreement > 0.8
+    topic = np.arange(400) % 4
+    classes = {name: np.eye(4)[topic] * 6 + rng.normal(size=(400, 4)) for name in "ab"}
+    neighborhood = meet(classes)
+    assert all(neighborhood.trusted.values()) and neighborhood.agreement < 0.5
+
+
+def test_estimator_says_what_it_trusts_and_how_far_modalities_agree():
+    X, _ = make_multimodal_blobs(120, 3, uninformative="audio", random_state=0)
+    settings = {"pretrain_epochs": 0, "max_epochs": 0, "random_state": 0}
+    fitted = UMCClusterer(3, **settings).fit(X)
+    assert fitted.trusted_modalities_ == {"text": True, "audio": False, "video": True}
+    assert 0 < fitted.agreement_ < 1
+    # nothing has trained: gates stand where they started, a tenth of a share for the untrusted
+    np.testing.assert_allclose(fitted.modality_weights(X), [[1 / 2.1, 0.1 / 2.1, 1 / 2.1]] * 120)
+    other = UMCClusterer(3, augmentation="views", **settings).fit(X)
+    assert all(other.trusted_modalities_.values()) and np.isnan(other.agreement_)
+    np.testing.assert_allclose(other.modality_weights(X), 1 / 3, rtol=1e-6)
+
+
+# views of parts
+
+
+there_masks = st.integers(0, 2**32 - 1).map(
+    lambda seed: (
+        (present := np.random.default_rng(seed).random((30, 1 + seed % 5)) < 0.6)
+        | (np.arange(present.shape[1]) == seed % present.shape[1])
+    )
+)
+
+
+@given(there_masks, st.integers(0, 99))
+def test_parts_are_disjoint_not_empty_and_together_all(there, seed):
+    first, second = draw_parts(there, np.random.RandomState(seed))
+    assert first.any(axis=1).all() and second.any(axis=1).all()
+    np.testing.assert_array_equal(first | second, there)
+    several = there.sum(axis=1) > 1
+    assert not (first & second)[several].any()
+    np.testing.assert_array_equal(first[~several], there[~several])
+    np.testing.assert_array_equal(second[~several], there[~several])
+
+
+@given(there_masks, st.integers(0, 99))
+def test_subset_is_not_empty_and_of_what_is_there(there, seed):
+    subset = draw_subset(there, np.random.RandomState(seed))
+    assert subset.any(axis=1).all() and not (subset & ~there).any()
+
+
+def test_parts_and_subsets_are_drawn_evenly():
+    there = np.tile([True, True, False, True], (9000, 1))
+    rng = np.random.RandomState(0)
+    first, second = draw_parts(there, rng)
+    for part in (first, second):
+        np.testing.assert_allclose(part.mean(axis=0), [0.5, 0.5, 0, 0.5], atol=0.03)
+    # one at random, each other with probability 2/3
+    expected = 1 / 3 + 2 / 3 * 2 / 3
+    shown = draw_subset(there, rng).mean(axis=0)
+    np.testing.assert_allclose(shown, expected * there[0], atol=0.03)
+
+
+def same_samples(first, second):
+    for one, other in zip(samples_of(first), samples_of(second), strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("visible", [("text",), ("audio", "video"), ("text", "audio", "video")])
+def test_the_same_modalities_of_all_samples_are_those_of_a_view(visible):
+    batch = make_batch(("text", "audio", "video"), complete=True)
+    mask = torch.tensor([[name in visible for name in batch]] * 5)
+    same_samples(show_by_sample(batch, mask), hide_modalities(batch, visible))
+
+
+@given(st.integers(0, 999))
+def test_each_sample_shows_what_its_mask_says(seed):
+    batch = make_batch(("text", "audio", "video"), seed=seed)
+    mask = torch.from_numpy(np.random.default_rng(seed).random((7, 3)) < 0.5)
+    found = samples_of(show_by_sample(batch, mask))
+    for sample, row, shown in zip(samples_of(batch), mask.tolist(), found, strict=True):
+        kept = [name for name, is_shown in zip(batch, row, strict=True) if is_shown]
+        assert shown.keys() == {name for name in sample if name in kept}
+        assert all(torch.equal(values, sample[name]) for name, values in shown.items())
+
+
+# what the loop shows
+
+
+class Spy(torch.nn.Module):
+    """Writes down, for each sample that it is shown in training, its number by modality."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(3))
+        self.calls = []
+
+    def forward(self, batch):
+        if self.training:
+            self.calls.append([{n: int(x[0, 0]) for n, x in s.items()} for s in samples_of(batch)])
+        h = []
+        for sample in samples_of(batch):
+            number = torch.stack([x.mean() for x in sample.values()]).mean().float()
+            h.append(torch.cos(number * 0.1 + torch.arange(3)) + self.weight)
+        h = torch.nn.functional.normalize(torch.stack(h), dim=-1)
+        return EncoderOutput(h, torch.ones(len(h), 3) / 3, {})
+
+
+class Nobody:
+    """A selector that trusts no sample."""
+
+    def select(self, X, labels, threshold):
+        return np.zeros(len(X), dtype=bool)
+
+
+class Everybody:
+    def select(self, X, labels, threshold):
+        return np.ones(len(X), dtype=bool)
+
+
+def shown(monkeypatch, agreement, trusted=("a", "b", "c"), **parameters):
+    """Pairs (first view, second view) that a fit shows, sample for sample."""
+
+    class Fixed:
+        def __init__(self, encoder, data, anchor, device, rng):
+            self.trusted = {name: name in trusted for name in data.names}
+            self.agreement = agreement
+
+        def update(self, embedding):
+            pass
+
+        def draw(self, rows):
+            return (rows + 1) % 20  # the partner of each sample is the next one
+
+    monkeypatch.setattr("skumc.training._trainer.Neighborhood", Fixed)
+    number = np.arange(20.0)[:, None]
+    b = [None if i == 4 else row for i, row in enumerate(number)]
+    c = number.copy()
+    settings = {"pretrain_epochs": 0, "max_epochs": 0, "batch_size": 7, "random_state": 0}
+    spied = UMCClusterer(2, encoder=Spy(), **settings | parameters).fit(
+        MultimodalData({"a": number, "b": b, "c": c})
+    )
+    return spied.encoder_.calls
+
+
+def test_neighbours_are_looked_for_again_every_fifth_epoch(monkeypatch):
+    looks = []
+    update = Neighborhood.update
+    monkeypatch.setattr(
+        Neighborhood, "update", lambda self, h: (looks.append(h), update(self, h))[1]
+    )
+    X, _ = make_sequences()
+    fitted = UMCClusterer(2, pretrain_epochs=1, max_epochs=7, patience=None, random_state=0).fit(X)
+    assert fitted.n_iter_ == 7 and len(looks) == 2  # epochs 0 and 5
+    assert all(h.shape == (24, 256) for h in looks) and not np.array_equal(*looks)
+
+
+def pairs_of(calls):
+    assert len(calls) % 2 == 0
+    return [
+        pair
+        for first, second in zip(calls[::2], calls[1::2], strict=True)
+        for pair in zip(first, second, strict=True)
+    ]
+
+
+def number_of(sample):
+    (number,) = set(sample.values())
+    return number
+
+
+def names_of(number):
+    return {"a", "c"} if number == 4 else {"a", "b", "c"}
+
+
+PHASES = [{"pretrain_epochs": 12}, {"max_epochs": 12, "selector": Nobody(), "patience": None}]
+
+
+@pytest.mark.parametrize("phase", PHASES, ids=["pretrain", "main"])
+def test_where_modalities_agree_a_sample_meets_a_neighbour_in_full(monkeypatch, phase):
+    pairs = pairs_of(shown(monkeypatch, agreement=1.0, trusted="ab", **phase))
+    assert len(pairs) == 12 * 20
+    for first, second in pairs:
+        assert number_of(second) == (number_of(first) + 1) % 20
+        for sample in (first, second):
+            assert sample.keys() == names_of(number_of(sample))
+
+
+def test_where_they_do_not_pretraining_shows_parts_of_the_sample_with_nothing_in_common(
+    monkeypatch,
+):
+    pairs = pairs_of(shown(monkeypatch, agreement=0.0, pretrain_epochs=12))
+    assert len(pairs) == 12 * 20
+    for first, second in pairs:
+        assert number_of(first) == number_of(second)
+        assert not first.keys() & second.keys()
+        assert first.keys() | second.keys() == names_of(number_of(first))
+    assert len({frozenset(first) for first, _ in pairs}) == 6
+
+
+def test_where_they_do_not_the_loop_shows_parts_of_the_sample_and_of_a_neighbour(monkeypatch):
+    pairs = pairs_of(shown(monkeypatch, agreement=0.0, **PHASES[1]))
+    assert len(pairs) == 12 * 20
+    for first, second in pairs:
+        assert number_of(second) == (number_of(first) + 1) % 20
+        for sample in (first, second):
+            assert sample.keys() <= names_of(number_of(sample))
+    assert len({frozenset(first) for first, _ in pairs}) == 7
+
+
+@pytest.mark.parametrize("phase", PHASES, ids=["pretrain", "main"])
+def test_parts_are_of_trusted_modalities_where_a_sample_has_any(monkeypatch, phase):
+    pairs = pairs_of(shown(monkeypatch, agreement=0.0, trusted="b", **phase))
+    for pair in pairs:
+        for sample in pair:
+            if number_of(sample) == 4:  # lacks the only trusted one
+                assert sample.keys() <= {"a", "c"}
+            else:
+                assert sample.keys() == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("trusted", "n_views", "alone"), [("abc", 4, "abc"), ("ac", 3, "ac"), ("b", 2, "")]
+)
+def test_the_supervised_branch_sees_the_whole_and_each_trusted_modality_alone(
+    monkeypatch, trusted, n_views, alone
+):
+    calls = shown(
+        monkeypatch,
+        0.5,
+        trusted,
+        selector=Everybody(),
+        max_epochs=2,
+        patience=None,
+        anchor="a",
+        batch_size=20,
+    )
+    assert len(calls) == 2 * n_views
+    for start in (0, n_views):
+        views = calls[start : start + n_views]
+        for whole in [views[0]] if alone else views:
+            assert all(sample.keys() == names_of(number_of(sample)) for sample in whole)
+        for view, name in zip(views[1:], alone, strict=False):
+            for sample in view:
+                left_with_nothing = name not in names_of(number_of(sample))
+                expected = names_of(number_of(sample)) if left_with_nothing else {name}
+                assert sample.keys() == expected
