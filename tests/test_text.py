@@ -479,6 +479,7 @@ def make_sentences(n_samples=24):
 def tiny(**parameters):
     encoder = UMCEncoder(hidden_width=16, n_heads=2)
     cheap = {"encoder": encoder, "pretrain_epochs": 1, "max_epochs": 2, "random_state": 0}
+    cheap["n_trainable_layers"] = 1
     return UMCClusterer(2, **cheap | {"text_model": pair()} | parameters)
 
 
@@ -905,6 +906,7 @@ def test_real_sentences_are_clustered_end_to_end(layer, last):
     clusterer = UMCClusterer(
         20,
         text_model=minilm(),
+        n_trainable_layers=1,
         text_layer=layer,
         weight_decay=0.0,
         pretrain_epochs=1,
