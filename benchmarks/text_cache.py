@@ -84,6 +84,7 @@ def measure(sentences, way, n_epochs):
 
     settings = {"n_clusters": 20, "random_state": 0, "patience": None, "monitor": monitor}
     settings |= {"encoder": UMCEncoder(), "augmentation": "views", "text_layer": None}
+    settings["n_trainable_layers"] = 1
     X = sentences
     if way == "kept":
         settings["text_model"] = MODEL

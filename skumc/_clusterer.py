@@ -542,6 +542,7 @@ class UMCClusterer(
             text_layer=self.text_layer,
             max_length=self.max_text_length,
             memory=None if memory is None else os.fspath(memory),
+            verbose=self.verbose,
         )
 
     def _make_parts(self) -> None:
