@@ -458,7 +458,8 @@ class ProgressiveTrainer:
         """Two views a sample: of it and of one of its neighbours.
 
         As often as modalities agree both are seen in full, otherwise in parts: in two parts of the
-        sample itself that have nothing in common (``apart``), or in some modalities of each.
+        sample itself that have nothing in common (``apart``), or in some modalities of each. What
+        is not trusted is never shown next to what is.
         """
         data, rng = self._data, self.rng
         partners = self._neighborhood.draw(rows)
@@ -472,12 +473,12 @@ class ProgressiveTrainer:
             there |= ~there.any(axis=1, keepdims=True) & present[chosen]
             shown.append(there)
         if apart:
-            shown = list(draw_parts(shown[0], rng))
+            parts = draw_parts(shown[0], rng)
         else:
-            shown = [draw_subset(there, rng) for there in shown]
+            parts = [draw_subset(there, rng) for there in shown]
         outputs = []
-        for chosen, visible in zip((rows, partners), shown, strict=True):
-            visible = visible | (whole[:, None] & present[chosen])
+        for chosen, part, there in zip((rows, partners), parts, shown, strict=True):
+            visible = np.where(whole[:, None], there, part)
             batch = to_batch(data, chosen, self.settings.device)
             mask = torch.from_numpy(visible).to(self.settings.device)
             outputs += encode_views(self.encoder, show_by_sample(batch, mask), [data.names])
