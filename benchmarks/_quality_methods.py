@@ -29,7 +29,7 @@ from sklearn.pipeline import make_pipeline
 import skumc
 from skumc import UMCClusterer
 from skumc.curriculum import AdaptiveThreshold
-from skumc.encoders import UMCEncoder
+from skumc.encoders import ProjectionEncoder, UMCEncoder
 
 PROTOCOLS = ("predict", "refit", "transductive")
 N_NEIGHBOURS = 10
@@ -59,6 +59,11 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no separation": {"losses": {"separation": 0.0}},
     "random selection": {"selector": "random"},
     "augmentation by views": {"augmentation": "views"},
+    "cosine schedule": {"schedule": "cosine"},
+    "means of frames": {"encoder": ProjectionEncoder(n_segments=1)},
+    "no dual projection": {"encoder": ProjectionEncoder(dual_projection=False)},
+    "last text layer": {"text_layer": None},
+    "one text layer trained": {"n_trainable_layers": 1},
 }
 # These differ from nothing where the anchor is alone.
 NEED_SEVERAL_MODALITIES = {
@@ -67,6 +72,9 @@ NEED_SEVERAL_MODALITIES = {
     "umc encoder, no cross-attention",
     "umc encoder, no gates",
 }
+
+
+NEED_TEXT = {"last text layer", "one text layer trained"}
 
 
 @dataclass(frozen=True)
@@ -193,7 +201,10 @@ def ours(data, preset_epochs=None, quick=False):
             said = " ({} + {} epochs)".format(*fewer.values())
         yield _ours(f"{preset}{said}", fewer, preset=preset)
     for name, parameters in ABLATIONS.items():
-        if len(data.X.names) > 1 or name not in NEED_SEVERAL_MODALITIES:
+        has_text = None in data.X.widths.values()
+        if (len(data.X.names) > 1 or name not in NEED_SEVERAL_MODALITIES) and (
+            has_text or name not in NEED_TEXT
+        ):
             whole = f"ablation: {name}{note}"
             yield _ours(whole, {**cut, **parameters}, ("predict", "refit"))
 

@@ -199,12 +199,20 @@ def test_every_ablation_is_accepted_by_the_clusterer():
     X = data_sets.MultimodalData({"a": rng.normal(size=(30, 3)), "b": rng.normal(size=(30, 2, 4))})
     data = data_sets.DataSet("made", X, np.arange(30) % 3, np.arange(20), np.arange(20, 30))
     rows = list(methods.ours(data, quick=True))
-    assert len(rows) == 3 + len(methods.ABLATIONS)
+    assert len(rows) == 3 + len(methods.ABLATIONS) - len(methods.NEED_TEXT)
     for method in rows:
         found = dict(
             (p, labels) for p, labels, _ in quality.run_protocols(method, data, 0, ["predict"])
         )
         assert len(found["predict"]) == 10, method.name
+
+
+def test_rows_of_ablations_fit_the_modalities():
+    X = data_sets.MultimodalData({"text": ["good morning", "thank you", "good night"]})
+    data = data_sets.DataSet("made", X, np.arange(3), np.arange(2), np.arange(2, 3))
+    names = {method.name.removeprefix("ablation: ") for method in methods.ours(data)}
+    assert names >= methods.NEED_TEXT
+    assert not names & methods.NEED_SEVERAL_MODALITIES
 
 
 def test_presets_say_how_many_epochs_they_were_cut_to():
