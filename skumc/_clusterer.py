@@ -204,9 +204,9 @@ class UMCClusterer(
     ``augmentation="neighbors"``. Before training, each modality's nearest neighbours are looked up.
     A modality that finds none of them again in any other, beyond chance, is not trusted: it starts
     with a tenth of a gate's share and is left out of neighbours and of contrastive views. The share
-    of neighbours that several modalities show, ``agreement_``, then says how often a contrastive loss
-    compares samples in full with a neighbour, and how often parts of them with no modality in
-    common (in pretraining) or random parts (later).
+    of neighbours that several modalities show, ``agreement_``, then says how often a contrastive
+    loss compares samples in full with a neighbour, and how often parts of them with no modality
+    in common (in pretraining) or random parts (later).
 
     Ctrl-C ends training, keeps the best state so far, warns, and leaves a fitted estimator.
 
