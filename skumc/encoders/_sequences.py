@@ -96,7 +96,7 @@ class Sequences:
     def padded(self, values: Tensor) -> Tensor:
         """Rows ``values`` laid out as (n_samples, n_positions, width), zeros where none is."""
         flat = values.new_zeros(self.n_samples * self.n_positions, values.shape[1])
-        flat = flat.index_copy(0, self._places, values)
+        flat.index_copy_(0, self._places, values)
         return flat.view(self.n_samples, self.n_positions, values.shape[1])
 
     def unpadded(self, padded: Tensor) -> Tensor:
