@@ -92,6 +92,10 @@ class UMCClusterer(
         have no modality in common, drawn for each batch; "dropout" or "noise": a copy of the
         embedding with dropout 0.1 or with noise of deviation 0.01; "frames": a second pass with
         15 % of the frames hidden.
+    spread_confidence : float in [0, 1] or None, default=0.9
+        With ``augmentation="neighbors"``, pseudo-labels spread from the trustworthy samples to
+        their neighbours, and samples are taught by the label that reaches them where it is at
+        least that share of all that does. None teaches the trustworthy samples only.
     text_model : str, path, (model, tokenizer) or None, default=None
         The transformers encoder that reads modalities of strings or token ids: a name on the
         Hugging Face hub, a folder, or the loaded objects, of which copies are trained. BERT,
@@ -158,8 +162,9 @@ class UMCClusterer(
     high_quality_mask_ : ndarray of bool, shape (n_samples,)
         Samples trusted in the epoch that was kept.
     history_ : History
-        One record an epoch: threshold and its terms, share of selected samples, each loss and the
-        norm of its gradient, monitor, objective of section 3.1.2, learning rate, seconds, and
+        One record an epoch: threshold and its terms, shares of selected samples and of those that
+        pseudo-labels teach, each loss and the norm of its gradient (None where no sample was left
+        for it), monitor, objective of section 3.1.2, learning rate, seconds, and
         ``restored``, true for the epoch that was kept. A main epoch's monitor is taken before it
         trains.
     trusted_modalities_ : dict of str to bool
@@ -206,7 +211,9 @@ class UMCClusterer(
     with a tenth of a gate's share and is left out of neighbours and of contrastive views. The share
     of neighbours that several modalities show, ``agreement_``, then says how often a contrastive
     loss compares samples in full with a neighbour, and how often parts of them with no modality
-    in common (in pretraining) or random parts (later).
+    in common (in pretraining) or random parts (later). In each epoch of the progressive loop the
+    labels of the trustworthy samples spread along neighbours (Zhou et al., 2004), centres are the
+    means of what was reached, and samples that one label reaches almost alone are taught by it.
 
     Ctrl-C ends training, keeps the best state so far, warns, and leaves a fitted estimator.
 
@@ -243,6 +250,7 @@ class UMCClusterer(
         kmeans: Any = None,
         monitor: Any = None,
         augmentation: str = "neighbors",
+        spread_confidence: float | None = 0.9,
         text_model: Any = None,
         n_trainable_layers: int | str = 0,
         text_learning_rate: float = 2e-5,
@@ -277,6 +285,7 @@ class UMCClusterer(
         self.kmeans = kmeans
         self.monitor = monitor
         self.augmentation = augmentation
+        self.spread_confidence = spread_confidence
         self.text_model = text_model
         self.n_trainable_layers = n_trainable_layers
         self.text_learning_rate = text_learning_rate

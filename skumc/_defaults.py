@@ -60,6 +60,7 @@ PARAMETER_CONSTRAINTS: dict[str, Any] = {
     "text_layer": [Interval(Integral, 0, None, closed="left"), StrOptions({"middle"}), None],
     "memory": [str, os.PathLike, HasMethods(["cache"]), None],
     "augmentation": [StrOptions(set(AUGMENTATIONS))],
+    "spread_confidence": [Interval(Real, 0, 1, closed="both"), None],
     "pretrain_epochs": [Interval(Integral, 0, None, closed="left")],
     "max_epochs": [Interval(Integral, 0, None, closed="left")],
     "min_epochs": [Interval(Integral, 0, None, closed="left"), None],

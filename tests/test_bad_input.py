@@ -538,6 +538,7 @@ BAD_PARAMETERS = {
     "text_layer": [-1, 1.5, "last"],
     "memory": [3, True],
     "augmentation": ["view", None, 1],
+    "spread_confidence": [-0.1, 1.1, "0.9", NAN],
     "pretrain_epochs": [-1, 1.5, None],
     "max_epochs": [-1, 1.5, None],
     "min_epochs": [-1, 0.5],

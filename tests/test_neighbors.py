@@ -415,6 +415,7 @@ def shown(monkeypatch, agreement, trusted=("a", "b", "c"), **parameters):
         def __init__(self, encoder, data, anchor, device, rng):
             self.trusted = {name: name in trusted for name in data.names}
             self.agreement = agreement
+            self.partners = (np.arange(len(data))[:, None] + 1) % 20
 
         def update(self, embedding):
             pass
@@ -427,6 +428,7 @@ def shown(monkeypatch, agreement, trusted=("a", "b", "c"), **parameters):
     b = [None if i == 4 else row for i, row in enumerate(number)]
     c = number.copy()
     settings = {"pretrain_epochs": 0, "max_epochs": 0, "batch_size": 7, "random_state": 0}
+    settings["spread_confidence"] = None
     spied = UMCClusterer(2, encoder=Spy(), **settings | parameters).fit(
         MultimodalData({"a": number, "b": b, "c": c})
     )

@@ -254,13 +254,14 @@ def test_history_has_columns_slices_and_survives_pickling():
 
 
 def test_history_records_what_the_docs_promise():
-    history = fit().history_
+    history = fit(spread_confidence=None).history_
     record = history.phase("main")[0]
     terms = [record[f"threshold_{t}"] for t in ("base", "performance", "loss", "stability")]
     assert record["threshold"] == pytest.approx(np.clip(sum(terms), 0.05, 0.5))
     for name in ("supcon", "contrastive", "compactness", "separation"):
         assert {f"loss_{name}", f"gradient_{name}"} <= set(record)
     expected = {"monitor", "selected_share", "within", "separation", "objective", "learning_rate"}
+    expected |= {"taught_share"}
     assert expected | {"seconds", "restored", "loss_total"} <= set(record)
     assert "loss_infonce" in history[0]
     assert sum(history.phase("main")[:, "restored"]) == 1
@@ -325,7 +326,7 @@ class InterruptingLoss:
     [
         {"monitor": Interrupting(3), "max_epochs": 5},
         {"losses": {"infonce": InterruptingLoss(2)}, "pretrain_epochs": 4},
-        {"losses": {"contrastive": InterruptingLoss(1)}},
+        {"losses": {"contrastive": InterruptingLoss(1)}, "spread_confidence": None},
     ],
     ids=["loop", "pretraining", "first training epoch"],
 )
@@ -528,7 +529,12 @@ def test_total_is_the_weighted_sum_a_step(watched):
 def test_weights_scale_the_gradient_of_their_loss():
     X, _ = make_sequences()
     norms = [
-        fit(X, max_epochs=1, losses={role: weight for role in ROLES[1:]}).history_.phase("main")
+        fit(
+            X,
+            max_epochs=1,
+            spread_confidence=None,
+            losses={role: weight for role in ROLES[1:]},
+        ).history_.phase("main")
         for weight in (1.0, 2.0)
     ]
     for role in ("supcon", "contrastive"):

@@ -10,7 +10,8 @@ from skumc.training._clustering import (
 from skumc.training._history import History
 from skumc.training._isolation import isolated
 from skumc.training._optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor
-from skumc.training._trainer import ProgressiveTrainer, TrainingParts, TrainingSettings
+from skumc.training._settings import TrainingParts, TrainingSettings
+from skumc.training._trainer import ProgressiveTrainer
 from skumc.training._views import AUGMENTATIONS, modality_views, positive_views
 
 __all__ = [

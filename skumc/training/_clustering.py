@@ -83,12 +83,18 @@ def cluster_embedding(
     return assign_labels(embedding, centers), centers
 
 
-def label_means(values: np.ndarray, labels: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Mean of the rows of each label, (n_clusters, width); of all rows for a label without any."""
+def label_means(
+    values: np.ndarray, labels: np.ndarray, n_clusters: int, without: np.ndarray | None = None
+) -> np.ndarray:
+    """Mean of the rows of each label, (n_clusters, width).
+
+    A label without rows has its row of ``without``, or the mean of all where that is None.
+    """
     sums = np.zeros((n_clusters, values.shape[1]), dtype=np.float64)
     np.add.at(sums, labels, values)
     counts = np.bincount(labels, minlength=n_clusters)[:, None]
-    return np.where(counts, sums / np.maximum(counts, 1), values.mean(axis=0)).astype(values.dtype)
+    without = values.mean(axis=0) if without is None else without
+    return np.where(counts, sums / np.maximum(counts, 1), without).astype(values.dtype)
 
 
 def clustering_objective(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,89 +16,19 @@ from skumc.data import MultimodalData
 from skumc.encoders import EncoderOutput, encode_views
 from skumc.losses import batch_centers
 from skumc.training._batches import embed, split_batches, to_batch
+from skumc.training._checks import check_distinct, checked_mask, finite_number
 from skumc.training._clustering import cluster_embedding, clustering_objective, label_means
 from skumc.training._history import History
 from skumc.training._isolation import autocast
 from skumc.training._neighbors import Neighborhood
 from skumc.training._optimisation import Stepper, TermMeter, Terms, backward_terms, copy_state
 from skumc.training._progress import Progress
-from skumc.training._views import (
-    draw_parts,
-    draw_subset,
-    modality_views,
-    positive_views,
-    show_by_sample,
-)
+from skumc.training._settings import TrainingParts, TrainingSettings
+from skumc.training._spreading import spread_labels
+from skumc.training._views import modality_views, neighbor_views, positive_views
 
 _UNTRUSTED_SHARE = 0.1  # of a gate, next to 1
 _REFRESH = 5  # main epochs that use the same neighbours
-_SAME_POINT = 1e-10  # squared distance of unit vectors under which they count as one
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """The numbers of a training run; see the parameters of ``UMCClusterer``.
-
-    Examples
-    --------
-    >>> from dataclasses import fields
-    >>> [field.name for field in fields(TrainingSettings)][:3]
-    ['n_clusters', 'anchor', 'pretrain_epochs']
-    """
-
-    n_clusters: int
-    anchor: str
-    pretrain_epochs: int
-    max_epochs: int
-    min_epochs: int | None
-    patience: int | None
-    batch_size: int
-    learning_rate: float
-    pretrain_learning_rate: float
-    text_learning_rate: float
-    optimizer: Any
-    weight_decay: float
-    warmup_proportion: float
-    schedule: str
-    grad_clip: float | None
-    accumulate_steps: int
-    augmentation: str
-    device: torch.device
-    precision: str
-    verbose: int
-
-    @property
-    def first_patient_epoch(self) -> int:
-        """The epoch from which a lack of improvement counts."""
-        return math.ceil(0.6 * self.max_epochs) if self.min_epochs is None else self.min_epochs
-
-
-@dataclass
-class TrainingParts:
-    """The swappable parts of a training run, as instances of its own.
-
-    Examples
-    --------
-    >>> from sklearn.cluster import KMeans
-    >>> from skumc.curriculum import ConstantThreshold, DensitySelector
-    >>> from skumc.losses import WeightedLosses
-    >>> from skumc.training import SilhouetteMonitor
-    >>> parts = TrainingParts(
-    ...     losses=WeightedLosses().terms(),
-    ...     threshold=ConstantThreshold(),
-    ...     selector=DensitySelector(),
-    ...     kmeans=KMeans(),
-    ...     monitor=SilhouetteMonitor(),
-    ... )
-    >>> parts.losses["contrastive"][0]
-    0.5
-    """
-
-    losses: dict[str, tuple[float, Callable[..., Tensor]]]
-    threshold: Any
-    selector: Any
-    kmeans: Any
-    monitor: Callable[[np.ndarray, np.ndarray], float]
 
 
 @dataclass
@@ -111,55 +40,13 @@ class _Epoch:
     centers: np.ndarray
     read_centers: np.ndarray  # in the space that compactness and separation read
     selected: np.ndarray
+    taught: np.ndarray  # by pseudo-labels: what is selected, and what labels surely spread to
     state: dict[str, Tensor] = field(repr=False)
 
 
 def contrastive_views(outputs: list[EncoderOutput]) -> Tensor:
     """What SupCon, contrastive loss and InfoNCE read, (n_samples, n_views, width)."""
     return torch.stack([o.projections.get("contrastive", o.embedding) for o in outputs], dim=1)
-
-
-def _check_distinct(embedding: np.ndarray, n_clusters: int) -> None:
-    """Refuse an embedding with fewer different points than clusters.
-
-    Goes from each point to the one farthest from all before; ends when that one is no other.
-    """
-    nearest = np.full(len(embedding), np.inf)
-    row = 0
-    for n_found in range(1, n_clusters + 1):
-        squared = np.square(embedding - embedding[row]).sum(axis=1)
-        nearest = np.minimum(nearest, squared)
-        row = int(nearest.argmax())
-        if nearest[row] < _SAME_POINT and n_found < n_clusters:
-            raise ValueError(
-                f"Got n_clusters={n_clusters}, but X has only {n_found} distinct sample(s) as the "
-                "encoder sees them. Choose a smaller n_clusters."
-            )
-
-
-def _finite(part: str, value: Any, epoch: int) -> float:
-    """The number that a part gave."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(
-            f"The {part} gave {value!r} in epoch {epoch}, expected a finite number. Check {part}=, "
-            "or leave it at None for the default."
-        )
-    return number
-
-
-def _mask(selected: Any, n_samples: int) -> np.ndarray:
-    """The mask that a selector gave."""
-    mask = np.asarray(selected)
-    if mask.shape != (n_samples,) or mask.dtype != bool:
-        raise ValueError(
-            f"The selector gave {mask.dtype} of shape {mask.shape}, expected bool of shape "
-            f"({n_samples},). Check selector=, or leave it at None for the default."
-        )
-    return mask
 
 
 class ProgressiveTrainer:
@@ -258,7 +145,6 @@ class ProgressiveTrainer:
             self.encoder.set_prior_shares(
                 [1.0 if trusted[name] else _UNTRUSTED_SHARE for name in data.names]
             )
-        self._trusted = np.array([trusted[name] for name in data.names])
         alone = [(name,) for name in names if trusted[name]]
         self._views = [data.names, *(alone if len(alone) > 1 else [data.names])]
 
@@ -354,7 +240,7 @@ class ProgressiveTrainer:
         found = embed(self.encoder, self._data, settings.device, settings.precision)
         embedding = found.embedding
         if previous_centers is None:
-            _check_distinct(embedding, settings.n_clusters)
+            check_distinct(embedding, settings.n_clusters)
         labels, centers = cluster_embedding(
             parts.kmeans,
             embedding,
@@ -364,19 +250,26 @@ class ProgressiveTrainer:
         )
         if settings.augmentation == "neighbors" and epoch % _REFRESH == 0:
             self._neighborhood.update(embedding)
-        performance = _finite("monitor", parts.monitor(embedding, labels), epoch)
+        performance = finite_number("monitor", parts.monitor(embedding, labels), epoch)
         n_epochs = max(settings.max_epochs, 1)
-        threshold = _finite(
+        threshold = finite_number(
             "threshold",
             parts.threshold.update(epoch, n_epochs, performance, previous_loss),
             epoch,
         )
-        selected = _mask(parts.selector.select(embedding, labels, threshold), len(labels))
+        selected = checked_mask(parts.selector.select(embedding, labels, threshold), len(labels))
+        objective = clustering_objective(embedding, labels, centers)
+        taught = selected
+        if settings.augmentation == "neighbors" and settings.spread_confidence is not None:
+            labels, confidence = spread_labels(labels, selected, self._neighborhood.partners)
+            centers = label_means(embedding, labels, settings.n_clusters, centers)
+            taught = selected | (confidence >= settings.spread_confidence)
         record = {"phase": "main", "epoch": epoch, "monitor": performance, "threshold": threshold}
         terms = getattr(parts.threshold, "terms_", {})
         record |= {f"threshold_{name}": value for name, value in terms.items()}
         record["selected_share"] = float(selected.mean())
-        record |= clustering_objective(embedding, labels, centers)
+        record["taught_share"] = float(taught.mean())
+        record |= objective
         record["restored"] = False
         best = self._best
         is_better = best is None or performance > best.record["monitor"]
@@ -386,36 +279,42 @@ class ProgressiveTrainer:
             if found.clustering is None
             else label_means(found.clustering, labels, settings.n_clusters)
         )
-        seen = _Epoch(record, labels, centers, read_centers, selected, state)
+        seen = _Epoch(record, labels, centers, read_centers, selected, taught, state)
         if is_better:
             self._best = seen
         return seen
 
     def _train_epoch(self, seen: _Epoch, stepper: Stepper, epoch: int) -> dict[str, float]:
-        """Train on the selected samples, then on the rest."""
+        """Train on the samples that pseudo-labels teach, then on the rest."""
         settings, meter = self.settings, TermMeter()
         rows = np.arange(len(self._data))
-        selected = split_batches(rows[seen.selected], settings.batch_size, self.rng)
-        rest = split_batches(rows[~seen.selected], settings.batch_size, self.rng)
+        taught = split_batches(rows[seen.taught], settings.batch_size, self.rng)
+        rest = split_batches(rows[~seen.taught], settings.batch_size, self.rng)
         labels = torch.from_numpy(seen.labels.astype(np.int64)).to(settings.device)
         centers = torch.from_numpy(seen.read_centers).to(settings.device, torch.float32)
 
         def backward(batch: tuple[bool, np.ndarray], scale: float) -> None:
-            is_selected, chosen = batch
-            if is_selected:
+            is_taught, chosen = batch
+            if is_taught:
                 self._supervise(chosen, labels[torch.from_numpy(chosen)], centers, scale, meter)
             else:
                 self._contrast("contrastive", chosen, scale, meter)
 
         stepper.epoch(
-            [(True, batch) for batch in selected] + [(False, batch) for batch in rest],
-            [len(batch) for batch in selected + rest],
+            [(True, batch) for batch in taught] + [(False, batch) for batch in rest],
+            [len(batch) for batch in taught + rest],
             backward,
             epoch,
             settings.max_epochs,
         )
         self.n_iter = epoch + 1
-        return meter.record() | {"learning_rate": stepper.learning_rate}
+        nothing = {  # a branch may have no samples
+            f"{what}_{role}": None
+            for role, weight in self._weights.items()
+            for what in ("loss", "gradient")
+            if weight and role != "infonce"
+        }
+        return nothing | meter.record() | {"learning_rate": stepper.learning_rate}
 
     # losses
 
@@ -445,7 +344,15 @@ class ProgressiveTrainer:
             return
         with autocast(settings.device, settings.precision):
             if settings.augmentation == "neighbors":
-                outputs = self._neighbor_views(rows, apart=role == "infonce")
+                outputs = neighbor_views(
+                    self.encoder,
+                    self._data,
+                    rows,
+                    self._neighborhood,
+                    rng=self.rng,
+                    device=settings.device,
+                    apart=role == "infonce",
+                )
             else:
                 batch = to_batch(self._data, rows, settings.device)
                 outputs = positive_views(self.encoder, batch, settings.augmentation, self._views)
@@ -453,36 +360,6 @@ class ProgressiveTrainer:
             outputs, lambda copies: self._term(role, contrastive_views(copies)), scale
         )
         meter.add(report, self._weights)
-
-    def _neighbor_views(self, rows: np.ndarray, apart: bool) -> list[EncoderOutput]:
-        """Two views a sample: of it and of one of its neighbours.
-
-        As often as modalities agree both are seen in full, otherwise in parts: in two parts of the
-        sample itself that have nothing in common (``apart``), or in some modalities of each. What
-        is not trusted is never shown next to what is.
-        """
-        data, rng = self._data, self.rng
-        partners = self._neighborhood.draw(rows)
-        whole = rng.random_sample(len(rows)) < self._neighborhood.agreement
-        if apart:
-            partners = np.where(whole, partners, rows)
-        present = data.present
-        shown = []
-        for chosen in (rows, partners):
-            there = present[chosen] & self._trusted
-            there |= ~there.any(axis=1, keepdims=True) & present[chosen]
-            shown.append(there)
-        if apart:
-            parts = draw_parts(shown[0], rng)
-        else:
-            parts = [draw_subset(there, rng) for there in shown]
-        outputs = []
-        for chosen, part, there in zip((rows, partners), parts, shown, strict=True):
-            visible = np.where(whole[:, None], there, part)
-            batch = to_batch(data, chosen, self.settings.device)
-            mask = torch.from_numpy(visible).to(self.settings.device)
-            outputs += encode_views(self.encoder, show_by_sample(batch, mask), [data.names])
-        return outputs
 
     def _supervise(
         self, rows: np.ndarray, labels: Tensor, centers: Tensor, scale: float, meter: TermMeter

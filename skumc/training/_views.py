@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc.data import MultimodalData
 from skumc.encoders import Batch, EncoderOutput, encode_views
+from skumc.training._batches import to_batch
+from skumc.training._neighbors import Neighborhood
 
 AUGMENTATIONS = ("neighbors", "views", "disjoint", "dropout", "noise", "frames")
 _DROPOUT = 0.1
@@ -184,3 +187,41 @@ def positive_views(
     if augmentation == "frames":
         return [output, encode_views(encoder, _hide_frames(batch), [tuple(batch)])[0]]
     return [output, _perturbed(output, augmentation)]
+
+
+def neighbor_views(
+    encoder: nn.Module,
+    data: MultimodalData,
+    rows: np.ndarray,
+    neighborhood: Neighborhood,
+    *,
+    rng: np.random.RandomState,
+    device: torch.device,
+    apart: bool,
+) -> list[EncoderOutput]:
+    """Two views a sample: of it and of one of its neighbours.
+
+    As often as modalities agree both are seen in full, otherwise in parts: in two parts of the
+    sample itself that have nothing in common (``apart``), or in some modalities of each. What is
+    not trusted is never shown next to what is.
+    """
+    partners = neighborhood.draw(rows)
+    whole = rng.random_sample(len(rows)) < neighborhood.agreement
+    if apart:
+        partners = np.where(whole, partners, rows)
+    trusted = np.array([neighborhood.trusted[name] for name in data.names])
+    shown = []
+    for chosen in (rows, partners):
+        there = data.present[chosen] & trusted
+        there |= ~there.any(axis=1, keepdims=True) & data.present[chosen]
+        shown.append(there)
+    if apart:
+        parts = draw_parts(shown[0], rng)
+    else:
+        parts = [draw_subset(there, rng) for there in shown]
+    outputs = []
+    for chosen, part, there in zip((rows, partners), parts, shown, strict=True):
+        visible = torch.from_numpy(np.where(whole[:, None], there, part)).to(device)
+        batch = to_batch(data, chosen, device)
+        outputs += encode_views(encoder, show_by_sample(batch, visible), [data.names])
+    return outputs
