@@ -30,6 +30,7 @@ import skumc
 from skumc import UMCClusterer
 from skumc.curriculum import AdaptiveThreshold
 from skumc.encoders import ProjectionEncoder, UMCEncoder
+from skumc.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, WeightedLosses
 
 PROTOCOLS = ("predict", "refit", "transductive")
 N_NEIGHBOURS = 10
@@ -44,10 +45,12 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "umc encoder, no cross-attention": {"encoder": UMCEncoder(cross_attention=False)},
     "umc encoder, no self-attention": {"encoder": UMCEncoder(n_self_attention_layers=0)},
     "umc encoder, no gates": {"encoder": UMCEncoder(fusion="concatenation")},
+    "umc encoder, CLS": {"encoder": UMCEncoder(anchor_summary="cls")},
+    "umc encoder, zeros where hidden": {"encoder": UMCEncoder(missing="zeros")},
+    "umc encoder, not standardised": {"encoder": UMCEncoder(standardize=False)},
     "no pretraining": {"pretrain_epochs": 0},
     "no progressive loop": {"max_epochs": 0},
     "untrained": {"pretrain_epochs": 0, "max_epochs": 0},
-    "adaptive threshold": {"threshold": "adaptive"},
     "no performance adjustment": {"threshold": AdaptiveThreshold(performance_adjustment=False)},
     "no loss adjustment": {"threshold": AdaptiveThreshold(loss_adjustment=False)},
     "no stability adjustment": {"threshold": AdaptiveThreshold(stability_adjustment=False)},
@@ -58,7 +61,21 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no compactness": {"losses": {"compactness": 0.0}},
     "no separation": {"losses": {"separation": 0.0}},
     "random selection": {"selector": "random"},
+    "no spreading": {"spread_confidence": None},
+    "spread labels teach all": {"spread_confidence": 0.0},
     "augmentation by views": {"augmentation": "views"},
+    "augmentation by disjoint views": {"augmentation": "disjoint"},
+    "augmentation by dropout": {"augmentation": "dropout"},
+    "published temperatures": {
+        "losses": WeightedLosses(
+            infonce=InfoNCELoss(0.2), contrastive=ContrastiveLoss(1.0), supcon=SupConLoss(1.4)
+        )
+    },
+    "SupCon divided by samples": {"losses": {"supcon": SupConLoss(average="samples")}},
+    "one start of k-means": {"kmeans": KMeans(n_init=1)},
+    "published learning rates": {"learning_rate": 3e-4, "pretrain_learning_rate": 2e-5},
+    "Adam, weight decay 0.01": {"optimizer": "adam", "weight_decay": 0.01},
+    "patience from the start": {"min_epochs": 0},
     "cosine schedule": {"schedule": "cosine"},
     "means of frames": {"encoder": ProjectionEncoder(n_segments=1)},
     "no dual projection": {"encoder": ProjectionEncoder(dual_projection=False)},
