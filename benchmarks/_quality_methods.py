@@ -63,6 +63,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "random selection": {"selector": "random"},
     "no spreading": {"spread_confidence": None},
     "spread labels teach all": {"spread_confidence": 0.0},
+    "no averaging of weights": {"weight_averaging": 0.0},
     "augmentation by views": {"augmentation": "views"},
     "augmentation by disjoint views": {"augmentation": "disjoint"},
     "augmentation by dropout": {"augmentation": "dropout"},

@@ -141,6 +141,10 @@ class UMCClusterer(
     accumulate_steps : int in [1, inf), default=1
         Batches whose gradients make one step. It equals the larger batch for losses that are a
         mean over samples; contrastive losses and centres see one batch at a time.
+    weight_averaging : float in [0, 1), default=0.98
+        Share of the running average of the weights that each step of the progressive loop keeps.
+        What is clustered, judged and kept is the encoder with the average; 0 takes the weights as
+        they are.
     device : str or torch.device, default="auto"
         "auto" is the GPU where there is one.
     precision : {"float32", "bfloat16"}, default="float32"
@@ -270,6 +274,7 @@ class UMCClusterer(
         schedule: str = "constant",
         grad_clip: float | None = None,
         accumulate_steps: int = 1,
+        weight_averaging: float = 0.98,
         device: str | torch.device = "auto",
         precision: str = "float32",
         random_state: Any = None,
@@ -305,6 +310,7 @@ class UMCClusterer(
         self.schedule = schedule
         self.grad_clip = grad_clip
         self.accumulate_steps = accumulate_steps
+        self.weight_averaging = weight_averaging
         self.device = device
         self.precision = precision
         self.random_state = random_state

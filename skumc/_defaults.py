@@ -74,6 +74,7 @@ PARAMETER_CONSTRAINTS: dict[str, Any] = {
     "warmup_proportion": [Interval(Real, 0, 1, closed="both")],
     "grad_clip": [Interval(Real, 0, None, closed="neither"), None],
     "accumulate_steps": [Interval(Integral, 1, None, closed="left")],
+    "weight_averaging": [Interval(Real, 0, 1, closed="left")],
     "device": [str, torch.device],
     "precision": [StrOptions({"float32", "bfloat16"})],
     "random_state": ["random_state"],

@@ -41,6 +41,7 @@ def _source() -> dict[str, Any]:
         "optimizer": "adam",
         "weight_decay": 0.01,
         "schedule": "cosine",
+        "weight_averaging": 0.0,
     }
 
 
@@ -64,6 +65,7 @@ def _acl2024() -> dict[str, Any]:
         "optimizer": "adamw",
         "weight_decay": 0.01,
         "schedule": "linear",
+        "weight_averaging": 0.0,
     }
 
 

@@ -165,11 +165,10 @@ def write_video(path, frames, rate, codec="ffv1"):
     return path
 
 
-def recordings_folder():
-    """Real recordings, or a skip that says where they were looked for."""
+def development_data(name):
+    """Folder of a set of real data, or a skip that says where it was looked for."""
     beside = Path(__file__).parents[2] / "shared" / "data"
-    root = Path(os.environ.get("SKUMC_DATA", beside))
-    folder = root / "spoken_intents" / "recordings"
+    folder = Path(os.environ.get("SKUMC_DATA", beside)) / name
     if not folder.is_dir():
-        pytest.skip(f"no recordings in {folder}; SKUMC_DATA names their folder")
+        pytest.skip(f"no data in {folder}; SKUMC_DATA names the folder above")
     return folder

@@ -21,12 +21,12 @@ from sklearn.pipeline import make_pipeline
 from media import (
     RATE,
     SPEECH_KINDS,
+    development_data,
     make_picture_model,
     make_speech_model,
     make_videos,
     make_waves,
     plain_speech_frames,
-    recordings_folder,
     save_picture_model,
     save_speech_model,
     write_video,
@@ -548,7 +548,7 @@ def test_video_files(picture_folder, tmp_path):
 
 def test_from_recordings_at_8_khz_to_clusters(speech_folder):
     pytest.importorskip("soundfile")
-    paths = sorted(recordings_folder().glob("*.wav"))[:24]
+    paths = sorted(development_data("spoken_intents/recordings").glob("*.wav"))[:24]
     assert paths, "the folder has no recordings"
     pipeline = make_pipeline(WavLMFeatures(speech_folder), UMCClusterer(3, **SOON))
     labels = pipeline.fit_predict([*paths, paths[0]])

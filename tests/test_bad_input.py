@@ -552,6 +552,7 @@ BAD_PARAMETERS = {
     "schedule": ["cosinus", None, 1],
     "grad_clip": [0, -1.0, NAN, INF],
     "accumulate_steps": [0, 0.5, None],
+    "weight_averaging": [-0.1, 1.0, "0.9", NAN, None],
     "device": [0, None],
     "precision": ["float16", torch.float32, None],
     "random_state": [-1, "seed", 1.5],

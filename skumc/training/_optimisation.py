@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -196,6 +197,8 @@ class Stepper:
         Bound on each value of the gradient; None does not clip.
     accumulate_steps : int
         Batches whose gradients make one step.
+    averaging : float
+        See :class:`AveragedWeights`, which ``average`` is.
     """
 
     def __init__(
@@ -210,7 +213,9 @@ class Stepper:
         schedule: str,
         grad_clip: float | None,
         accumulate_steps: int,
+        averaging: float = 0.0,
     ) -> None:
+        self.average = AveragedWeights(encoder, averaging)
         self._parameters = [p for p in encoder.parameters() if p.requires_grad]
         groups = _groups(encoder, learning_rate, text_learning_rate)
         self._full_rates = [group["lr"] for group in groups]
@@ -270,6 +275,50 @@ class Stepper:
         for group, rate in zip(self._optimizer.param_groups, self._full_rates, strict=True):
             group["lr"] = factor * rate
         self._optimizer.step()
+        self.average.update()
+
+
+class AveragedWeights:
+    r"""Running average of the weights that train.
+
+    Parameters
+    ----------
+    encoder : Module
+    decay : float
+        Share of the average that a step keeps, in the long run; 0 keeps none.
+
+    Notes
+    -----
+    After step :math:`t` (from 0) the average is :math:`\bar w \leftarrow d_t \bar w + (1 - d_t) w`
+    with :math:`d_t = \min(d, (1 + t) / (10 + t))`, so that the first weights are soon forgotten.
+    """
+
+    def __init__(self, encoder: nn.Module, decay: float) -> None:
+        self._decay = decay
+        self._weights = [p for p in encoder.parameters() if p.requires_grad] if decay else []
+        self._averages = [p.detach().clone() for p in self._weights]
+        self._n_steps = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights after a step."""
+        decay = min(self._decay, (1 + self._n_steps) / (10 + self._n_steps))
+        self._n_steps += 1
+        for average, weights in zip(self._averages, self._weights, strict=True):
+            average.lerp_(weights, 1 - decay)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Let the encoder have the averages within the block."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for place, weights in enumerate(self._weights):
+            weights.data, self._averages[place] = self._averages[place], weights.data
 
 
 def copy_state(encoder: nn.Module) -> dict[str, Tensor]:

@@ -39,6 +39,7 @@ class TrainingSettings:
     schedule: str
     grad_clip: float | None
     accumulate_steps: int
+    weight_averaging: float
     augmentation: str
     spread_confidence: float | None
     device: torch.device

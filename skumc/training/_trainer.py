@@ -162,7 +162,7 @@ class ProgressiveTrainer:
             stacklevel=4,  # who called fit
         )
 
-    def _stepper(self, learning_rate: float) -> Stepper:
+    def _stepper(self, learning_rate: float, averaging: float = 0.0) -> Stepper:
         settings = self.settings
         return Stepper(
             self.encoder,
@@ -174,6 +174,7 @@ class ProgressiveTrainer:
             schedule=settings.schedule,
             grad_clip=settings.grad_clip,
             accumulate_steps=settings.accumulate_steps,
+            averaging=averaging,
         )
 
     def _close_record(self, record: dict[str, Any], started: float) -> None:
@@ -211,12 +212,13 @@ class ProgressiveTrainer:
 
     def _progress_through_epochs(self) -> None:
         settings = self.settings
-        stepper = self._stepper(settings.learning_rate)
+        stepper = self._stepper(settings.learning_rate, settings.weight_averaging)
         loss = centers = None
         n_without_gain = 0
         for epoch in range(settings.max_epochs + 1):
             started = time.perf_counter()
-            seen = self._look(epoch, loss, centers)
+            with stepper.average.in_place():
+                seen = self._look(epoch, loss, centers)
             centers = seen.centers
             n_without_gain = 0 if seen is self._best else n_without_gain + 1
             if epoch < settings.first_patient_epoch:
