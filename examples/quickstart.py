@@ -125,6 +125,7 @@ def plot_curves(umc, path):
     axes[0].set(title="monitor (silhouette, no labels)")
     axes[1].plot(epochs, history[:, "threshold"], label="threshold")
     axes[1].plot(epochs, history[:, "selected_share"], label="share of samples selected")
+    axes[1].plot(epochs, history[:, "taught_share"], label="share taught by pseudo-labels")
     axes[1].set(title="curriculum", ylim=(0, None))
     axes[1].legend()
     for name in ("supcon", "contrastive", "compactness", "separation"):
