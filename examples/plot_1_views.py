@@ -10,6 +10,9 @@ clusterer takes them all.
 # A table with two groups of columns
 # ----------------------------------
 # Each group becomes a modality. Here the first tells apart three groups of samples, the second two.
+# What one tells apart the other mixes up, so that they hardly share neighbours, and the default
+# would take "shape" for unrelated (``trusted_modalities_`` says so). ``augmentation="views"`` does
+# not judge.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,7 +30,7 @@ table = pd.DataFrame(
 )
 columns = {"sound": list(table.columns[:4]), "shape": list(table.columns[4:])}
 
-clusterer = UMCClusterer(4, modalities=columns, random_state=0)
+clusterer = UMCClusterer(4, modalities=columns, augmentation="views", random_state=0)
 labels = clusterer.fit_predict(table)
 print(pd.crosstab(group, labels, rownames=["group"], colnames=["cluster"]))
 
@@ -50,7 +53,7 @@ X = MultimodalData(
         "shape": [None if i % 5 == 0 else row for i, row in enumerate(shape)],
     }
 )
-clusterer = UMCClusterer(4, random_state=0).fit(X[:120])
+clusterer = UMCClusterer(4, augmentation="views", random_state=0).fit(X[:120])
 print(
     pd.crosstab(group[120:], clusterer.predict(X[120:]), rownames=["group"], colnames=["cluster"])
 )
