@@ -665,17 +665,15 @@ def test_sharing_saves_time(one_thread):
         operations.append(counter.get_total_flops())
     counted = operations[0] / operations[1]
     assert counted <= 0.6
-    for _ in range(5):  # what other jobs do to the caches disturbs a round
-        seconds = {together: [], apart: []}
-        for _ in range(10):
-            for encode, taken in seconds.items():
-                network.zero_grad()
-                start = time.process_time()
-                mixture(encode()).backward()
-                taken.append(time.process_time() - start)
-        ratio = float(np.median(np.divide(*seconds.values())))
-        if ratio <= 0.6:
-            break
+    seconds = {together: [], apart: []}
+    for _ in range(20):
+        for encode, taken in seconds.items():
+            network.zero_grad()
+            start = time.process_time()
+            mixture(encode()).backward()
+            taken.append(time.process_time() - start)
+    shared, separate = (np.array(taken[1:]) for taken in seconds.values())
+    ratio = float(np.median(shared / separate))  # of neighbours in time, for machines are noisy
     print(f"views cost {ratio:.3f} of separate passes, {counted:.3f} in operations of products")
     assert ratio <= 0.6
 
