@@ -1,6 +1,7 @@
 """Neighbours, trust and agreement against plain loops, and the views that are made of them."""
 
 from fractions import Fraction
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -66,26 +67,29 @@ def assert_nearest(blocks, found):
 
 
 def plain_trust(X, anchor):
-    """Who finds neighbours again in another modality 1.4 times as often as by chance."""
+    """Who finds neighbours again in another modality clearly more often than by chance.
+
+    The ten nearest 1.4 times as often; the nearest eighth of all samples, where that is more,
+    1.15 times, or 1 + 4 / their number.
+    """
     blocks = {name: plain_block(X, name) for name in X.names}
-    n_shared = min(10, max(len(X) // 4, 1))
-    near = {
-        name: [plain_nearest([block], i, n_shared) for i in range(len(X))]
-        for name, block in blocks.items()
-    }
+    n_near, n_wide = min(10, max(len(X) // 4, 1)), len(X) // 8
+    bars = {n_near: 1.4} | ({n_wide: max(1.15, 1 + 4 / n_wide)} if n_wide > n_near else {})
     trusted = set()
-    for one in X.names:
-        for other in X.names:
+    for n_nearest, bar in bars.items():
+        near = {
+            name: [plain_nearest([block], i, n_nearest) for i in range(len(X))]
+            for name, block in blocks.items()
+        }
+        for one, other in combinations(X.names, 2):
             both = blocks[one][1] & blocks[other][1]
-            if one == other or not both.any():
-                continue
             shared = by_chance = 0
             for i in np.flatnonzero(both):
                 first = [j for j in near[one][i] if both[j]]
                 second = [j for j in near[other][i] if both[j]]
                 shared += len(set(first) & set(second))
-                by_chance += Fraction(len(first) * len(second), int(both.sum()) - 1)
-            if shared > 1.4 * by_chance:
+                by_chance += Fraction(len(first) * len(second), max(int(both.sum()) - 1, 1))
+            if shared > bar * by_chance:
                 trusted |= {one, other}
     return {name: name in (trusted or {anchor}) for name in X.names}
 
@@ -231,6 +235,40 @@ def test_a_modality_without_relation_to_others_is_not_trusted(useless):
         assert found == {name: name != useless for name in X.names}, seed
 
 
+def complementary_views(n_samples, seed):
+    """Two views of four groups: one tells apart three of them, the other two."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, 4, n_samples)
+    return {
+        "first": rng.normal(np.minimum(group, 2)[:, None], 0.4, (n_samples, 4)),
+        "second": rng.normal(np.maximum(group, 2)[:, None], 0.4, (n_samples, 3)),
+    }
+
+
+def test_views_that_tell_apart_different_groups_are_trusted_for_their_wide_neighbourhoods():
+    found = [meet(complementary_views(500, seed)).trusted for seed in range(10)]
+    assert all(all(trusted.values()) for trusted in found)
+
+
+def test_trust_is_judged_by_a_sample_of_many(monkeypatch):
+    judged = []
+
+    def tell_the_same(near, both):
+        judged.append((near[0].shape, len(both)))
+        return True
+
+    monkeypatch.setattr("skumc.training._neighbors._tell_the_same", tell_the_same)
+    monkeypatch.setattr("skumc.training._neighbors._MOST_JUDGED", 160)
+    assert meet(complementary_views(500, 0)).trusted == {"first": True, "second": True}
+    assert judged == [((160, 10), 160)]
+    monkeypatch.undo()
+    for seed in range(5):
+        monkeypatch.setattr("skumc.training._neighbors._MOST_JUDGED", 400)
+        rng = np.random.default_rng(seed)
+        X = complementary_views(1000, seed) | {"noise": rng.normal(size=(1000, 5))}
+        assert meet(X).trusted == {"first": True, "second": True, "noise": False}
+
+
 @pytest.mark.parametrize("anchor", ["text", "audio"])
 def test_where_nothing_is_shared_the_anchor_is_alone(anchor):
     rng = np.random.default_rng(0)
@@ -242,14 +280,15 @@ def test_where_nothing_is_shared_the_anchor_is_alone(anchor):
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])
-def test_trust_is_that_of_a_loop(missing):
+@pytest.mark.parametrize("n_samples", [48, 130])  # a narrow look; a wide one too
+def test_trust_is_that_of_a_loop(n_samples, missing):
     found = []
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        common = rng.normal(size=(48, 3))
+        common = rng.normal(size=(n_samples, 3))
         cells = {}
         for name, coupling in zip("abc", rng.uniform(0, 1, 3), strict=True):
-            values = coupling * common + (1 - coupling) * rng.normal(size=(48, 3))
+            values = coupling * common + (1 - coupling) * rng.normal(size=(n_samples, 3))
             cells[name] = [None if rng.random() < missing else row for row in values]
         X = MultimodalData(cells)
         X = X[X.present.any(axis=1)]
@@ -512,7 +551,7 @@ def test_parts_are_of_trusted_modalities_where_a_sample_has_any(monkeypatch, pha
 
 
 @pytest.mark.parametrize(
-    ("trusted", "n_views", "alone"), [("abc", 4, "abc"), ("ac", 3, "ac"), ("b", 2, "")]
+    ("trusted", "n_views", "alone"), [("abc", 4, "abc"), ("ac", 3, "ac"), ("b", 1, "")]
 )
 def test_the_supervised_branch_sees_the_whole_and_each_trusted_modality_alone(
     monkeypatch, trusted, n_views, alone

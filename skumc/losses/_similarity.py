@@ -1,4 +1,4 @@
-"""The masked log-softmax over cosine similarities that all contrastive losses share."""
+"""The contrast of cosine similarities that all contrastive losses share."""
 
 from __future__ import annotations
 
@@ -36,13 +36,17 @@ def contrast_per_anchor(
         For each anchor the mean over its positives of the negative log-probability to pick
         that positive among all other views; 0 for an anchor without a positive.
     """
+    n_samples, n_views, width = views.shape
     anchors = unit_rows(views.flatten(0, 1))
-    anchor_labels = labels.repeat_interleave(views.shape[1])
-    is_self = torch.eye(len(anchors), dtype=torch.bool, device=anchors.device)
-    is_positive = (anchor_labels[:, None] == anchor_labels[None, :]) & ~is_self
-    similarity = anchors @ anchors.T / temperature
-    # The smallest finite number, not -inf, which makes NaN of a lone anchor's softmax.
-    lowest = torch.finfo(similarity.dtype).min
-    log_probability = similarity.masked_fill(is_self, lowest).log_softmax(dim=1)
-    n_positives = is_positive.sum(dim=1).clamp(min=1)
-    return -log_probability.masked_fill(~is_positive, 0.0).sum(dim=1) / n_positives
+    # The smallest finite number, not -inf, which makes NaN of a lone anchor's sum.
+    lowest = torch.finfo(anchors.dtype).min
+    similarity = (anchors / temperature) @ anchors.T
+    among_others = similarity.fill_diagonal_(lowest).logsumexp(dim=1)
+    # Similarities to positives add up to that with their sum, so no second matrix is needed.
+    is_alike = (labels[:, None] == labels[None, :]).to(anchors.dtype)
+    by_sample = anchors.unflatten(0, (n_samples, n_views))
+    sums = (is_alike @ by_sample.sum(dim=1)).unsqueeze(1) - by_sample
+    to_positives = (by_sample * sums).sum(dim=-1).flatten() / temperature
+    n_positives = (n_views * is_alike.sum(dim=1) - 1).repeat_interleave(n_views)
+    losses = among_others - to_positives / n_positives.clamp(min=1)
+    return losses.where(n_positives > 0, 0.0)

@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator
 from sklearn.metrics import pairwise_distances_argmin, silhouette_score
 
@@ -90,8 +91,9 @@ def label_means(
 
     A label without rows has its row of ``without``, or the mean of all where that is None.
     """
-    sums = np.zeros((n_clusters, values.shape[1]), dtype=np.float64)
-    np.add.at(sums, labels, values)
+    rows = np.arange(len(labels))
+    members = csr_matrix((np.ones(len(labels)), (labels, rows)), shape=(n_clusters, len(labels)))
+    sums = members @ values.astype(np.float64)
     counts = np.bincount(labels, minlength=n_clusters)[:, None]
     without = values.mean(axis=0) if without is None else without
     return np.where(counts, sums / np.maximum(counts, 1), without).astype(values.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -222,9 +223,10 @@ class Stepper:
         self._optimizer = None
         if groups:
             plain = groups[0]["params"] if len(groups) == 1 else groups
-            self._optimizer = OPTIMIZERS.get(optimizer, optimizer)(
-                plain, lr=self._full_rates[0], weight_decay=weight_decay
-            )
+            make = optimizer
+            if not callable(optimizer):
+                make = partial(OPTIMIZERS[optimizer], fused=True)  # a step in one pass
+            self._optimizer = make(plain, lr=self._full_rates[0], weight_decay=weight_decay)
         self._warmup = warmup_proportion
         self._schedule = schedule
         self._grad_clip = grad_clip
@@ -304,8 +306,8 @@ class AveragedWeights:
         """Take in the weights after a step."""
         decay = min(self._decay, (1 + self._n_steps) / (10 + self._n_steps))
         self._n_steps += 1
-        for average, weights in zip(self._averages, self._weights, strict=True):
-            average.lerp_(weights, 1 - decay)
+        if self._averages:
+            torch._foreach_lerp_(self._averages, self._weights, 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

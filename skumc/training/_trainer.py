@@ -146,7 +146,7 @@ class ProgressiveTrainer:
                 [1.0 if trusted[name] else _UNTRUSTED_SHARE for name in data.names]
             )
         alone = [(name,) for name in names if trusted[name]]
-        self._views = [data.names, *(alone if len(alone) > 1 else [data.names])]
+        self._views = [data.names, *(alone if len(alone) > 1 else [])]
 
     def _keep_best_after_interrupt(self) -> None:
         if self._best is None:
