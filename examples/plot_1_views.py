@@ -9,10 +9,8 @@ clusterer takes them all.
 # %%
 # A table with two groups of columns
 # ----------------------------------
-# Each group becomes a modality. Here the first tells apart three groups of samples, the second two.
-# What one tells apart the other mixes up, so that they hardly share neighbours, and the default
-# would take "shape" for unrelated (``trusted_modalities_`` says so). ``augmentation="views"`` does
-# not judge.
+# Each group becomes a modality. Here the first tells apart three groups of samples, and so does the
+# second, but not the same three.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,16 +19,16 @@ import pandas as pd
 from skumc import MultimodalData, UMCClusterer
 
 rng = np.random.default_rng(0)
-group = rng.integers(0, 4, 160)
-sound = rng.normal(np.minimum(group, 2)[:, None], 0.4, (160, 4))
-shape = rng.normal(np.maximum(group, 2)[:, None], 0.4, (160, 3))
+group = rng.integers(0, 4, 400)
+sound = rng.normal(np.minimum(group, 2)[:, None], 0.4, (400, 4))
+shape = rng.normal(np.maximum(group, 2)[:, None], 0.4, (400, 3))
 table = pd.DataFrame(
     np.hstack([sound, shape]),
     columns=[f"sound{i}" for i in range(4)] + [f"shape{i}" for i in range(3)],
 )
 columns = {"sound": list(table.columns[:4]), "shape": list(table.columns[4:])}
 
-clusterer = UMCClusterer(4, modalities=columns, augmentation="views", random_state=0)
+clusterer = UMCClusterer(4, modalities=columns, random_state=0)
 labels = clusterer.fit_predict(table)
 print(pd.crosstab(group, labels, rownames=["group"], colnames=["cluster"]))
 
@@ -53,14 +51,14 @@ X = MultimodalData(
         "shape": [None if i % 5 == 0 else row for i, row in enumerate(shape)],
     }
 )
-clusterer = UMCClusterer(4, augmentation="views", random_state=0).fit(X[:120])
+clusterer = UMCClusterer(4, random_state=0).fit(X[:300])
 print(
-    pd.crosstab(group[120:], clusterer.predict(X[120:]), rownames=["group"], colnames=["cluster"])
+    pd.crosstab(group[300:], clusterer.predict(X[300:]), rownames=["group"], colnames=["cluster"])
 )
 
 # %%
 # The gates tell what each modality contributed, exactly nothing where it is missing.
 
-weights = pd.DataFrame(clusterer.modality_weights(X[120:]), columns=X.names)
-weights["shape is missing"] = ~X[120:].present[:, 1]
+weights = pd.DataFrame(clusterer.modality_weights(X[300:]), columns=X.names)
+weights["shape is missing"] = ~X[300:].present[:, 1]
 print(weights.groupby("shape is missing").mean().round(2))

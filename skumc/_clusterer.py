@@ -116,17 +116,17 @@ class UMCClusterer(
         it for one call, in memory, or in a temporary file beyond 2 GiB.
     pretrain_epochs : int in [0, inf), default=10
         Epochs of contrastive pretraining; 0 leaves it out.
-    max_epochs : int in [0, inf), default=40
+    max_epochs : int in [0, inf), default=12
         Epochs of the progressive loop at most; 0 clusters the pretrained embedding.
     min_epochs : int in [0, inf) or None, default=None
         Epoch from which a lack of improvement counts. None is 60 % of ``max_epochs``.
     patience : int in [1, inf) or None, default=5
         Epochs without improvement of the monitor after which training ends. None never ends it.
-    batch_size : int in [1, inf), default=128
+    batch_size : int in [1, inf), default=256
         Samples in a batch at most.
-    learning_rate : float in (0, inf), default=2e-3
+    learning_rate : float in (0, inf), default=4e-3
         Largest learning rate of the progressive loop.
-    pretrain_learning_rate : float in (0, inf), default=2e-3
+    pretrain_learning_rate : float in (0, inf), default=4e-3
         Largest learning rate of pretraining.
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adamw"
         A callable gets ``(parameters, lr=..., weight_decay=...)``.
@@ -262,12 +262,12 @@ class UMCClusterer(
         text_layer: int | str | None = "middle",
         memory: Any = None,
         pretrain_epochs: int = 10,
-        max_epochs: int = 40,
+        max_epochs: int = 12,
         min_epochs: int | None = None,
         patience: int | None = 5,
-        batch_size: int = 128,
-        learning_rate: float = 2e-3,
-        pretrain_learning_rate: float = 2e-3,
+        batch_size: int = 256,
+        learning_rate: float = 4e-3,
+        pretrain_learning_rate: float = 4e-3,
         optimizer: Any = "adamw",
         weight_decay: float = 1e-4,
         warmup_proportion: float = 0.1,

@@ -112,8 +112,8 @@ def test_attributes_have_the_documented_shapes(data):
     X, _ = data
     fitted = make().fit(X)
     assert fitted.labels_.shape == (60,) and fitted.labels_.dtype == np.int32
-    assert fitted.cluster_centers_.shape == (3, 256)
-    assert fitted.embedding_.shape == (60, 256) and fitted.embedding_.dtype == np.float32
+    assert fitted.cluster_centers_.shape == (3, 128)
+    assert fitted.embedding_.shape == (60, 128) and fitted.embedding_.dtype == np.float32
     assert fitted.high_quality_mask_.shape == (60,) and fitted.high_quality_mask_.dtype == bool
     assert fitted.n_iter_ == 2 and len(fitted.history_) == 1 + 3
     assert fitted.n_features_in_ == 3

@@ -23,7 +23,10 @@ ROOMS = {
     "losses": ({"_parts"}, {"torch"}),
     "encoders": ({"_parts"}, {"torch"}),
     "text": ({"_checkpoints", "_parts", "_progress", "data"}, {"torch"}),
-    "training": ({"_parts", "_progress", "data", "encoders", "losses"}, {"torch"}),
+    "training": (
+        {"_parts", "_progress", "data", "encoders", "losses"},
+        {"torch", "threadpoolctl"},
+    ),
     "_defaults": ({"_parts", "curriculum", "losses", "encoders", "training"}, {"torch"}),
     "_presets": ({"_parts", "curriculum", "encoders", "losses"}, set()),
     "_clusterer": (

@@ -448,7 +448,7 @@ class Everybody:
 
 
 def shown(monkeypatch, agreement, trusted=("a", "b", "c"), **parameters):
-    """Pairs (first view, second view) that a fit shows, sample for sample."""
+    """What a fit shows, call by call."""
 
     class Fixed:
         def __init__(self, encoder, data, anchor, device, rng):
@@ -483,16 +483,16 @@ def test_neighbours_are_looked_for_again_every_fifth_epoch(monkeypatch):
     X, _ = make_sequences()
     fitted = UMCClusterer(2, pretrain_epochs=1, max_epochs=7, patience=None, random_state=0).fit(X)
     assert fitted.n_iter_ == 7 and len(looks) == 2  # epochs 0 and 5
-    assert all(h.shape == (24, 256) for h in looks) and not np.array_equal(*looks)
+    assert all(h.shape == (24, 128) for h in looks) and not np.array_equal(*looks)
 
 
 def pairs_of(calls):
-    assert len(calls) % 2 == 0
-    return [
-        pair
-        for first, second in zip(calls[::2], calls[1::2], strict=True)
-        for pair in zip(first, second, strict=True)
-    ]
+    """Pairs of views of the same place: each call shows all first views, then all second ones."""
+    pairs = []
+    for call in calls:
+        assert len(call) % 2 == 0
+        pairs += zip(call[: len(call) // 2], call[len(call) // 2 :], strict=True)
+    return pairs
 
 
 def number_of(sample):

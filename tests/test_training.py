@@ -562,7 +562,7 @@ def test_centres_of_absent_clusters_are_the_stored_ones():
     assert fitted.history_.phase("main")[0]["restored"]
     stored = torch.from_numpy(fitted.cluster_centers_)
     for (centers,) in spy.calls:
-        assert centers.shape == (4, 256)
+        assert centers.shape == (4, 128)
         unchanged = torch.isclose(centers, stored).all(dim=1).sum()
         assert unchanged >= 2  # a batch of two samples has at most two clusters
 

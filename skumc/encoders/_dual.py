@@ -59,7 +59,10 @@ class DualProjection(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Project frames, (..., width) to (..., width)."""
         normal = self.norm(frames)
-        both = torch.cat([F.gelu(self.similar(normal)), F.gelu(self.dissimilar(normal))], dim=-1)
+        # both projections in one product
+        weight = torch.cat([self.similar.weight, self.dissimilar.weight])
+        bias = torch.cat([self.similar.bias, self.dissimilar.bias])
+        both = F.gelu(F.linear(normal, weight, bias))
         return self.fusion(self.dropout(both)) + frames
 
 

@@ -214,7 +214,7 @@ class ProjectionEncoder(BaseEstimator):
 
     Parameters
     ----------
-    hidden_width : int, default=256
+    hidden_width : int, default=128
         Width of the embedding.
     n_segments : int, default=8
         Parts of a sequence whose means are put side by side, so that the order of frames counts.
@@ -270,7 +270,7 @@ class ProjectionEncoder(BaseEstimator):
     def __init__(
         self,
         *,
-        hidden_width: int = 256,
+        hidden_width: int = 128,
         n_segments: int = 8,
         dual_projection: bool = True,
         dropout: float = 0.2,

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
 
 from skumc.losses._checks import check_number, check_tensors, full_precision, zero_with_graph
+
+
+@functools.cache
+def _parameters(loss_type: type) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(loss_type).parameters
 
 
 class BaseLoss(BaseEstimator):
@@ -66,7 +73,7 @@ class BaseLoss(BaseEstimator):
 
     def _check_hyper_parameters(self) -> None:
         for name in (*self._positive, *self._non_negative):
-            default = inspect.signature(type(self)).parameters[name].default
+            default = _parameters(type(self))[name].default
             hint = "" if default is inspect.Parameter.empty else f" The default is {default!r}."
             value, positive = getattr(self, name), name in self._positive
             check_number(name, value, positive=positive, remedy=hint)

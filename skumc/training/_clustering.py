@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator
 from sklearn.metrics import pairwise_distances_argmin, silhouette_score
@@ -190,4 +191,6 @@ class SilhouetteMonitor(BaseEstimator):
             embedding, labels = embedding[rows], labels[rows]
         if not 1 < len(np.unique(labels)) < len(labels):
             return 0.0
-        return float(silhouette_score(embedding, labels))
+        points = torch.from_numpy(np.asarray(embedding))
+        apart = torch.cdist(points, points).fill_diagonal_(0).numpy()
+        return float(silhouette_score(apart, labels, metric="precomputed"))

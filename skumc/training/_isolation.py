@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
 
 @contextmanager
 def isolated(seed: int, device: torch.device) -> Iterator[None]:
     """Run with seeded random numbers, float32 and gradients; give the caller's state back.
+
+    The BLAS of numpy and scipy has one thread meanwhile: its idle threads look for work for some
+    milliseconds after each product, on the cores that torch's threads need. Torch, and
+    scikit-learn's loops, have as many as the caller gave them.
 
     Examples
     --------
@@ -29,6 +34,7 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
         torch.random.fork_rng(devices=[device] if cuda else []),
         torch.inference_mode(False),
         torch.enable_grad(),
+        threadpool_limits(1, user_api="blas"),
     ):
         torch.default_generator.manual_seed(seed)
         if cuda:

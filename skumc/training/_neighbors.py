@@ -62,7 +62,8 @@ def _nearest(blocks: Sequence[Block], references: Tensor, n_nearest: int) -> Ten
     blocks = _joined(blocks)
     found = []
     n_samples = len(blocks[0].values)
-    places = torch.arange(n_samples, device=references.device)
+    column = references.new_full((n_samples,), -1)  # of each sample that is a reference
+    column[references] = torch.arange(len(references), device=references.device)
     squares = [block.values.square().sum(dim=1) for block in blocks]
     others = [block.values[references].T for block in blocks]
     for start in range(0, n_samples, _BLOCK):
@@ -70,12 +71,14 @@ def _nearest(blocks: Sequence[Block], references: Tensor, n_nearest: int) -> Ten
         total: Tensor | float = 0.0
         for block, squared, values in zip(blocks, squares, others, strict=True):
             distances = torch.addmm(squared[references], block.values[rows], values, alpha=-2.0)
+            if block.present is None:  # each row has the same left out, which changes no order
+                total = distances
+                continue
             distances += squared[rows].unsqueeze(1)
-            if block.present is not None:
-                both = block.present[rows].unsqueeze(1) & block.present[references]
-                distances = torch.where(both, distances, _ANY_TWO)
-            total = total + block.weight * distances
-        total.masked_fill_(places[rows].unsqueeze(1) == references, torch.inf)
+            both = block.present[rows].unsqueeze(1) & block.present[references]
+            total = total + block.weight * torch.where(both, distances, _ANY_TWO)
+        own = torch.nonzero(column[rows] >= 0).squeeze(1)
+        total[own, column[rows][own]] = torch.inf
         found.append(references[total.topk(n_nearest, largest=False).indices])
     return torch.cat(found)
 

@@ -219,9 +219,14 @@ def neighbor_views(
         parts = draw_parts(shown[0], rng)
     else:
         parts = [draw_subset(there, rng) for there in shown]
-    outputs = []
-    for chosen, part, there in zip((rows, partners), parts, shown, strict=True):
-        visible = torch.from_numpy(np.where(whole[:, None], there, part)).to(device)
-        batch = to_batch(data, chosen, device)
-        outputs += encode_views(encoder, show_by_sample(batch, visible), [data.names])
-    return outputs
+    visible = np.where(np.tile(whole, 2)[:, None], np.vstack(shown), np.vstack(parts))
+    batch = to_batch(data, np.concatenate([rows, partners]), device)
+    batch = show_by_sample(batch, torch.from_numpy(visible).to(device))
+    both = encode_views(encoder, batch, [data.names])[0]
+    return [_part(both, slice(None, len(rows))), _part(both, slice(len(rows), None))]
+
+
+def _part(output: EncoderOutput, samples: slice) -> EncoderOutput:
+    """What the encoder gives for some samples of a batch."""
+    projections = {name: values[samples] for name, values in output.projections.items()}
+    return EncoderOutput(output.embedding[samples], output.gates[samples], projections)
