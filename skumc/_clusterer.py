@@ -38,6 +38,8 @@ from skumc.training import (
     isolated,
 )
 
+_LEARNING_RATE = 1e-3  # of an encoder that names none
+_LEARNING_RATE = 1e-3  # of an encoder that names none
 _MAX_SEED = 2**31 - 1
 
 
@@ -124,10 +126,12 @@ class UMCClusterer(
         Epochs without improvement of the monitor after which training ends. None never ends it.
     batch_size : int in [1, inf), default=256
         Samples in a batch at most.
-    learning_rate : float in (0, inf), default=4e-3
-        Largest learning rate of the progressive loop.
-    pretrain_learning_rate : float in (0, inf), default=4e-3
-        Largest learning rate of pretraining.
+    learning_rate : float in (0, inf) or None, default=None
+        Largest learning rate of the progressive loop. None is the encoder's ``learning_rate``
+        where it has one, 4e-3 for "projection" and 1e-3 for the attention of the others, and
+        1e-3 where it has not.
+    pretrain_learning_rate : float in (0, inf) or None, default=None
+        Largest learning rate of pretraining. None is as above.
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adamw"
         A callable gets ``(parameters, lr=..., weight_decay=...)``.
     weight_decay : float in [0, inf), default=1e-4
@@ -266,8 +270,8 @@ class UMCClusterer(
         min_epochs: int | None = None,
         patience: int | None = 5,
         batch_size: int = 256,
-        learning_rate: float = 4e-3,
-        pretrain_learning_rate: float = 4e-3,
+        learning_rate: float | None = None,
+        pretrain_learning_rate: float | None = None,
         optimizer: Any = "adamw",
         weight_decay: float = 1e-4,
         warmup_proportion: float = 0.1,
@@ -629,6 +633,9 @@ class UMCClusterer(
     def _settings(self, device: torch.device) -> TrainingSettings:
         shared = TrainingSettings.__dataclass_fields__.keys() & self.get_params(deep=False).keys()
         values = {name: getattr(self, name) for name in shared - {"anchor", "device"}}
+        for name in ("learning_rate", "pretrain_learning_rate"):
+            if values[name] is None:
+                values[name] = getattr(self._encoder_spec, "learning_rate", _LEARNING_RATE)
         return TrainingSettings(anchor=self.anchor_, device=device, **values)
 
 

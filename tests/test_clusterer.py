@@ -39,6 +39,19 @@ def data():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("encoder", "expected"), [("projection", 4e-3), ("umc", 1e-3), ("causal", 1e-3)]
+)
+def test_encoder_says_at_which_learning_rate_it_trains(encoder, expected):
+    X, _ = make_sequences()
+    settings = {"pretrain_epochs": 1, "max_epochs": 1, "warmup_proportion": 0.0, "random_state": 0}
+    history = UMCClusterer(2, encoder=encoder, **settings).fit(X).history_
+    assert [record["learning_rate"] for record in history[:-1]] == [expected] * 2
+    given = {"learning_rate": 1e-4, "pretrain_learning_rate": 1e-5}
+    history = UMCClusterer(2, encoder=encoder, **settings, **given).fit(X).history_
+    assert [record["learning_rate"] for record in history[:-1]] == [1e-5, 1e-4]
+
+
 def test_check_estimator_passes_whole(monkeypatch):
     outcomes = check_estimator(
         UMCClusterer(pretrain_epochs=1, max_epochs=2), on_fail=None, on_skip=None

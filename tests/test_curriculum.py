@@ -672,6 +672,8 @@ def test_selectors_check_their_input(selector, X, labels, threshold, message):
         ({"candidates": (0.1, 0.0)}, "Got candidates=.*They are shares of a cluster"),
         ({"candidates": (1.5,)}, "Got candidates="),
         ({"candidates": 0.1}, "Got candidates=0.1, expected"),
+        ({"sample_size": 1}, "Got sample_size=1, expected a whole number of at least 2"),
+        ({"sample_size": 0.5}, "Got sample_size=0.5, expected a whole number"),
     ],
 )
 def test_density_selector_checks_its_parameters(parameters, message):
@@ -701,9 +703,9 @@ def test_all_candidates_share_one_neighbour_computation(monkeypatch):
     """Distances are computed twice for a cluster: for all densities, then for all scores."""
     n_points = []
 
-    def counted(points):
+    def counted(points, *arguments, **parameters):
         n_points.append(len(points))
-        return squared_distance_blocks(points)
+        return squared_distance_blocks(points, *arguments, **parameters)
 
     monkeypatch.setattr("skumc.curriculum._density.squared_distance_blocks", counted)
     X = np.random.default_rng(0).normal(size=(200, 8))
@@ -718,6 +720,84 @@ def test_all_candidates_share_one_neighbour_computation(monkeypatch):
     assert len(n_points) == 4
 
 
+# estimates in large clusters
+
+
+def plain_estimate(X, threshold, drawn, candidates, criterion):
+    """What DensitySelector gives in one cluster whose drawn samples stand for all, in loops."""
+    apart = np.linalg.norm(X[:, None] - X[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    cutoff = max(int(len(X) * threshold), min(max(5, len(X) // 10), len(X)))
+    selections, scores = [], []
+    for share in candidates:
+        n = min(max(int(share * len(drawn) + 1e-9), 1), len(drawn) - 1)
+        means = np.sort(apart[:, drawn], axis=1)[:, :n].mean(axis=1)
+        selected = np.argsort(means, kind="stable")[:cutoff]
+        asked = np.intersect1d(selected, drawn)
+        scores.append(apart[np.ix_(asked, selected)].min(axis=1).mean() if len(asked) else 0)
+        selections.append(np.isin(np.arange(len(X)), selected))
+    best = np.argmax(scores) if criterion == "source" else np.argmin(scores)
+    return selections[best]
+
+
+@pytest.mark.parametrize("criterion", ["source", "compact"])
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.8])
+def test_estimate_equals_plain_loops(criterion, threshold):
+    candidates = (0.1, 0.2, 0.32)
+    for seed in range(10):
+        X = np.random.default_rng(seed).normal(size=(120, 3))
+        drawn = np.sort(np.random.RandomState(seed).choice(120, 40, replace=False))
+        selector = DensitySelector(candidates, criterion, sample_size=40, random_state=seed)
+        found = selector.select(X, np.zeros(120, dtype=int), threshold)
+        expected = plain_estimate(X, threshold, drawn, candidates, criterion)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_only_clusters_beyond_the_sample_size_are_estimated():
+    X = np.random.default_rng(0).normal(size=(150, 3))
+    labels = np.repeat([0, 1], [100, 50])
+    exact = DensitySelector(sample_size=None).select(X, labels, 0.4)
+    assert np.array_equal(DensitySelector(sample_size=100).select(X, labels, 0.4), exact)
+    estimated = DensitySelector(sample_size=60).select(X, labels, 0.4)
+    assert np.array_equal(estimated[labels == 1], exact[labels == 1])
+    assert not np.array_equal(estimated, exact) and estimated.sum() == exact.sum()
+
+
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_estimate_with_few_drawn_samples_and_duplicates(size):
+    X = np.repeat(np.random.default_rng(0).normal(size=(5, 2)), 10, axis=0)
+    for criterion in ("source", "compact"):
+        selector = DensitySelector(criterion=criterion, sample_size=size)
+        for threshold in (0.0, 0.5, 1.0):
+            found = selector.select(X, np.zeros(50, dtype=int), threshold)
+            assert found.sum() == max(int(50 * threshold), 5)
+
+
+def test_estimate_selects_about_what_the_exact_way_does():
+    """Of a cluster of 4,000 the share of the samples that both select, for 256 drawn ones."""
+    X = np.random.default_rng(0).normal(size=(4000, 16))
+    exact, estimated = (
+        DensitySelector((0.2,), sample_size=size).select(X, np.zeros(4000, dtype=int), 0.3)
+        for size in (None, 256)
+    )
+    assert 0.9 < (exact & estimated).sum() / exact.sum() < 1
+
+
+def test_time_of_large_clusters_grows_with_their_size(monkeypatch):
+    n_distances = []
+
+    def counted(points, queries=None, references=None):
+        sizes = [len(points) if chosen is None else len(chosen) for chosen in (queries, references)]
+        n_distances.append(sizes[0] * sizes[1])
+        return squared_distance_blocks(points, queries, references)
+
+    monkeypatch.setattr("skumc.curriculum._density.squared_distance_blocks", counted)
+    for size in (1000, 4000):
+        X = np.random.default_rng(0).normal(size=(size, 4))
+        DensitySelector(sample_size=100).select(X, np.zeros(size, dtype=int), 0.3)
+    assert sum(n_distances[2:]) < 4.5 * sum(n_distances[:2])
+
+
 def test_memory_is_that_of_a_block(monkeypatch):
     """No array of all pairs is ever made."""
     monkeypatch.setattr("skumc.curriculum._geometry._BLOCK_BYTES", 2**20)
@@ -725,7 +805,7 @@ def test_memory_is_that_of_a_block(monkeypatch):
     labels = np.zeros(3000, dtype=int)
     tracemalloc.start()
     try:
-        DensitySelector().select(X, labels, 0.9)
+        DensitySelector(sample_size=None).select(X, labels, 0.9)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -474,7 +474,7 @@ def shown(monkeypatch, agreement, trusted=("a", "b", "c"), **parameters):
     return spied.encoder_.calls
 
 
-def test_neighbours_are_looked_for_again_every_fifth_epoch(monkeypatch):
+def test_neighbours_are_looked_for_again_every_second_epoch(monkeypatch):
     looks = []
     update = Neighborhood.update
     monkeypatch.setattr(
@@ -482,8 +482,8 @@ def test_neighbours_are_looked_for_again_every_fifth_epoch(monkeypatch):
     )
     X, _ = make_sequences()
     fitted = UMCClusterer(2, pretrain_epochs=1, max_epochs=7, patience=None, random_state=0).fit(X)
-    assert fitted.n_iter_ == 7 and len(looks) == 2  # epochs 0 and 5
-    assert all(h.shape == (24, 128) for h in looks) and not np.array_equal(*looks)
+    assert fitted.n_iter_ == 7 and len(looks) == 4  # epochs 0, 2, 4, 6
+    assert all(h.shape == (24, 128) for h in looks) and not np.array_equal(*looks[:2])
 
 
 def pairs_of(calls):

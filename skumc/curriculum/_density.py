@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
+from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 
 from skumc.curriculum._checks import check_points
 from skumc.curriculum._cutoffs import floor_share, selection_mask
@@ -29,13 +31,13 @@ def _neighbour_counts(candidates: Iterable[float], size: int) -> list[int]:
 
 
 def _mean_neighbour_distances(
-    points: NDArray[np.float64], counts: Sequence[int]
+    points: NDArray[np.float64], counts: Sequence[int], references: NDArray[np.intp] | None
 ) -> NDArray[np.float64]:
-    """Give each point's mean distance to its nearest others, one row for each count."""
+    """Give each point's mean distance to its nearest references, one row for each count."""
     largest = max(counts)
     places = np.asarray(counts) - 1
     means = np.empty((len(counts), len(points)))
-    for rows, squared in squared_distance_blocks(points):
+    for rows, squared in squared_distance_blocks(points, references=references):
         squared.partition(largest - 1, axis=1)
         nearest = np.sort(squared[:, :largest], axis=1)
         np.sqrt(nearest, out=nearest)
@@ -53,20 +55,28 @@ def _distinct_selections(means: NDArray[np.float64], cutoff: int) -> NDArray[np.
 
 
 def _nearest_selected_means(
-    points: NDArray[np.float64], selections: NDArray[np.bool_]
+    points: NDArray[np.float64],
+    selections: NDArray[np.bool_],
+    asked: NDArray[np.intp] | None = None,
 ) -> NDArray[np.float64]:
-    """Give each selection's mean distance from a selected point to the nearest other one."""
+    """Give each selection's mean distance from a selected point to the nearest other one.
+
+    The mean is over those that are ``asked``, None being all; the nearest is exact.
+    """
     # The selections overlap, so distances among all that any of them selects are computed once.
     union = np.flatnonzero(selections.any(axis=0))
     inside = selections[:, union]
-    totals = np.zeros(len(selections))
-    several = np.flatnonzero(inside.sum(axis=1) > 1)
-    for rows, squared in squared_distance_blocks(points[union]):
+    queries = None
+    if asked is not None:
+        queries = np.flatnonzero(np.isin(union, asked, assume_unique=True))
+    counted = inside if queries is None else inside[:, queries]
+    totals, n_counted = np.zeros(len(selections)), counted.sum(axis=1)
+    several = np.flatnonzero((inside.sum(axis=1) > 1) & (n_counted > 0))
+    for rows, squared in squared_distance_blocks(points[union], queries):
         for index in several:
-            selected = inside[index]
-            nearest = squared[np.ix_(selected[rows], selected)].min(axis=1)
+            nearest = squared[np.ix_(counted[index, rows], inside[index])].min(axis=1)
             totals[index] += np.sqrt(nearest).sum()
-    return totals / inside.sum(axis=1)
+    return totals / np.maximum(n_counted, 1)
 
 
 class DensitySelector(BaseEstimator):
@@ -79,6 +89,11 @@ class DensitySelector(BaseEstimator):
     criterion : {"source", "compact"}, default="source"
         Which candidate decides. "source" takes the one whose selected samples lie farthest from
         their nearest selected neighbour, as printed; "compact" the one where they lie closest.
+    sample_size : int or None, default=2048
+        In a cluster of more samples neighbours are looked for among so many, drawn at random, and
+        scores are means over these: estimates, see Notes. None is exact always.
+    random_state : int, RandomState instance or None, default=0
+        Draws those samples.
 
     See Also
     --------
@@ -112,8 +127,12 @@ class DensitySelector(BaseEstimator):
 
     Densities and scores that agree in nine digits count as equal, and then the sample with the
     smaller row index leads. Distances are exact to about 1e-7 of the samples' distance from
-    the centre of their cluster; closer samples count as duplicates. Time grows with the sum of
-    the squared cluster sizes, memory with the size of the largest cluster.
+    the centre of their cluster; closer samples count as duplicates.
+
+    In a cluster beyond ``sample_size`` samples, :math:`n` is the share :math:`\kappa` of the drawn
+    ones and :math:`x_{(j)}` is one of them; the score is the mean over the drawn ones in
+    :math:`S_\kappa`, of whose distances to the nearest in all of it. So time and memory grow with
+    the number of samples, where the exact way takes the sum of the squared cluster sizes.
 
     The source calls the score compactness although larger values mean sparser selections, hence
     the choice of criterion. From the UMC methodology, sections 3.5.8.1 to 3.5.8.4 and algorithm 2
@@ -129,9 +148,17 @@ class DensitySelector(BaseEstimator):
     array([ True,  True,  True,  True,  True, False, False,  True])
     """
 
-    def __init__(self, candidates: Sequence[float] = _SOURCE_CANDIDATES, criterion: str = "source"):
+    def __init__(
+        self,
+        candidates: Sequence[float] = _SOURCE_CANDIDATES,
+        criterion: str = "source",
+        sample_size: int | None = 2048,
+        random_state: int | RandomState | None = 0,
+    ):
         self.candidates = candidates
         self.criterion = criterion
+        self.sample_size = sample_size
+        self.random_state = random_state
 
     def select(self, X: ArrayLike, labels: ArrayLike, threshold: float) -> NDArray[np.bool_]:
         """Mark the samples in the densest parts of their clusters.
@@ -158,26 +185,39 @@ class DensitySelector(BaseEstimator):
         """
         candidates = self._validated_candidates()
         X, labels = check_points(X, labels)
+        rng = check_random_state(self.random_state)
 
         def pick(rows: NDArray, cutoff: int) -> NDArray:
-            points = centred_points(X[rows])
-            counts = _neighbour_counts(candidates, len(rows))
-            selections = _distinct_selections(_mean_neighbour_distances(points, counts), cutoff)
-            return np.flatnonzero(self._best(points, selections))
+            points, drawn = centred_points(X[rows]), None
+            if self.sample_size is not None and len(rows) > self.sample_size:
+                drawn = np.sort(rng.choice(len(rows), self.sample_size, replace=False))
+            counts = _neighbour_counts(candidates, len(rows) if drawn is None else len(drawn))
+            means = _mean_neighbour_distances(points, counts, drawn)
+            selections = _distinct_selections(means, cutoff)
+            return np.flatnonzero(self._best(points, selections, drawn))
 
         return selection_mask(labels, threshold, pick)
 
     def _best(
-        self, points: NDArray[np.float64], selections: NDArray[np.bool_]
+        self,
+        points: NDArray[np.float64],
+        selections: NDArray[np.bool_],
+        drawn: NDArray[np.intp] | None,
     ) -> NDArray[np.bool_]:
         """Give the selection that the criterion prefers."""
         if len(selections) == 1:
             return selections[0]
-        scores = settled(_nearest_selected_means(points, selections))
+        scores = settled(_nearest_selected_means(points, selections, drawn))
         return selections[scores.argmax() if self.criterion == "source" else scores.argmin()]
 
     def _validated_candidates(self) -> list[float]:
-        """Check both parameters and give the candidates as floats."""
+        """Check the parameters and give the candidates as floats."""
+        size = self.sample_size
+        if size is not None and (not isinstance(size, Integral) or size < 2):
+            raise ValueError(
+                f"Got sample_size={size!r}, expected a whole number of at least 2, or None for "
+                "exact neighbours in clusters of any size."
+            )
         if self.criterion not in _CRITERIA:
             raise ValueError(
                 f"Got criterion={self.criterion!r}, expected one of {_CRITERIA}. Use 'source' for "

@@ -48,34 +48,44 @@ def first_ranked(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
 
 def squared_distance_blocks(
     points: NDArray[np.float64],
+    queries: NDArray[np.intp] | None = None,
+    references: NDArray[np.intp] | None = None,
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Yield blocks of rows with their squared distances to all points, infinite to themselves.
+    """Yield blocks of rows with their squared distances to points, infinite to themselves.
 
     Parameters
     ----------
     points : ndarray of shape (n_points, width)
         Centred points.
+    queries, references : ndarray of int, default=None
+        Which points are the rows and the columns, ascending; None is all.
 
     Yields
     ------
     rows : slice
-        Which points the block's rows are.
-    squared : ndarray of shape (n_rows, n_points)
+        Which queries the block's rows are.
+    squared : ndarray of shape (n_rows, n_references)
         Squared distances; the caller may overwrite them.
     """
-    n_points = len(points)
+    everyone = np.arange(len(points))
+    queries = everyone if queries is None else queries
+    whole = references is None
+    references = everyone if whole else references
+    columns = points if whole else points[references]
     norms = np.einsum("ij,ij->i", points, points)
-    bytes_per_row = _ARRAYS_PER_BLOCK * points.itemsize * n_points
+    bytes_per_row = _ARRAYS_PER_BLOCK * points.itemsize * max(len(references), 1)
     n_rows = max(1, _BLOCK_BYTES // bytes_per_row)
-    for start in range(0, n_points, n_rows):
-        rows = slice(start, min(start + n_rows, n_points))
-        norm_sums = norms[rows, None] + norms
-        squared = points[rows] @ points.T
+    for start in range(0, len(queries), n_rows):
+        rows = slice(start, min(start + n_rows, len(queries)))
+        chosen = queries[rows]
+        norm_sums = norms[chosen, None] + norms[references]
+        squared = points[chosen] @ columns.T
         squared *= -2.0
         squared += norm_sums
         norm_sums *= _CANCELLATION
         squared[squared <= norm_sums] = 0.0
         # By index: among duplicates the sample itself need not be the first zero.
-        own = np.arange(rows.start, rows.stop)
-        squared[own - start, own] = np.inf
+        place = np.searchsorted(references, chosen)
+        own = np.flatnonzero(references[np.minimum(place, len(references) - 1)] == chosen)
+        squared[own, place[own]] = np.inf
         yield rows, squared

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -255,6 +255,8 @@ class ProjectionEncoder(BaseEstimator):
     ...     "encoder__hidden_width"]
     64
     """
+
+    learning_rate: ClassVar[float] = 4e-3  # where the estimator is given none
 
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_width": [Interval(Integral, 1, None, closed="left")],

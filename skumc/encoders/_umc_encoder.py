@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -87,6 +87,8 @@ class UMCEncoder(BaseEstimator):
     >>> clusterer.fit({"text": np.eye(6), "audio": np.ones((6, 3, 2))}).embedding_.shape
     (6, 32)
     """
+
+    learning_rate: ClassVar[float] = 1e-3  # where the estimator is given none
 
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_width": [Interval(Integral, 1, None, closed="left")],

@@ -28,7 +28,7 @@ from skumc.training._spreading import spread_labels
 from skumc.training._views import modality_views, neighbor_views, positive_views
 
 _UNTRUSTED_SHARE = 0.1  # of a gate, next to 1
-_REFRESH = 5  # main epochs that use the same neighbours
+_REFRESH = 2  # main epochs that use the same neighbours
 
 
 @dataclass

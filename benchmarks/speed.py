@@ -1,0 +1,574 @@
+"""How fast and how lean: ours beside plain ways to do the same, both in one run.
+
+- ``network``: pretraining epoch, main epoch, whole fit and peak memory of the full network with
+  BERT-base (random weights), 512 utterances as long as real ones. The baseline is in this file:
+  everything padded to the longest there may be, the text model run whole for each of three views of
+  each batch, nothing kept, one query of neighbours for each candidate. Same weights: the two
+  networks give the same embedding, and the run says how closely.
+- ``selector``: ``DensitySelector`` beside scikit-learn's brute-force query once a candidate; its
+  memory at 200,000 samples; how much of the exact selection the estimate in large clusters finds.
+- ``scaling``: seconds and memory of a fit of two 2-D views by number of samples, k-means beside it.
+- ``transform``: of 100,000 samples beside the matrix products of the same encoder alone.
+- ``import``: what ``import skumc`` adds to torch and scikit-learn.
+- ``digits``: a fit with defaults beside ``KMeans(n_init=10)``.
+
+Run with ``python benchmarks/speed.py``, which takes about 20 minutes on two cores, or with names of
+parts; ``--device cuda`` runs the network there. ``--quick`` takes a minute on small shapes, to see
+that it runs. Seconds are medians where a thing is done more than once, memory is the peak of a
+process of its own less what importing takes. The whole fit of the baseline is not run: it is the
+epochs of ours times the seconds of its own epochs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits, make_blobs
+from sklearn.neighbors import NearestNeighbors
+from torch import nn
+from torch.nn import functional as F
+
+from skumc import MultimodalData, UMCClusterer
+from skumc.curriculum import DensitySelector
+from skumc.encoders import FrameStatistics, UMCEncoder, encode_views
+from skumc.losses import (
+    CompactnessLoss,
+    InfoNCELoss,
+    SeparationLoss,
+    SupConLoss,
+    batch_centers,
+)
+
+CANDIDATES = DensitySelector().candidates
+LONGEST = {"text": 30, "video": 230, "audio": 480}
+WIDTHS = {"video": 1024, "audio": 768}
+FRAMES_A_SECOND = {"video": 24, "audio": 50}
+N_CLUSTERS = 20
+EPOCHS = {"pretrain_epochs": 5, "max_epochs": 15}
+VOCABULARY = 30522
+
+
+# utterances as long as real ones
+
+
+def lengths(n, rng):
+    """Tokens and frames of utterances.
+
+    Seconds are log-normal with mean 2.4, cut at 9.6; the tokens that all-MiniLM-L6-v2 makes of the
+    sentences of MIntRec are log-normal too, two of them special, here at most 30.
+    """
+    seconds = np.minimum(rng.lognormal(np.log(2.4) - 0.6**2 / 2, 0.6, n), 9.6)
+    found = {"text": np.minimum(2 + np.maximum(rng.lognormal(2.21, 0.485, n), 1), LONGEST["text"])}
+    for name, rate in FRAMES_A_SECOND.items():
+        found[name] = np.clip(rate * seconds, 1, LONGEST[name])
+    return {name: values.astype(int) for name, values in found.items()}
+
+
+def frames_of(rng, name, length):
+    return rng.standard_normal((length, WIDTHS[name]), dtype=np.float32)
+
+
+def tokens_of(rng, length):
+    return np.concatenate([[101], rng.integers(1000, VOCABULARY, length - 2), [102]])
+
+
+def bert(quick):
+    """BERT-base from its configuration with random weights; two small layers where ``quick``."""
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.BertConfig(**small if quick else {})
+    return transformers.BertModel(config, add_pooling_layer=False)
+
+
+def tokenize(texts, truncation=True, max_length=None):
+    """Texts here are their token ids, written out."""
+    return {"input_ids": [[int(token) for token in text.split()] for text in texts]}
+
+
+# ours
+
+
+def fit_ours(n, batch_size, device, quick):
+    rng = np.random.default_rng(0)
+    sizes = lengths(n, rng)
+    X = {"text": [" ".join(map(str, tokens_of(rng, size))) for size in sizes["text"]]}
+    X |= {name: [frames_of(rng, name, size) for size in sizes[name]] for name in WIDTHS}
+    torch.default_generator.manual_seed(0)
+    clusterer = UMCClusterer(
+        N_CLUSTERS,
+        encoder="umc",
+        text_model=(bert(quick), tokenize),
+        text_layer=None,
+        n_trainable_layers=1,
+        augmentation="views",
+        weight_averaging=0.0,
+        batch_size=batch_size,
+        patience=None,
+        device=device,
+        random_state=0,
+        **EPOCHS,
+    )
+    X = MultimodalData(X)
+    start = time.perf_counter()
+    clusterer.fit(X)
+    fit = time.perf_counter() - start
+    seconds = {phase: [] for phase in ("pretrain", "main")}
+    for record in clusterer.history_[:-1]:  # the last one trains nothing
+        seconds[record["phase"]].append(record["seconds"])
+    return {"fit": fit} | {phase: float(np.median(taken)) for phase, taken in seconds.items()}
+
+
+# the baseline
+
+
+class PlainNetwork(nn.Module):
+    """The network of the method with the weights of ours, padded, one view at a time."""
+
+    def __init__(self, text, network):
+        super().__init__()
+        self.text, self.network = text, network
+        for name, parameter in text.named_parameters():
+            last = f"encoder.layer.{text.config.num_hidden_layers - 1}."
+            parameter.requires_grad_(name.startswith(last))
+
+    def forward(self, batch, visible):
+        ids, frames, masks = batch
+        states = self.text(input_ids=ids, attention_mask=masks["text"].long()).last_hidden_state
+        net, stages = self.network, {}
+        for place, name in enumerate(net.names):
+            values = states if name == "text" else frames[name] * (name in visible)
+            values = net.projections[place](net.standardizations[place](values))
+            stages[name] = net.refinements[place](values)
+        anchor, streams = stages["text"], [stages["text"]]
+        for stream, name in zip(net.guided.streams, net.guided.others, strict=True):
+            seen = self.attend(stream.cross, anchor, stages[name], masks[name])
+            streams.append(self.attend(stream.guided, anchor, seen, masks["text"]))
+        joined, mask = torch.cat(streams, dim=1), torch.cat([masks["text"]] * len(streams), dim=1)
+        for layer in net.guided.self_attention.layers:
+            joined = self.attend(layer, joined, joined, mask) + joined
+        _, *mixed = joined.chunk(len(streams), dim=1)
+        summaries = {"text": self.mean(anchor, masks["text"])}
+        for norm, name, values in zip(net.guided.norms, net.guided.others, mixed, strict=True):
+            summaries[name] = self.mean(norm(values), masks["text"])
+        stacked = net.dropout(torch.stack([summaries[name] for name in net.names], dim=1))
+        fused, _ = net.fusion(stacked, stacked.new_ones(stacked.shape[:2], dtype=torch.bool))
+        return F.normalize(fused, dim=-1)
+
+    @staticmethod
+    def attend(attention, queries, keys, mask):
+        def heads(values):
+            return values.unflatten(2, (attention.n_heads, -1)).transpose(1, 2)
+
+        query, key = heads(attention.query(queries)), heads(attention.key(keys))
+        scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
+        weights = scores.masked_fill(~mask[:, None, None], -torch.inf).softmax(dim=-1)
+        mixed = (weights @ heads(attention.value(keys))).transpose(1, 2).flatten(2)
+        return attention.dropout(attention.output(mixed))
+
+    @staticmethod
+    def mean(values, mask):
+        return (values * mask.unsqueeze(2)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+
+def padded_utterances(n):
+    """Token ids, frames and masks of all samples, padded to the longest there may be."""
+    rng = np.random.default_rng(0)
+    sizes = lengths(n, rng)
+    ids = np.zeros((n, LONGEST["text"]), dtype=np.int64)
+    for row, size in enumerate(sizes["text"]):
+        ids[row, :size] = tokens_of(rng, size)
+    frames = {}
+    for name, width in WIDTHS.items():
+        frames[name] = np.zeros((n, LONGEST[name], width), dtype=np.float32)
+        for row, size in enumerate(sizes[name]):
+            frames[name][row, :size] = frames_of(rng, name, size)
+    masks = {name: np.arange(LONGEST[name]) < size[:, None] for name, size in sizes.items()}
+    return ids, frames, masks
+
+
+class PlainLoop:
+    """Pretraining and main epochs with nothing kept from one batch to the next."""
+
+    def __init__(self, n, batch_size, device, quick):
+        self.ids, self.frames, self.masks = padded_utterances(n)
+        self.device, self.batch_size = torch.device(device), batch_size
+        self.rng = np.random.default_rng(0)
+        torch.default_generator.manual_seed(0)
+        text = bert(quick)
+        widths = {"text": text.config.hidden_size} | WIDTHS
+        statistics = {m: FrameStatistics(np.zeros(w), np.ones(w)) for m, w in widths.items()}
+        network = UMCEncoder().build(statistics, "text")
+        self.network = PlainNetwork(text, network).to(device)
+        names = network.names
+        self.views = [names] + [tuple(m for m in names if m != hidden) for hidden in WIDTHS]
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=3e-4)
+
+    def batch(self, rows):
+        def take(values):
+            return torch.from_numpy(values[rows]).to(self.device)
+
+        frames = {name: take(values) for name, values in self.frames.items()}
+        return take(self.ids), frames, {name: take(mask) for name, mask in self.masks.items()}
+
+    def batches(self, rows):
+        order = self.rng.permutation(rows)
+        return np.split(order, range(self.batch_size, len(order), self.batch_size))
+
+    def step(self, rows, compute):
+        batch = self.batch(rows)
+        outputs = [self.network(batch, visible) for visible in self.views]
+        self.optimizer.zero_grad()
+        compute(outputs).backward()
+        self.optimizer.step()
+
+    @staticmethod
+    def contrast(outputs):
+        return InfoNCELoss()(torch.stack(outputs, dim=1))
+
+    def pretrain(self):
+        self.network.train()
+        for rows in self.batches(np.arange(len(self.ids))):
+            self.step(rows, self.contrast)
+
+    def main(self, centers=None):
+        """One epoch; gives the centres, from which the next one starts."""
+        self.network.eval()
+        rows = np.split(np.arange(len(self.ids)), range(self.batch_size, len(self.ids), 128))
+        with torch.inference_mode():
+            found = [self.network(self.batch(some), self.views[0]).cpu() for some in rows]
+        embedding = torch.cat(found).numpy()
+        start = {"init": centers, "n_init": 1} if centers is not None else {"n_init": 10}
+        kmeans = KMeans(N_CLUSTERS, random_state=0, **start).fit(embedding)
+        selected = plain_selection(embedding, kmeans.labels_, 0.3)
+        labels = torch.from_numpy(kmeans.labels_.astype(np.int64)).to(self.device)
+        stored = torch.from_numpy(kmeans.cluster_centers_).to(self.device)
+
+        def supervise(rows):
+            def compute(outputs):
+                own = labels[torch.from_numpy(rows)]
+                moving = batch_centers(outputs[0], own, stored)
+                return (
+                    SupConLoss()(torch.stack(outputs, dim=1), own)
+                    + CompactnessLoss()(outputs[0], own, moving)
+                    + SeparationLoss()(moving)
+                )
+
+            return compute
+
+        self.network.train()
+        for rows in self.batches(np.flatnonzero(selected)):
+            self.step(rows, supervise(rows))
+        for rows in self.batches(np.flatnonzero(~selected)):
+            self.step(rows, self.contrast)
+        return kmeans.cluster_centers_
+
+    def difference(self):
+        """Largest difference of an entry of the embedding to that of our network."""
+        self.network.eval()
+        rows = np.arange(min(16, len(self.ids)))
+        batch = ids, frames, masks = self.batch(rows)
+        text = self.network.text
+        with torch.inference_mode():
+            plain = self.network(batch, self.views[0])
+            states = text(input_ids=ids, attention_mask=masks["text"].long()).last_hidden_state
+            packed = {
+                name: (values[masks[name]], masks[name].sum(dim=1))
+                for name, values in ({"text": states} | frames).items()
+            }
+            ours = encode_views(self.network.network, packed, self.views[:1])[0].embedding
+        return float((plain - ours).abs().max())
+
+
+def plain_selection(X, labels, threshold):
+    """DensitySelector with one query of neighbours for each candidate, and one for its score."""
+    chosen = np.zeros(len(X), dtype=bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        points, size = X[rows], len(rows)
+        cutoff = size if size <= 5 else cutoff_of(size, len(X), len(np.unique(labels)), threshold)
+        best, best_score = np.arange(size), -1.0
+        for share in CANDIDATES if cutoff < size else ():
+            n = min(max(int(share * size + 1e-9), 1), size - 1)
+            selected = np.argsort(mean_distances(points, n), kind="stable")[:cutoff]
+            score = mean_distances(points[selected], 1).mean() if cutoff > 1 else 0.0
+            if score > best_score:
+                best, best_score = selected, score
+        chosen[rows[best]] = True
+    return chosen
+
+
+def cutoff_of(size, n_samples, n_clusters, threshold):
+    return max(int(size * threshold + 1e-9), min(max(5, n_samples // (10 * n_clusters)), size))
+
+
+def mean_distances(points, n):
+    search = NearestNeighbors(n_neighbors=n + 1, algorithm="brute").fit(points)
+    return search.kneighbors(points)[0][:, 1:].mean(axis=1)
+
+
+def time_baseline(n, batch_size, device, quick):
+    loop = PlainLoop(n, batch_size, device, quick)
+    difference = loop.difference()
+    taken = {}
+    for phase in ("pretrain", "main"):
+        start = time.perf_counter()
+        getattr(loop, phase)()
+        taken[phase] = time.perf_counter() - start
+    taken["fit"] = sum(EPOCHS[f"{p}_epochs"] * taken[p] for p in ("pretrain",))
+    taken["fit"] += EPOCHS["max_epochs"] * taken["main"]
+    return taken | {"difference": difference}
+
+
+# other things that a process of its own does
+
+
+def fit_views(n, side):
+    X, _ = make_blobs(n, 48, centers=10, cluster_std=4.0, random_state=0)
+    X = X.astype(np.float32)
+    start = time.perf_counter()
+    if side == "ours":
+        views = {"first": X[:, :16], "second": X[:, 16:]}
+        UMCClusterer(10, pretrain_epochs=2, max_epochs=4, patience=None, random_state=0).fit(views)
+    else:
+        KMeans(10, n_init=10, random_state=0).fit(X)
+    return {"fit": time.perf_counter() - start}
+
+
+def select_many(n):
+    rng = np.random.default_rng(0)
+    X, labels = rng.standard_normal((n, 256), dtype=np.float32), rng.integers(0, N_CLUSTERS, n)
+    start = time.perf_counter()
+    DensitySelector().select(X, labels, 0.3)
+    return {"select": time.perf_counter() - start}
+
+
+CHILDREN = {
+    "ours": fit_ours,
+    "baseline": time_baseline,
+    "views": fit_views,
+    "select": select_many,
+}
+
+
+def peak():
+    """Largest memory of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def child(name, *arguments):
+    """What a process of its own gives, with its peak memory less what importing takes."""
+    command = [sys.executable, __file__, "--child", json.dumps([name, *arguments])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def be_child(name, *arguments):
+    before = peak()
+    found = CHILDREN[name](*arguments)
+    print(json.dumps(found | {"memory": peak() - before}))
+
+
+# the parts: each gives rows (what, unit, ours, baseline, bound on their ratio or None)
+
+
+def timed(function, repeats=1):
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = function()
+        taken.append(time.perf_counter() - start)
+    return float(np.median(taken)), result
+
+
+def network(options):
+    shape = (64, 32) if options.quick else (512, 128)
+    ours = child("ours", *shape, options.device, options.quick)
+    plain = child("baseline", *shape, options.device, options.quick)
+    print(f"embeddings of the two networks differ by {plain['difference']:.1e} at most")
+    epochs = "{} + {} epochs".format(*EPOCHS.values())
+    yield "main epoch", "s", ours["main"], plain["main"], 15
+    yield "pretraining epoch", "s", ours["pretrain"], plain["pretrain"], 10
+    yield f"fit of {epochs}", "s", ours["fit"], plain["fit"], 8
+    yield "peak memory", "MiB", ours["memory"], plain["memory"], 3
+
+
+def selector(options):
+    n = 2000 if options.quick else 20_000
+    rng = np.random.default_rng(0)
+    X, labels = rng.standard_normal((n, 256), dtype=np.float32), rng.integers(0, N_CLUSTERS, n)
+    ours, found = timed(lambda: DensitySelector().select(X, labels, 0.3), 3)
+    plain, expected = timed(lambda: plain_selection(X, labels, 0.3))
+    differing = int((found != expected).sum())
+    print(f"selections of {n} samples differ in {differing}")
+    yield f"selection of {n} samples", "s", ours, plain, 10
+    many = child("select", 10 * n)
+    yield f"selection of {10 * n} samples", "MiB", many["memory"], None, None
+    size = 500 if options.quick else 8000
+    for n_factors in (4, 16, 64):
+        factors = rng.standard_normal((size, n_factors)) @ rng.standard_normal((n_factors, 256))
+        cloud = factors / np.linalg.norm(factors, axis=1, keepdims=True)
+        one = np.zeros(size, dtype=int)
+        exact = DensitySelector(sample_size=None).select(cloud, one, 0.3)
+        estimate = DensitySelector(sample_size=min(size // 2, 2048)).select(cloud, one, 0.3)
+        shared = 100 * (exact & estimate).sum() / exact.sum()
+        what = f"share of the exact selection in a cluster of {size}, {n_factors} factors"
+        yield what, "%", shared, None, None
+
+
+def scaling(options):
+    sizes = [200, 400] if options.quick else [1000, 2000, 5000, 10_000, 20_000, 50_000]
+    found = {side: [child("views", size, side) for size in sizes] for side in ("ours", "kmeans")}
+    options.scaling = {
+        (side, what): (sizes, [one[what] for one in runs])
+        for side, runs in found.items()
+        for what in ("fit", "memory")
+    }
+    for what, unit in {"fit": "s", "memory": "MiB"}.items():
+        for place, size in enumerate(sizes):
+            ours, kmeans = (found[side][place][what] for side in ("ours", "kmeans"))
+            yield f"{what} of {size} samples", unit, ours, kmeans, None
+        slopes = [
+            np.polyfit(np.log(sizes), np.log([max(one[what], 1e-3) for one in runs]), 1)[0]
+            for runs in found.values()
+        ]
+        yield f"slope of log {what} over log samples", "", *slopes, None
+
+
+def transform(options):
+    n = 5000 if options.quick else 100_000
+    rng = np.random.default_rng(0)
+    views = {
+        name: rng.standard_normal((n, width), dtype=np.float32)
+        for name, width in {"first": 64, "second": 128}.items()
+    }
+    fitted = UMCClusterer(10, pretrain_epochs=1, max_epochs=1, random_state=0)
+    fitted.fit({name: values[:1000] for name, values in views.items()})
+    encoder = fitted.encoder_
+    weights = []
+    for projection, refinement in zip(encoder.projections, encoder.refinements, strict=True):
+        both = torch.cat([refinement.similar.weight, refinement.dissimilar.weight])
+        weights.append([projection.linear.weight.T, both.T, refinement.fusion.weight.T])
+
+    @torch.inference_mode()
+    def products():
+        for values, chain in zip(views.values(), weights, strict=True):
+            rows = torch.from_numpy(values)
+            for weight in chain:
+                rows = rows @ weight
+
+    ours, _ = timed(lambda: fitted.transform(views), 5)
+    bare, _ = timed(products, 5)
+    yield f"transform of {n} samples", "s", ours, bare, 1 / 3
+
+
+def importing(options):
+    code = (
+        "import time, torch, sklearn.cluster; start = time.perf_counter(); import skumc;"
+        "print(time.perf_counter() - start)"
+    )
+    command = [sys.executable, "-c", code]
+    taken = [
+        float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+        for _ in range(1 if options.quick else 7)
+    ]
+    yield "import skumc after torch and sklearn.cluster", "s", float(np.median(taken)), None, None
+
+
+def digits(options):
+    X = load_digits().data
+    parameters = {"pretrain_epochs": 1, "max_epochs": 1} if options.quick else {}
+    UMCClusterer(10, pretrain_epochs=1, max_epochs=1).fit(X)  # the first use of torch's optimizer
+    KMeans(10, n_init=10).fit(X)
+    taken = {"ours": [], "kmeans": []}
+    for seed in range(1 if options.quick else 5):
+        for side, clusterer in {
+            "ours": UMCClusterer(10, random_state=seed, **parameters),
+            "kmeans": KMeans(10, n_init=10, random_state=seed),
+        }.items():
+            taken[side].append(timed(lambda fitted=clusterer: fitted.fit(X))[0])
+    ours, kmeans = (float(np.median(seconds)) for seconds in taken.values())
+    yield "fit of digits, beside KMeans(n_init=10)", "s", ours, kmeans, 1 / 60
+
+
+PARTS = {
+    "network": network,
+    "selector": selector,
+    "scaling": scaling,
+    "transform": transform,
+    "import": importing,
+    "digits": digits,
+}
+
+
+def plot(lines, path):
+    """Seconds and memory over the number of samples, both axes logarithmic."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    for axis, (what, label) in zip(
+        axes, {"fit": "seconds of a fit", "memory": "peak memory, MiB"}.items(), strict=True
+    ):
+        for side, name in {"ours": "UMCClusterer", "kmeans": "KMeans(n_init=10)"}.items():
+            axis.loglog(*lines[side, what], marker="o", label=name)
+        axis.set(xlabel="samples", ylabel=label)
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def line(part, what, unit, ours, other, bound):
+    cells = [f"{part:9}", f"{what:64}", f"{ours:10.3f} {unit:3}"]
+    if other is not None:
+        ratio = other / ours
+        cells += [
+            f"{other:10.3f} {unit:3}",
+            f"{ratio:8.2f}" if ratio >= 1 else f"1/{1 / ratio:.2f}",
+        ]
+    if bound is not None:
+        cells.append(f"at least {bound}" if bound >= 1 else f"at least 1/{round(1 / bound)}")
+    return "  ".join(cells)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
+    parser.add_argument("--device", default="cpu", help="of the part network")
+    parser.add_argument("--quick", action="store_true", help="small shapes, to see that it runs")
+    parser.add_argument("--out", type=Path, default=Path("speed_output"))
+    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.child is not None:
+        return be_child(*options.child)
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"unknown parts {sorted(unknown)}, choose of {list(PARTS)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    threads = torch.get_num_threads()
+    print(f"torch {torch.__version__}, {threads} threads; ours, the other, other / ours, bound")
+    rows = []
+    for part in options.parts or PARTS:
+        for row in PARTS[part](options):
+            rows.append((part, *row))
+            print(line(*rows[-1]), flush=True)
+    with open(options.out / "speed.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["part", "what", "unit", "ours", "other", "bound"])
+        writer.writerows(rows)
+    if hasattr(options, "scaling"):
+        plot(options.scaling, options.out / "speed.png")
+
+
+if __name__ == "__main__":
+    main()
