@@ -1,0 +1,59 @@
+"""The speed benchmark runs; what it measures is no test's business."""
+
+import csv
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "speed.py"
+
+
+@pytest.fixture(scope="module")
+def speed():
+    specification = importlib.util.spec_from_file_location("speed_benchmark", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    yield module
+    del sys.modules[specification.name]
+
+
+def rows_of(speed, tmp_path, *parts):
+    speed.main(["--quick", "--out", str(tmp_path), *parts])
+    with open(tmp_path / "speed.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def test_parts_on_small_shapes(speed, tmp_path, capsys):
+    rows = rows_of(speed, tmp_path, "selector", "transform", "import")
+    assert {row["part"] for row in rows} == {"selector", "transform", "import"}
+    assert all(float(row["ours"]) > 0 for row in rows)
+    printed = capsys.readouterr().out
+    assert "selections of 2000 samples differ in 0" in printed
+
+
+@pytest.mark.slow
+def test_parts_with_processes_of_their_own(speed, tmp_path, capsys):
+    rows = rows_of(speed, tmp_path, "network", "scaling", "digits")
+    assert {row["part"] for row in rows} == {"network", "scaling", "digits"}
+    assert (tmp_path / "speed.png").stat().st_size > 10_000
+    difference = capsys.readouterr().out.split("differ by ")[1].split()[0]
+    assert float(difference) < 1e-5
+
+
+def test_utterances_are_as_long_as_described(speed):
+    found = speed.lengths(20_000, np.random.default_rng(0))
+    seconds = found["video"] / speed.FRAMES_A_SECOND["video"]
+    assert seconds.mean() == pytest.approx(2.4, rel=0.03)
+    assert found["audio"].mean() == pytest.approx(50 * 2.4, rel=0.03)
+    for name, longest in speed.LONGEST.items():
+        assert 1 <= found[name].min() and found[name].max() <= longest
+
+
+def test_unknown_part_is_refused(speed, capsys):
+    with pytest.raises(SystemExit):
+        speed.main(["netwrk"])
+    assert "unknown parts ['netwrk']" in capsys.readouterr().err
