@@ -153,6 +153,10 @@ class UMCClusterer(
         "auto" is the GPU where there is one.
     precision : {"float32", "bfloat16"}, default="float32"
         Arithmetic of the encoder; embeddings and losses are float32 always.
+    max_memory : int in [1, inf) or None, default=None
+        Bytes that training may take beside the data. What it will take is measured on a few
+        samples before it starts; more raises MemoryError with the batch size that fits. With None
+        more than is free on the device is a RuntimeWarning.
     random_state : int, RandomState instance or None, default=None
         Determines initial weights, batches, dropout and k-means. An int repeats results bit for
         bit at equal library versions and numbers of threads.
@@ -281,6 +285,7 @@ class UMCClusterer(
         weight_averaging: float = 0.98,
         device: str | torch.device = "auto",
         precision: str = "float32",
+        max_memory: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -317,6 +322,7 @@ class UMCClusterer(
         self.weight_averaging = weight_averaging
         self.device = device
         self.precision = precision
+        self.max_memory = max_memory
         self.random_state = random_state
         self.verbose = verbose
 

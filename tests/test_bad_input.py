@@ -555,6 +555,7 @@ BAD_PARAMETERS = {
     "weight_averaging": [-0.1, 1.0, "0.9", NAN, None],
     "device": [0, None],
     "precision": ["float16", torch.float32, None],
+    "max_memory": [0, -1, 1.5, "4GiB"],
     "random_state": [-1, "seed", 1.5],
     "verbose": [-1, "yes", None],
 }
@@ -814,7 +815,7 @@ def test_an_encoder_without_parameters_is_clustered_as_it_is():
     [
         (lambda h: h, TypeError, "gave Tensor, expected an EncoderOutput.*Check encoder="),
         (lambda h: (h, None, {}), ValueError, "gave gates of shape NoneType.*Check encoder="),
-        (lambda h: _triple(h[:2]), ValueError, r"gave embedding of shape \(2, 4\) for 24 samples"),
+        (lambda h: _triple(h[:2]), ValueError, r"gave embedding of shape \(2, 4\) for 4 samples"),
         (lambda h: _triple(2 * h), ValueError, "lengths 2 to 2, expected unit norm"),
     ],
 )

@@ -44,6 +44,7 @@ class TrainingSettings:
     spread_confidence: float | None
     device: torch.device
     precision: str
+    max_memory: int | None
     verbose: int
 
     @property

@@ -20,6 +20,7 @@ from skumc.training._checks import check_distinct, checked_mask, finite_number
 from skumc.training._clustering import cluster_embedding, clustering_objective, label_means
 from skumc.training._history import History
 from skumc.training._isolation import autocast
+from skumc.training._memory import check_memory, memory_need
 from skumc.training._neighbors import Neighborhood
 from skumc.training._optimisation import Stepper, TermMeter, Terms, backward_terms, copy_state
 from skumc.training._progress import Progress
@@ -121,6 +122,7 @@ class ProgressiveTrainer:
         if self.settings.augmentation == "neighbors":
             self._meet_neighbors()
         self.encoder.train()
+        self._check_memory()
         try:
             self._pretrain()
             self._progress_through_epochs()
@@ -147,6 +149,15 @@ class ProgressiveTrainer:
             )
         alone = [(name,) for name in names if trusted[name]]
         self._views = [data.names, *(alone if len(alone) > 1 else [])]
+
+    def _check_memory(self) -> None:
+        """Stop before the work starts where a batch cannot fit."""
+        data, settings = self._data, self.settings
+        if settings.pretrain_epochs + settings.max_epochs == 0:
+            return
+        need = memory_need(self.encoder, data, self._views, settings.device, settings.precision)
+        largest = min(settings.batch_size, len(data))
+        check_memory(need, largest, settings.max_memory, settings.device)
 
     def _keep_best_after_interrupt(self) -> None:
         if self._best is None:

@@ -1,0 +1,114 @@
+"""What training takes is told before it starts."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from data_makers import make_sequences
+from skumc import UMCClusterer
+from skumc.encoders import EncoderOutput
+from skumc.training import _memory
+from skumc.training._memory import MemoryNeed, check_memory, memory_need
+
+CPU = torch.device("cpu")
+SHORT = {"pretrain_epochs": 1, "max_epochs": 1, "random_state": 0}
+
+
+@pytest.mark.parametrize("n_bytes", [0, 999, 1000, 1164, 1165, 5000, 10**7])
+@pytest.mark.parametrize("per_sample", [0, 1, 100])
+def test_largest_batch_is_the_last_that_fits(n_bytes, per_sample):
+    need = MemoryNeed(fixed=1000, per_sample=per_sample, n_views=2)
+    found = need.largest_batch(n_bytes)
+    assert found == 0 or need.total(found) <= n_bytes
+    assert need.total(found + 1) > n_bytes
+
+
+class Known(torch.nn.Module):
+    """Saves one array of 5 numbers a frame for the backward pass of each view, and no other."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(5))
+        self.register_buffer("n_calls", torch.zeros(1))
+
+    def forward(self, batch):
+        self.n_calls += 1
+        torch.rand(1)
+        frames, lengths = batch["text"]
+        rows = torch.randn(len(frames), 5).detach() * self.weight  # saves the left side
+        h = torch.stack([part.sum(dim=0) for part in rows.split(lengths.tolist())])
+        return EncoderOutput(h, torch.ones(len(h), 1), {})
+
+
+def test_need_is_what_is_saved_for_the_longest_samples():
+    X, _ = make_sequences(20, 2)
+    X = X.select(["text"])
+    encoder, before = Known(), torch.random.get_rng_state()
+    longest = np.sort(X.lengths[:, 0])[-4:].sum()
+    for n_views in (1, 3):
+        need = memory_need(encoder, X, [("text",)] * n_views, CPU, "float32")
+        assert need.per_sample == max(2, n_views) * 5 * 4 * longest // 4
+        assert need.fixed == 20 * (2 + 4) and need.n_views == max(2, n_views)
+    assert float(encoder.n_calls) == 0  # the encoder and random numbers are as before
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_training_is_the_same_as_without_the_look(monkeypatch):
+    X, _ = make_sequences(30, 3, missing=True)
+    looked = UMCClusterer(3, **SHORT).fit(X)
+    monkeypatch.setattr("skumc.training._trainer.ProgressiveTrainer._check_memory", lambda _: None)
+    np.testing.assert_array_equal(UMCClusterer(3, **SHORT).fit(X).embedding_, looked.embedding_)
+
+
+@pytest.mark.parametrize("encoder", ["projection", "umc", "causal"])
+def test_too_little_memory_is_an_error_that_names_the_batch_size_that_fits(encoder):
+    X, _ = make_sequences(60, 3)
+    clusterer = UMCClusterer(3, encoder=encoder, batch_size=50, **SHORT)
+    with pytest.raises(MemoryError, match=r"allowed by max_memory. batch_size=\d+ fits") as caught:
+        clusterer.set_params(max_memory=bytes_for(clusterer, X, 20)).fit(X)
+    fitting = int(str(caught.value).split("batch_size=")[1].split()[0])
+    assert fitting == 20
+    clusterer.set_params(batch_size=fitting).fit(X)
+    with pytest.raises(MemoryError, match="No batch size fits: .* for the weights"):
+        clusterer.set_params(max_memory=1).fit(X)
+
+
+def bytes_for(clusterer, X, batch_size):
+    """What the estimator's own measure says of batches of that many."""
+    found = []
+
+    def spy(need, largest, max_memory, device):
+        found.append(need.total(batch_size))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skumc.training._trainer.check_memory", spy)
+        clusterer.fit(X)
+    return found[0]
+
+
+def test_more_than_is_free_is_a_warning_of_who_called(monkeypatch):
+    X, _ = make_sequences(60, 3)
+    monkeypatch.setattr(_memory, "free_memory", lambda device: 10_000)
+    with pytest.warns(RuntimeWarning, match="free on the device. No batch size fits") as caught:
+        UMCClusterer(3, **SHORT).fit(X)
+    assert caught[0].filename == __file__
+    monkeypatch.setattr(_memory, "free_memory", lambda device: None)  # it cannot be told
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        UMCClusterer(3, **SHORT).fit(X)
+
+
+def test_a_small_set_is_judged_by_its_own_size():
+    check_memory(MemoryNeed(0, 100, 2), 10, 10_000, CPU)
+    with pytest.raises(MemoryError, match="with batches of 11 samples"):
+        check_memory(MemoryNeed(0, 1000, 2), 11, 10_000, CPU)
+    X, _ = make_sequences(12, 3)
+    clusterer = UMCClusterer(3, batch_size=10_000, **SHORT)
+    clusterer.set_params(max_memory=bytes_for(clusterer, X, 12)).fit(X)
+
+
+def test_nothing_is_asked_where_nothing_trains():
+    X, _ = make_sequences(12, 3)
+    UMCClusterer(3, pretrain_epochs=0, max_epochs=0, max_memory=1, random_state=0).fit(X)
