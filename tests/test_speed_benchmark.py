@@ -30,7 +30,7 @@ def rows_of(speed, tmp_path, *parts):
 def test_parts_on_small_shapes(speed, tmp_path, capsys):
     rows = rows_of(speed, tmp_path, "selector", "transform", "import")
     assert {row["part"] for row in rows} == {"selector", "transform", "import"}
-    assert all(float(row["ours"]) > 0 for row in rows)
+    assert all(float(row["ours"]) > 0 for row in rows if row["unit"] == "s")
     printed = capsys.readouterr().out
     assert "selections of 2000 samples differ in 0" in printed
 

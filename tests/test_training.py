@@ -402,6 +402,8 @@ def test_remaining_time_is_the_epochs_times_their_seconds(capsys):
 class SpyEncoder(torch.nn.Module):
     """Knows each sample by its number, and remembers which views of it were asked for."""
 
+    n_looks = 2  # at a few samples, for the memory that training takes
+
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.eye(4))
@@ -412,7 +414,9 @@ class SpyEncoder(torch.nn.Module):
 
     def forward_views(self, batch, views):
         frames = batch["number"][0].float()
-        if self.training:
+        if self.training and self.n_looks:
+            self.n_looks -= 1
+        elif self.training:
             self.calls.append((frames[:, 0].long().tolist(), [tuple(view) for view in views]))
         angle = frames @ torch.full((1, 1), 0.01)
         h = torch.cat([angle.cos(), angle.sin(), angle.sin() ** 2, angle**3], dim=1) @ self.weight

@@ -629,6 +629,29 @@ def test_sample_left_with_nothing_keeps_all_it_has(missing):
     close_outputs(alone, text_only, 1e-10)
 
 
+@pytest.mark.parametrize("kind", ["alone", "views"])
+def test_samples_of_like_length_together_give_the_same(monkeypatch, kind):
+    network, _ = build(dropout=0.0, contrastive_projector=True)
+    in_double(network).train()
+    batch = make_batch(NAMES)
+    n_samples = len(batch["text"][1])
+    views = [NAMES, NAMES[:2], NAMES[1:]] if kind == "views" else [NAMES]
+    expected = network.forward_views(batch, views)
+    sizes = []
+    together = type(network)._forward_together
+    monkeypatch.setattr(
+        type(network),
+        "_forward_together",
+        lambda self, part, views: sizes.append(len(part["text"][1])) or together(self, part, views),
+    )
+    monkeypatch.setattr("skumc.encoders._umc._LIKE_LENGTH", 2)
+    found = network.forward_views(batch, views)
+    assert sum(sizes[: n_samples // 2]) >= n_samples and max(sizes) <= 3
+    for output, before in zip(found, expected, strict=True):
+        close_outputs(output, before, 1e-10)
+    close_gradients(gradients_of(network, mixture(found)), gradients_of(network, mixture(expected)))
+
+
 @pytest.fixture
 def one_thread():
     n_threads = torch.get_num_threads()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from skumc.encoders._projection import masked_mean
@@ -38,6 +39,37 @@ class EncoderOutput(NamedTuple):
     embedding: Tensor
     gates: Tensor
     projections: dict[str, Tensor]
+
+    def rows(self, chosen: slice | Tensor) -> EncoderOutput:
+        """The output of some of the samples."""
+        projections = {name: values[chosen] for name, values in self.projections.items()}
+        return EncoderOutput(self.embedding[chosen], self.gates[chosen], projections)
+
+
+def joined_outputs(outputs: Sequence[EncoderOutput]) -> EncoderOutput:
+    """Outputs of several batches as one, in their order."""
+    embeddings, gates, projections = zip(*outputs, strict=True)
+    spaces = {name: torch.cat([p[name] for p in projections]) for name in projections[0]}
+    return EncoderOutput(torch.cat(embeddings), torch.cat(gates), spaces)
+
+
+def take_samples(batch: Batch, rows: Tensor) -> Batch:
+    """Some samples of a batch, in the order of ``rows`` (n_chosen,) int.
+
+    Examples
+    --------
+    >>> batch = {"audio": (torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([2, 0, 1]))}
+    >>> frames, lengths = take_samples(batch, torch.tensor([2, 0]))["audio"]
+    >>> frames.squeeze(1).tolist(), lengths.tolist()
+    ([3.0, 1.0, 2.0], [1, 2])
+    """
+    taken = {}
+    for name, (frames, lengths) in batch.items():
+        starts, sizes = (torch.cumsum(lengths, 0) - lengths)[rows], lengths[rows]
+        before = torch.cumsum(sizes, 0) - sizes
+        position = torch.arange(int(sizes.sum()), device=frames.device)
+        taken[name] = (frames[position + (starts - before).repeat_interleave(sizes)], sizes)
+    return taken
 
 
 def checked_output(output: Any, n_samples: int) -> EncoderOutput:

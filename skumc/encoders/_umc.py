@@ -13,7 +13,13 @@ from skumc.encoders._attention import MultiHeadAttention
 from skumc.encoders._dual import DualProjection, LinearProjection
 from skumc.encoders._fusion import ConcatenationFusion, GatedFusion
 from skumc.encoders._guided import TextGuidedFusion
-from skumc.encoders._output import Batch, EncoderOutput, hide_modalities
+from skumc.encoders._output import (
+    Batch,
+    EncoderOutput,
+    hide_modalities,
+    joined_outputs,
+    take_samples,
+)
 from skumc.encoders._projection import (
     FrameStatistics,
     ModalityProjection,
@@ -21,6 +27,8 @@ from skumc.encoders._projection import (
     isometric_linear,
 )
 from skumc.encoders._sequences import Sequences
+
+_LIKE_LENGTH = 32  # samples that are padded to one length, at least
 
 
 @dataclass
@@ -255,8 +263,25 @@ class UMCNetwork(nn.Module):
     def forward_views(self, batch: Batch, views: Sequence[Sequence[str]]) -> list[EncoderOutput]:
         """Encode a batch once a view; towers and streams are shared by all views.
 
-        A view without the anchor has streams of its own, seen from the learned stand-in.
+        A view without the anchor has streams of its own, seen from the learned stand-in. In
+        training on a CPU samples of like length go through the network together, so that attention
+        pads less; an evaluation's batches are of like length as they come.
         """
+        n_samples = len(batch[self.anchor][1])
+        n_parts = n_samples // _LIKE_LENGTH
+        if n_parts < 2 or not self.training or batch[self.anchor][0].device.type != "cpu":
+            return self._forward_together(batch, views)
+        order = torch.argsort(sum(lengths for _, lengths in batch.values()), stable=True)
+        parts = [
+            self._forward_together(take_samples(batch, rows), views)
+            for rows in order.tensor_split(n_parts)
+        ]
+        back = torch.argsort(order)
+        return [joined_outputs(view).rows(back) for view in zip(*parts, strict=True)]
+
+    def _forward_together(
+        self, batch: Batch, views: Sequence[Sequence[str]]
+    ) -> list[EncoderOutput]:
         guided = [view for view in views if self.anchor in view]
         shared = self._share(batch, guided) if guided else None
         return [

@@ -223,10 +223,4 @@ def neighbor_views(
     batch = to_batch(data, np.concatenate([rows, partners]), device)
     batch = show_by_sample(batch, torch.from_numpy(visible).to(device))
     both = encode_views(encoder, batch, [data.names])[0]
-    return [_part(both, slice(None, len(rows))), _part(both, slice(len(rows), None))]
-
-
-def _part(output: EncoderOutput, samples: slice) -> EncoderOutput:
-    """What the encoder gives for some samples of a batch."""
-    projections = {name: values[samples] for name, values in output.projections.items()}
-    return EncoderOutput(output.embedding[samples], output.gates[samples], projections)
+    return [both.rows(slice(None, len(rows))), both.rows(slice(len(rows), None))]
