@@ -11,6 +11,7 @@
 - ``transform``: of 100,000 samples beside the matrix products of the same encoder alone.
 - ``import``: what ``import skumc`` adds to torch and scikit-learn.
 - ``digits``: a fit with defaults beside ``KMeans(n_init=10)``.
+- ``profile``: where the time of a main epoch of ``network`` goes.
 
 Run with ``python benchmarks/speed.py``, which takes about 20 minutes on two cores, or with names of
 parts; ``--device cuda`` runs the network there. ``--quick`` takes a minute on small shapes, to see
@@ -22,8 +23,10 @@ epochs of ours times the seconds of its own epochs, of which two of each kind ar
 from __future__ import annotations
 
 import argparse
+import cProfile
 import csv
 import json
+import pstats
 import resource
 import subprocess
 import sys
@@ -49,6 +52,7 @@ from skumc.losses import (
     SupConLoss,
     batch_centers,
 )
+from skumc.training import ProgressiveTrainer
 
 CANDIDATES = DensitySelector().candidates
 LONGEST = {"text": 30, "video": 230, "audio": 480}
@@ -57,6 +61,7 @@ FRAMES_A_SECOND = {"video": 24, "audio": 50}
 N_CLUSTERS = 20
 EPOCHS = {"pretrain_epochs": 5, "max_epochs": 15}
 QUICK_EPOCHS = {"pretrain_epochs": 1, "max_epochs": 1}
+PROFILED_EPOCHS = {"pretrain_epochs": 0, "max_epochs": 2}
 VOCABULARY = 30522
 
 
@@ -99,7 +104,7 @@ def tokenize(texts, truncation=True, max_length=None):
 # ours
 
 
-def fit_ours(n, batch_size, device, quick):
+def fit_ours(n, batch_size, device, quick, epochs=None):
     rng = np.random.default_rng(0)
     sizes = lengths(n, rng)
     X = {"text": [" ".join(map(str, tokens_of(rng, size))) for size in sizes["text"]]}
@@ -120,7 +125,7 @@ def fit_ours(n, batch_size, device, quick):
         patience=None,
         device=device,
         random_state=0,
-        **(QUICK_EPOCHS if quick else EPOCHS),
+        **(epochs or (QUICK_EPOCHS if quick else EPOCHS)),
     )
     X = MultimodalData(X)
     start = time.perf_counter()
@@ -513,6 +518,26 @@ def digits(options):
     yield "fit of digits, beside KMeans(n_init=10)", "s", ours, kmeans, 1 / 60
 
 
+def profile(options):
+    """Own seconds of the costliest functions while main epochs run."""
+    shape = (24, 12) if options.quick else (512, 128)
+    profiler = cProfile.Profile()
+    run = ProgressiveTrainer.run
+    ProgressiveTrainer.run = lambda *arguments: profiler.runcall(run, *arguments)
+    try:
+        fit_ours(*shape, options.device, options.quick, PROFILED_EPOCHS)
+    finally:
+        ProgressiveTrainer.run = run
+    stats = pstats.Stats(profiler).stats
+    whole = sum(own for _, _, own, _, _ in stats.values())
+    yield f"all, {PROFILED_EPOCHS['max_epochs']} main epochs", "s", whole, None, None
+    costly = sorted(stats.items(), key=lambda item: -item[1][2])[:15]
+    for (path, _, name), (_, n_calls, own, _, _) in costly:
+        where = "" if path == "~" else f"{Path(path).stem}."
+        what = f"{where}{name}"[-44:] + f", {n_calls} calls"
+        yield what, "%", 100 * own / whole, None, None
+
+
 PARTS = {
     "network": network,
     "selector": selector,
@@ -520,6 +545,7 @@ PARTS = {
     "transform": transform,
     "import": importing,
     "digits": digits,
+    "profile": profile,
 }
 
 
