@@ -134,7 +134,9 @@ def fit_ours(n, batch_size, device, quick, epochs=None):
     seconds = {phase: [] for phase in ("pretrain", "main")}
     for record in clusterer.history_[:-1]:  # the last one trains nothing
         seconds[record["phase"]].append(record["seconds"])
-    return {"fit": fit} | {phase: float(np.median(taken)) for phase, taken in seconds.items()}
+    return {"fit": fit} | {
+        phase: float(np.median(taken)) for phase, taken in seconds.items() if taken
+    }
 
 
 # the baseline
