@@ -39,7 +39,6 @@ from skumc.training import (
 )
 
 _LEARNING_RATE = 1e-3  # of an encoder that names none
-_LEARNING_RATE = 1e-3  # of an encoder that names none
 _MAX_SEED = 2**31 - 1
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from monitors import Rising
 from skumc import UMCClusterer
 from skumc.training._optimisation import AveragedWeights
 
@@ -48,17 +49,6 @@ def test_without_decay_nothing_is_held():
     average.update()
     with average.in_place():
         assert torch.equal(module.weight, before)
-
-
-class Rising:
-    """Keeps the last epoch, whatever it is worth."""
-
-    def __init__(self):
-        self.calls = 0
-
-    def __call__(self, embedding, labels):
-        self.calls += 1
-        return self.calls
 
 
 def test_the_encoder_that_is_kept_has_the_average():

@@ -11,6 +11,7 @@ from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import check_estimator
 
 from data_makers import make_sequences
+from monitors import Rising
 from skumc import MultimodalData, UMCClusterer
 from skumc.curriculum import ConstantThreshold, LinearThreshold
 from skumc.datasets import make_multimodal_blobs
@@ -222,17 +223,6 @@ def test_weight_zero_gives_other_weights(role):
         return torch.cat([p.detach().flatten() for p in fitted.encoder_.parameters()])
 
     assert not torch.equal(final_weights(None), final_weights({role: 0.0}))
-
-
-class Rising:
-    """Keeps the last epoch, whatever it is worth."""
-
-    def __init__(self):
-        self.calls = 0
-
-    def __call__(self, embedding, labels):
-        self.calls += 1
-        return self.calls
 
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)

@@ -14,6 +14,7 @@ from torch import nn
 
 import skumc
 from data_makers import make_sequences, pad
+from monitors import Rising
 from skumc import MultimodalData, UMCClusterer
 from skumc.encoders import (
     EncoderOutput,
@@ -410,17 +411,6 @@ class OwnModule(nn.Module):
         present = torch.stack([lengths > 0 for _, lengths in batch.values()], dim=1)
         gates = present / present.sum(dim=1, keepdim=True)
         return nn.functional.normalize(sum(parts), dim=-1), gates, {}
-
-
-class Rising:
-    """A monitor that keeps the last epoch, whatever it is worth."""
-
-    def __init__(self):
-        self.calls = 0
-
-    def __call__(self, embedding, labels):
-        self.calls += 1
-        return self.calls
 
 
 def two_modalities(missing=False):

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from data_makers import make_sequences, pad
+from monitors import Rising
 from plain_encoder import (
     CPU,
     WIDTHS,
@@ -957,17 +958,6 @@ def test_every_parameter_of_the_causal_network_is_trained():
     gradients = gradients_of(network, mixture([network(view) for view in views]))
     for name, gradient in gradients.items():
         assert torch.isfinite(gradient).all() and (gradient != 0).any(), name
-
-
-class Rising:
-    """A monitor that keeps the last epoch, whatever it is worth."""
-
-    def __init__(self):
-        self.calls = 0
-
-    def __call__(self, embedding, labels):
-        self.calls += 1
-        return self.calls
 
 
 def test_causal_encoder_trains_inside_the_clusterer():
