@@ -44,6 +44,13 @@ def test_parts_with_processes_of_their_own(speed, tmp_path, capsys):
     assert float(difference) < 1e-5
 
 
+def test_memory_is_the_childs_own(speed):
+    """Not what the process that starts it held."""
+    held = np.ones(2**26)  # 512 MiB
+    found = speed.child("select", 20_000)["memory"]
+    assert 20 <= found < held.nbytes / 2**20  # its samples alone take 20
+
+
 def test_utterances_are_as_long_as_described(speed):
     found = speed.lengths(20_000, np.random.default_rng(0))
     seconds = found["video"] / speed.FRAMES_A_SECOND["video"]
