@@ -32,8 +32,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import tokenizers
 import torch
 import transformers
 from sklearn.cluster import KMeans
@@ -89,22 +91,30 @@ def tokens_of(rng, length):
     return np.concatenate([[101], rng.integers(1000, VOCABULARY, length - 2), [102]])
 
 
-def bert(quick):
-    """BERT-base from its configuration with random weights; two small layers where ``quick``."""
+def save_text_model(folder, quick):
+    """BERT-base from its configuration with random weights; two small layers where ``quick``.
+
+    The words that its tokenizer knows are the numbers of the tokens.
+    """
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    torch.default_generator.manual_seed(0)
     config = transformers.BertConfig(**small if quick else {})
-    return transformers.BertModel(config, add_pooling_layer=False)
-
-
-def tokenize(texts, truncation=True, max_length=None):
-    """Texts here are their token ids, written out."""
-    return {"input_ids": [[int(token) for token in text.split()] for text in texts]}
+    transformers.BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]"}
+    words = {str(number): number for number in range(VOCABULARY) if number not in (0, 100)}
+    words |= {special["pad_token"]: 0, special["unk_token"]: 100}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, special["unk_token"]))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=512, **special
+    )
+    fast.save_pretrained(folder)
 
 
 # ours
 
 
-def fit_ours(n, batch_size, device, quick, epochs=None):
+def fit_ours(folder, n, batch_size, device, epochs):
     rng = np.random.default_rng(0)
     sizes = lengths(n, rng)
     X = {"text": [" ".join(map(str, tokens_of(rng, size))) for size in sizes["text"]]}
@@ -112,11 +122,10 @@ def fit_ours(n, batch_size, device, quick, epochs=None):
         frames = frames_of(rng, name, sizes[name].sum())
         X[name] = np.split(frames, np.cumsum(sizes[name])[:-1])
     del frames
-    torch.default_generator.manual_seed(0)
     clusterer = UMCClusterer(
         N_CLUSTERS,
         encoder="umc",
-        text_model=(bert(quick), tokenize),
+        text_model=folder,
         text_layer=None,
         n_trainable_layers=1,
         augmentation="views",
@@ -125,7 +134,7 @@ def fit_ours(n, batch_size, device, quick, epochs=None):
         patience=None,
         device=device,
         random_state=0,
-        **(epochs or (QUICK_EPOCHS if quick else EPOCHS)),
+        **epochs,
     )
     X = MultimodalData(X)
     start = time.perf_counter()
@@ -210,12 +219,12 @@ def padded_utterances(n):
 class PlainLoop:
     """Pretraining and main epochs with nothing kept from one batch to the next."""
 
-    def __init__(self, n, batch_size, device, quick):
+    def __init__(self, folder, n, batch_size, device):
         self.ids, self.frames, self.masks = padded_utterances(n)
         self.device, self.batch_size = torch.device(device), batch_size
         self.rng = np.random.default_rng(0)
         torch.default_generator.manual_seed(0)
-        text = bert(quick)
+        text = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False)
         widths = {"text": text.config.hidden_size} | WIDTHS
         statistics = {m: FrameStatistics(np.zeros(w), np.ones(w)) for m, w in widths.items()}
         network = UMCEncoder().build(statistics, "text")
@@ -332,15 +341,14 @@ def mean_distances(points, n):
     return search.kneighbors(points)[0][:, 1:].mean(axis=1)
 
 
-def time_baseline(n, batch_size, device, quick):
-    loop = PlainLoop(n, batch_size, device, quick)
+def time_baseline(folder, n, batch_size, device, epochs, repeats):
+    loop = PlainLoop(folder, n, batch_size, device)
     difference = loop.difference()
     runs = {"pretrain": [], "main": []}
-    for phase in ("pretrain", "main") * (1 if quick else 2):
+    for phase in ("pretrain", "main") * repeats:
         runs[phase].append(timed(getattr(loop, phase))[0])
     taken = {phase: float(np.median(seconds)) for phase, seconds in runs.items()}
-    n_pretrain, n_main = (QUICK_EPOCHS if quick else EPOCHS).values()
-    fit = n_pretrain * taken["pretrain"] + n_main * taken["main"]
+    fit = epochs["pretrain_epochs"] * taken["pretrain"] + epochs["max_epochs"] * taken["main"]
     return taken | {"fit": fit, "difference": difference}
 
 
@@ -422,13 +430,17 @@ def timed(function, repeats=1):
 
 def network(options):
     shape = (24, 12) if options.quick else (512, 128)
-    ours = child("ours", *shape, options.device, options.quick)
-    plain = child("baseline", *shape, options.device, options.quick)
+    epochs = QUICK_EPOCHS if options.quick else EPOCHS
+    with TemporaryDirectory() as folder:
+        save_text_model(folder, options.quick)
+        ours = child("ours", folder, *shape, options.device, epochs)
+        repeats = 1 if options.quick else 2
+        plain = child("baseline", folder, *shape, options.device, epochs, repeats)
     print(f"embeddings of the two networks differ by {plain['difference']:.1e} at most")
-    epochs = "{} + {} epochs".format(*(QUICK_EPOCHS if options.quick else EPOCHS).values())
     yield "main epoch", "s", ours["main"], plain["main"], 15
     yield "pretraining epoch", "s", ours["pretrain"], plain["pretrain"], 10
-    yield f"fit of {epochs}", "s", ours["fit"], plain["fit"], 8
+    what = "fit of {pretrain_epochs} + {max_epochs} epochs".format(**epochs)
+    yield what, "s", ours["fit"], plain["fit"], 8
     yield "peak memory", "MiB", ours["memory"], plain["memory"], 3
 
 
@@ -536,7 +548,9 @@ def profile(options):
     run = ProgressiveTrainer.run
     ProgressiveTrainer.run = lambda *arguments: profiler.runcall(run, *arguments)
     try:
-        fit_ours(*shape, options.device, options.quick, PROFILED_EPOCHS)
+        with TemporaryDirectory() as folder:
+            save_text_model(folder, options.quick)
+            fit_ours(folder, *shape, options.device, PROFILED_EPOCHS)
     finally:
         ProgressiveTrainer.run = run
     stats = pstats.Stats(profiler).stats
@@ -603,6 +617,7 @@ def main(arguments=None):
     unknown = set(options.parts) - set(PARTS)
     if unknown:
         parser.error(f"unknown parts {sorted(unknown)}, choose of {list(PARTS)}")
+    transformers.utils.logging.disable_progress_bar()
     options.out.mkdir(parents=True, exist_ok=True)
     threads = torch.get_num_threads()
     print(f"torch {torch.__version__}, {threads} threads; ours, the other, other / ours, bound")

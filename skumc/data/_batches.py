@@ -8,7 +8,7 @@ import numpy as np
 
 from skumc.data._container import MultimodalData
 
-_INFERENCE_FRAMES = 16_384  # frames a batch, padding included, where no gradient is kept
+_INFERENCE_FRAMES = 8_192  # frames a batch, padding included, where no gradient is kept
 
 
 def inference_batches(data: MultimodalData) -> Iterator[np.ndarray]:

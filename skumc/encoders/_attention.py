@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc.encoders._dropout import Dropout
 from skumc.encoders._sequences import Sequences
 
 
@@ -56,7 +57,7 @@ class MultiHeadAttention(nn.Module):
         if width % n_heads:
             raise ValueError(n_heads_message(width, n_heads))
         self.n_heads = n_heads
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)

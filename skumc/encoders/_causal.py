@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skumc.encoders._attention import n_heads_message
+from skumc.encoders._dropout import Dropout
 from skumc.encoders._output import Batch, EncoderOutput
 from skumc.encoders._projection import FrameStatistics, Standardization
 from skumc.encoders._sequences import Sequences
@@ -95,10 +96,10 @@ class CausalNetwork(nn.Module):
             if name != anchor
         )
         self.fusion = nn.Sequential(
-            nn.GELU(), nn.Dropout(dropout), nn.Linear(len(statistics) * hidden_width, hidden_width)
+            nn.GELU(), Dropout(dropout), nn.Linear(len(statistics) * hidden_width, hidden_width)
         )
         self.head = nn.Sequential(
-            nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_width, hidden_width)
+            nn.ReLU(), Dropout(dropout), nn.Linear(hidden_width, hidden_width)
         )
 
     def forward(self, batch: Batch) -> EncoderOutput:

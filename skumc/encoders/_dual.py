@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc.encoders._dropout import Dropout
+
 
 def _linear(in_width: int, out_width: int, bias: bool = True) -> nn.Linear:
     linear = nn.Linear(in_width, out_width, bias=bias)
@@ -54,7 +56,7 @@ class DualProjection(nn.Module):
         self.fusion = _linear(2 * width, width, bias=False)
         if starts_at_input:
             nn.init.zeros_(self.fusion.weight)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Project frames, (..., width) to (..., width)."""

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc.encoders._dropout import Dropout
 from skumc.encoders._dual import DualProjection
 from skumc.encoders._fusion import GatedFusion
 from skumc.encoders._output import Batch, EncoderOutput
@@ -134,7 +135,7 @@ class ProjectionNetwork(nn.Module):
             else nn.Identity()
             for _ in statistics
         )
-        self.input_dropout = nn.Dropout(input_dropout)
+        self.input_dropout = Dropout(input_dropout)
         self.input_noise = input_noise
         self.fusion = GatedFusion(len(statistics), hidden_width, gate_normalization)
 

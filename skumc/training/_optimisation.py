@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from skumc.encoders import EncoderOutput
+from skumc.training._memory import Heap
 
 Terms: TypeAlias = dict[str, tuple[float, Tensor]]
 
@@ -231,6 +232,7 @@ class Stepper:
         self._schedule = schedule
         self._grad_clip = grad_clip
         self._accumulate = accumulate_steps
+        self._heap = Heap()
         self.learning_rate = 0.0
 
     def epoch(
@@ -261,6 +263,7 @@ class Stepper:
             self._zero_grad()
             for batch, size in zip(batches[chosen], sizes[chosen], strict=True):
                 backward(batch, size / n_samples)
+                self._heap.settle()
             self._step((epoch + (group + 1) / len(starts)) / n_epochs)
 
     def _zero_grad(self) -> None:
