@@ -218,7 +218,9 @@ def test_weight_zero_gives_other_weights(role):
     X = MultimodalData({"text": rng.normal(size=(60, 8)), "audio": rng.normal(size=(60, 4))})
 
     def final_weights(losses):
-        fitted = make(losses=losses, threshold="constant", monitor=Rising(), max_epochs=3).fit(X)
+        fitted = make(
+            n_clusters=8, losses=losses, threshold="constant", monitor=Rising(), max_epochs=3
+        ).fit(X)
         assert fitted.history_[-1]["restored"]
         return torch.cat([p.detach().flatten() for p in fitted.encoder_.parameters()])
 

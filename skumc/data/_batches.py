@@ -17,7 +17,7 @@ def inference_batches(data: MultimodalData) -> Iterator[np.ndarray]:
     Examples
     --------
     >>> import numpy as np
-    >>> X = MultimodalData({"audio": [np.ones((n, 1)) for n in (9000, 8000, 8000)]})
+    >>> X = MultimodalData({"audio": [np.ones((n, 1)) for n in (4500, 4000, 4000)]})
     >>> [rows.tolist() for rows in inference_batches(X)]
     [[1, 2], [0]]
     """

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from skumc.data import MultimodalData, inference_batches
 from skumc.encoders import checked_output
 from skumc.training._isolation import autocast
+from skumc.training._loading import to_device
 
 
 def to_batch(
@@ -28,8 +29,8 @@ def to_batch(
         if values.dtype == np.float16:
             values = values.astype(np.float32)
         frames = torch.from_numpy(np.asarray(values))
-        batch[name] = (frames.to(device), torch.from_numpy(store.lengths).to(device))
-    return batch
+        batch[name] = (frames, torch.from_numpy(store.lengths))
+    return to_device(batch, device)
 
 
 def split_batches(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import ctypes
-import mmap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +18,6 @@ from skumc.training._batches import to_batch
 from skumc.training._isolation import autocast
 
 _PROBED = 4  # samples, the longest ones
-_GROWTH = 2**28  # bytes; what is handed back costs time when it is taken again
 _STATES = 4  # of a weight that trains: gradient, two moments, running average
 _SQUARES = 4  # matrices of all pairs of views: similarities, what the loss makes of them, gradients
 
@@ -130,40 +127,6 @@ def free_memory(device: torch.device) -> int | None:
         return None
     found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
     return 1024 * int(found[0]) if found else None
-
-
-class Heap:
-    """Keep a process from growing for as long as it trains, where the C library is glibc.
-
-    Batches differ in size, and glibc fills the gaps that one leaves badly with the next.
-    """
-
-    def __init__(self) -> None:
-        self._usual: int | None = None
-
-    def settle(self) -> None:
-        """Hand freed memory back to the system if the process has grown since the last time.
-
-        Called after each step: what one step takes and frees again is no growth, and best kept
-        for the next.
-        """
-        resident = _resident()
-        if self._usual is None:
-            self._usual = resident
-        elif resident - self._usual >= _GROWTH:
-            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-            if trim is not None:
-                trim(0)
-            self._usual = None
-
-
-def _resident() -> int:
-    """Bytes of memory that the process has, 0 where that is not told."""
-    try:
-        pages = Path("/proc/self/statm").read_text().split()[1]
-    except OSError:
-        return 0
-    return int(pages) * mmap.PAGESIZE
 
 
 def _readable(n_bytes: int) -> str:

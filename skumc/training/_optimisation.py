@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from skumc.encoders import EncoderOutput
-from skumc.training._memory import Heap
 
 Terms: TypeAlias = dict[str, tuple[float, Tensor]]
 
@@ -232,12 +231,11 @@ class Stepper:
         self._schedule = schedule
         self._grad_clip = grad_clip
         self._accumulate = accumulate_steps
-        self._heap = Heap()
         self.learning_rate = 0.0
 
     def epoch(
         self,
-        batches: Sequence[Any],
+        batches: Iterable[Any],
         sizes: Sequence[int],
         backward: Callable[[Any, float], None],
         epoch: int,
@@ -247,8 +245,8 @@ class Stepper:
 
         Parameters
         ----------
-        batches : sequence
-            Passed one by one to ``backward``.
+        batches : iterable
+            Passed one by one to ``backward``, each taken when its turn comes.
         sizes : sequence of int
             Samples in each batch.
         backward : callable
@@ -256,14 +254,14 @@ class Stepper:
         epoch, n_epochs : int
             Where the schedule stands.
         """
-        starts = range(0, len(batches), self._accumulate)
+        batches = iter(batches)
+        starts = range(0, len(sizes), self._accumulate)
         for group, start in enumerate(starts):
-            chosen = slice(start, start + self._accumulate)
-            n_samples = sum(sizes[chosen])
+            taken = sizes[start : start + self._accumulate]
+            n_samples = sum(taken)
             self._zero_grad()
-            for batch, size in zip(batches[chosen], sizes[chosen], strict=True):
-                backward(batch, size / n_samples)
-                self._heap.settle()
+            for size in taken:
+                backward(next(batches), size / n_samples)
             self._step((epoch + (group + 1) / len(starts)) / n_epochs)
 
     def _zero_grad(self) -> None:

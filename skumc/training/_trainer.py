@@ -13,23 +13,30 @@ import torch
 from torch import Tensor, nn
 
 from skumc.data import MultimodalData
-from skumc.encoders import EncoderOutput, encode_views
+from skumc.encoders import Batch, EncoderOutput, encode_views
 from skumc.losses import batch_centers
 from skumc.training._batches import embed, split_batches, to_batch
 from skumc.training._checks import check_distinct, checked_mask, finite_number
 from skumc.training._clustering import cluster_embedding, clustering_objective, label_means
 from skumc.training._history import History
 from skumc.training._isolation import autocast
+from skumc.training._loading import loaded
 from skumc.training._memory import check_memory, memory_need
 from skumc.training._neighbors import Neighborhood
 from skumc.training._optimisation import Stepper, TermMeter, Terms, backward_terms, copy_state
 from skumc.training._progress import Progress
 from skumc.training._settings import TrainingParts, TrainingSettings
 from skumc.training._spreading import spread_labels
-from skumc.training._views import modality_views, neighbor_views, positive_views
+from skumc.training._views import (
+    modality_views,
+    neighbor_batch,
+    neighbor_views,
+    positive_views,
+)
 
 _UNTRUSTED_SHARE = 0.1  # of a gate, next to 1
 _REFRESH = 2  # main epochs that use the same neighbours
+_SUPERVISED = "supervised"  # a batch for which pseudo-labels speak
 
 
 @dataclass
@@ -199,6 +206,17 @@ class ProgressiveTrainer:
         self.history.append(record)
         self._progress.report(record)
 
+    def _load(self, plan: tuple[str, np.ndarray]) -> tuple[tuple[str, np.ndarray], Batch]:
+        """The frames that a step of a loss, or of a supervised batch, reads."""
+        role, rows = plan
+        if not self._weights.get(role, 1.0):
+            return plan, {}
+        if role != _SUPERVISED and self.settings.augmentation == "neighbors":
+            return plan, neighbor_batch(
+                self._data, rows, self._neighborhood, rng=self.rng, apart=role == "infonce"
+            )
+        return plan, to_batch(self._data, rows, torch.device("cpu"))
+
     # pretraining
 
     def _pretrain(self) -> None:
@@ -209,9 +227,9 @@ class ProgressiveTrainer:
             started, meter = time.perf_counter(), TermMeter()
             batches = split_batches(rows, settings.batch_size, self.rng)
             stepper.epoch(
-                batches,
+                loaded(self._load, [("infonce", batch) for batch in batches], settings.device),
                 [len(batch) for batch in batches],
-                lambda batch, scale, meter=meter: self._contrast("infonce", batch, scale, meter),
+                lambda found, scale, meter=meter: self._contrast("infonce", found[1], scale, meter),
                 epoch,
                 settings.pretrain_epochs,
             )
@@ -303,18 +321,21 @@ class ProgressiveTrainer:
         rows = np.arange(len(self._data))
         taught = split_batches(rows[seen.taught], settings.batch_size, self.rng)
         rest = split_batches(rows[~seen.taught], settings.batch_size, self.rng)
-        labels = torch.from_numpy(seen.labels.astype(np.int64)).to(settings.device)
+        labels = torch.from_numpy(seen.labels.astype(np.int64))
         centers = torch.from_numpy(seen.read_centers).to(settings.device, torch.float32)
 
-        def backward(batch: tuple[bool, np.ndarray], scale: float) -> None:
-            is_taught, chosen = batch
-            if is_taught:
-                self._supervise(chosen, labels[torch.from_numpy(chosen)], centers, scale, meter)
+        def backward(found: tuple[tuple[str, np.ndarray], Batch], scale: float) -> None:
+            (role, chosen), batch = found
+            if role == _SUPERVISED:
+                own = labels[torch.from_numpy(chosen)].to(settings.device)
+                self._supervise(batch, own, centers, scale, meter)
             else:
-                self._contrast("contrastive", chosen, scale, meter)
+                self._contrast(role, batch, scale, meter)
 
+        plans = [(_SUPERVISED, batch) for batch in taught]
+        plans += [("contrastive", batch) for batch in rest]
         stepper.epoch(
-            [(True, batch) for batch in taught] + [(False, batch) for batch in rest],
+            loaded(self._load, plans, settings.device),
             [len(batch) for batch in taught + rest],
             backward,
             epoch,
@@ -350,24 +371,15 @@ class ProgressiveTrainer:
             )
         return {role: (weight, value)}
 
-    def _contrast(self, role: str, rows: np.ndarray, scale: float, meter: TermMeter) -> None:
+    def _contrast(self, role: str, batch: Batch, scale: float, meter: TermMeter) -> None:
         """Bring views of the same sample together."""
         settings = self.settings
         if not self._weights[role]:
             return
         with autocast(settings.device, settings.precision):
             if settings.augmentation == "neighbors":
-                outputs = neighbor_views(
-                    self.encoder,
-                    self._data,
-                    rows,
-                    self._neighborhood,
-                    rng=self.rng,
-                    device=settings.device,
-                    apart=role == "infonce",
-                )
+                outputs = neighbor_views(self.encoder, batch)
             else:
-                batch = to_batch(self._data, rows, settings.device)
                 outputs = positive_views(self.encoder, batch, settings.augmentation, self._views)
         report = backward_terms(
             outputs, lambda copies: self._term(role, contrastive_views(copies)), scale
@@ -375,11 +387,10 @@ class ProgressiveTrainer:
         meter.add(report, self._weights)
 
     def _supervise(
-        self, rows: np.ndarray, labels: Tensor, centers: Tensor, scale: float, meter: TermMeter
+        self, batch: Batch, labels: Tensor, centers: Tensor, scale: float, meter: TermMeter
     ) -> None:
         """Bring views of the same pseudo-cluster together, to its centre, and centres apart."""
         settings = self.settings
-        batch = to_batch(self._data, rows, settings.device)
         with autocast(settings.device, settings.precision):
             outputs = encode_views(self.encoder, batch, self._views)
 

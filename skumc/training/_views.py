@@ -189,17 +189,15 @@ def positive_views(
     return [output, _perturbed(output, augmentation)]
 
 
-def neighbor_views(
-    encoder: nn.Module,
+def neighbor_batch(
     data: MultimodalData,
     rows: np.ndarray,
     neighborhood: Neighborhood,
     *,
     rng: np.random.RandomState,
-    device: torch.device,
     apart: bool,
-) -> list[EncoderOutput]:
-    """Two views a sample: of it and of one of its neighbours.
+) -> Batch:
+    """Two views a sample, as samples of one batch: first of all, then of one neighbour of each.
 
     As often as modalities agree both are seen in full, otherwise in parts: in two parts of the
     sample itself that have nothing in common (``apart``), or in some modalities of each. What is
@@ -220,7 +218,12 @@ def neighbor_views(
     else:
         parts = [draw_subset(there, rng) for there in shown]
     visible = np.where(np.tile(whole, 2)[:, None], np.vstack(shown), np.vstack(parts))
-    batch = to_batch(data, np.concatenate([rows, partners]), device)
-    batch = show_by_sample(batch, torch.from_numpy(visible).to(device))
-    both = encode_views(encoder, batch, [data.names])[0]
-    return [both.rows(slice(None, len(rows))), both.rows(slice(len(rows), None))]
+    batch = to_batch(data, np.concatenate([rows, partners]), torch.device("cpu"))
+    return show_by_sample(batch, torch.from_numpy(visible))
+
+
+def neighbor_views(encoder: nn.Module, batch: Batch) -> list[EncoderOutput]:
+    """Encodings of the two halves of what :func:`neighbor_batch` gives."""
+    both = encode_views(encoder, batch, [tuple(batch)])[0]
+    n_samples = len(both.embedding) // 2
+    return [both.rows(slice(None, n_samples)), both.rows(slice(n_samples, None))]
