@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from skumc.text._structure import run
 
-_GROUP_WASTE = 1.25  # padded tokens per real token up to which samples share a batch
+_GROUP_COST = 48  # tokens: computing one group more takes about as long
 
 
 def length_groups(lengths: Tensor, budget: int | None = None) -> list[Tensor]:
@@ -22,22 +23,26 @@ def length_groups(lengths: Tensor, budget: int | None = None) -> list[Tensor]:
     Returns
     -------
     list of Tensor of int
+        Those groups whose padded tokens, and ``_GROUP_COST`` a group, are the fewest together;
+        cut where they exceed the budget.
     """
     sizes, order = torch.sort(lengths, descending=True, stable=True)
-    sizes, groups, start = sizes.tolist(), [], 0
-    while start < len(sizes) and sizes[start] > 0:
-        stop, real = start, 0
-        while stop < len(sizes) and sizes[stop] > 0:
-            padded = sizes[start] * (stop + 1 - start)
-            if stop > start and (
-                padded > _GROUP_WASTE * (real + sizes[stop]) or (budget and padded > budget)
-            ):
-                break
-            real += sizes[stop]
-            stop += 1
-        groups.append(order[start:stop])
-        start = stop
-    return groups
+    distinct, counts = np.unique(-sizes[sizes > 0].cpu().numpy(), return_counts=True)
+    distinct, ends = -distinct, np.concatenate([[0], np.cumsum(counts)])
+    # the cheapest way to group all samples down to each length, from that down to each longer one
+    cost, begins = np.zeros(len(ends)), np.zeros(len(ends), dtype=int)
+    for stop in range(1, len(ends)):
+        padded = distinct[:stop] * (ends[stop] - ends[:stop])
+        total = cost[:stop] + padded + _GROUP_COST
+        begins[stop] = total.argmin()
+        cost[stop] = total[begins[stop]]
+    groups, stop = [], len(distinct)
+    while stop:
+        start = begins[stop]
+        n_rows = max(budget // int(distinct[start]), 1) if budget else len(order)
+        groups.append(order[ends[start] : ends[stop]].split(n_rows))
+        stop = start
+    return [rows for parts in reversed(groups) for rows in parts]
 
 
 def padded_group(frames: Tensor, starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
