@@ -1,10 +1,10 @@
 """How fast and how lean: ours beside plain ways to do the same, both in one run.
 
 - ``network``: pretraining epoch, main epoch, whole fit and peak memory of the full network with
-  BERT-base (random weights), 512 utterances as long as real ones. The baseline is in this file:
-  everything padded to the longest there may be, the text model run whole for each of three views of
-  each batch, nothing kept, one query of neighbours for each candidate. Same weights: the two
-  networks give the same embedding, and the run says how closely.
+  BERT-base (random weights, read from a folder), 512 utterances as long as real ones. The baseline
+  is in this file: everything padded to the longest there may be, the text model run whole for each
+  of three views of each batch, nothing kept, one query of neighbours for each candidate. Same
+  weights: the two networks give the same embedding, and the run says how closely.
 - ``selector``: ``DensitySelector`` beside scikit-learn's brute-force query once a candidate; its
   memory at 200,000 samples; how much of the exact selection the estimate in large clusters finds.
 - ``scaling``: seconds and memory of a fit of two 2-D views by number of samples, k-means beside it.
@@ -461,7 +461,7 @@ def selector(options):
         cloud = factors / np.linalg.norm(factors, axis=1, keepdims=True)
         one = np.zeros(size, dtype=int)
         exact = DensitySelector(sample_size=None).select(cloud, one, 0.3)
-        estimate = DensitySelector(sample_size=min(size // 2, 2048)).select(cloud, one, 0.3)
+        estimate = DensitySelector(sample_size=min(size // 2, DensitySelector().sample_size)).select(cloud, one, 0.3)
         shared = 100 * (exact & estimate).sum() / exact.sum()
         what = f"share of the exact selection in a cluster of {size}, {n_factors} factors"
         yield what, "%", shared, None, None

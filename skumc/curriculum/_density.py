@@ -89,7 +89,7 @@ class DensitySelector(BaseEstimator):
     criterion : {"source", "compact"}, default="source"
         Which candidate decides. "source" takes the one whose selected samples lie farthest from
         their nearest selected neighbour, as printed; "compact" the one where they lie closest.
-    sample_size : int or None, default=2048
+    sample_size : int or None, default=1536
         In a cluster of more samples neighbours are looked for among so many, drawn at random, and
         scores are means over these: estimates, see Notes. None is exact always.
     random_state : int, RandomState instance or None, default=0
@@ -152,7 +152,7 @@ class DensitySelector(BaseEstimator):
         self,
         candidates: Sequence[float] = _SOURCE_CANDIDATES,
         criterion: str = "source",
-        sample_size: int | None = 2048,
+        sample_size: int | None = 1536,
         random_state: int | RandomState | None = 0,
     ):
         self.candidates = candidates
