@@ -461,7 +461,8 @@ def selector(options):
         cloud = factors / np.linalg.norm(factors, axis=1, keepdims=True)
         one = np.zeros(size, dtype=int)
         exact = DensitySelector(sample_size=None).select(cloud, one, 0.3)
-        estimate = DensitySelector(sample_size=min(size // 2, DensitySelector().sample_size)).select(cloud, one, 0.3)
+        sampled = DensitySelector(sample_size=min(size // 2, DensitySelector().sample_size))
+        estimate = sampled.select(cloud, one, 0.3)
         shared = 100 * (exact & estimate).sum() / exact.sum()
         what = f"share of the exact selection in a cluster of {size}, {n_factors} factors"
         yield what, "%", shared, None, None
