@@ -213,7 +213,7 @@ def test_kmeans_part_may_be_another_that_starts_from_centres():
 
 @pytest.mark.parametrize("role", ["supcon", "contrastive", "compactness", "separation"])
 def test_weight_zero_gives_other_weights(role):
-    # groups that overlap, so that no hinge is at rest
+    # groups that overlap, and many of them, so that no hinge is at rest
     rng = np.random.default_rng(0)
     X = MultimodalData({"text": rng.normal(size=(60, 8)), "audio": rng.normal(size=(60, 4))})
 
@@ -362,14 +362,10 @@ def mean_gates(useless, seed, clusterer):
 )
 @pytest.mark.parametrize("useless", [None, "text", "audio", "video"])
 def test_a_useless_modality_has_the_lowest_gate(useless, clusterer):
-    """By what modalities agree on, or by views that share none, so that useful ones match them.
-
-    In the mean over five seeds, and in four of them: gates of one seed may be close.
-    """
-    names, gates = zip(*(mean_gates(useless, seed, clusterer) for seed in range(5)), strict=True)
-    gates = np.array(gates)
-    if useless is None:
-        assert gates.min() > 0.5 / 3, gates
-    else:
-        assert names[0][gates.mean(axis=0).argmin()] == useless, gates
-        assert [names[0][place] for place in gates.argmin(axis=1)].count(useless) >= 4, gates
+    """By what modalities agree on, or by views that share none, so that useful ones match them."""
+    for seed in range(5):
+        names, gates = mean_gates(useless, seed, clusterer)
+        if useless is None:
+            assert gates.min() > 0.5 / 3, (seed, gates)
+        else:
+            assert names[gates.argmin()] == useless, (seed, gates)

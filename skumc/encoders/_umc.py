@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skumc.encoders._attention import MultiHeadAttention
-from skumc.encoders._dropout import Dropout
 from skumc.encoders._dual import DualProjection, LinearProjection
 from skumc.encoders._fusion import ConcatenationFusion, GatedFusion
 from skumc.encoders._guided import TextGuidedFusion
@@ -142,7 +141,7 @@ class UMCNetwork(nn.Module):
             else None
         )
         several = len(self.names) > 1
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         self.interaction = (
             MultiHeadAttention(hidden_width, n_heads, dropout)
             if feature_interaction and several

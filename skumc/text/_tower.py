@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from skumc.text._structure import run
 
 _GROUP_COST = 48  # tokens: computing one group more takes about as long
+_GROUP_WASTE = 1.25  # padded tokens per real token, at most
 
 
 def length_groups(lengths: Tensor, budget: int | None = None) -> list[Tensor]:
@@ -23,17 +24,23 @@ def length_groups(lengths: Tensor, budget: int | None = None) -> list[Tensor]:
     Returns
     -------
     list of Tensor of int
-        Those groups whose padded tokens, and ``_GROUP_COST`` a group, are the fewest together;
-        cut where they exceed the budget.
+        Of the groups that hold to ``_GROUP_WASTE`` and the budget, those whose padded tokens, and
+        ``_GROUP_COST`` a group, are the fewest together. Samples of one length that exceed the
+        budget are cut.
     """
     sizes, order = torch.sort(lengths, descending=True, stable=True)
     distinct, counts = np.unique(-sizes[sizes > 0].cpu().numpy(), return_counts=True)
     distinct, ends = -distinct, np.concatenate([[0], np.cumsum(counts)])
+    tokens = np.concatenate([[0], np.cumsum(distinct * counts)])
     # the cheapest way to group all samples down to each length, from that down to each longer one
     cost, begins = np.zeros(len(ends)), np.zeros(len(ends), dtype=int)
     for stop in range(1, len(ends)):
         padded = distinct[:stop] * (ends[stop] - ends[:stop])
-        total = cost[:stop] + padded + _GROUP_COST
+        allowed = padded <= _GROUP_WASTE * (tokens[stop] - tokens[:stop])
+        if budget:
+            allowed &= padded <= budget
+        allowed[-1] = True  # one length alone
+        total = np.where(allowed, cost[:stop] + padded + _GROUP_COST, np.inf)
         begins[stop] = total.argmin()
         cost[stop] = total[begins[stop]]
     groups, stop = [], len(distinct)
