@@ -70,3 +70,16 @@ def test_seed_tells_what_is_dropped():
 
     np.testing.assert_array_equal(drop(1), drop(1))
     assert (drop(1) != drop(2)).any()
+
+
+def test_a_byte_a_value_is_kept_for_the_backward_pass():
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor.untyped_storage().nbytes())
+        return tensor
+
+    values = torch.ones(1000, 100, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        Dropout(0.3)(values)
+    assert sum(kept) < 1.1 * values.numel()
