@@ -112,3 +112,54 @@ def test_a_small_set_is_judged_by_its_own_size():
 def test_nothing_is_asked_where_nothing_trains():
     X, _ = make_sequences(12, 3)
     UMCClusterer(3, pretrain_epochs=0, max_epochs=0, max_memory=1, random_state=0).fit(X)
+
+
+class Watching(torch.nn.Module):
+    """Notes whether oneDNN is on while it trains, and while its backward pass runs."""
+
+    def __init__(self, inner=None):
+        super().__init__()
+        self.linear, self.inner = torch.nn.Linear(4, 3), inner
+        self.seen = []
+
+    def note(self, gradient=None):
+        self.seen.append(torch.backends.mkldnn.enabled)
+        return gradient
+
+    def forward(self, batch):
+        frames, _ = batch["features"]
+        h = self.linear(frames.float())
+        if self.training and h.requires_grad:
+            self.note()
+            h.register_hook(self.note)
+        return EncoderOutput(torch.nn.functional.normalize(h, dim=1), torch.ones(len(h), 1), {})
+
+
+@pytest.mark.parametrize(
+    ("inner", "precision", "is_on"),
+    [
+        (None, "float32", False),
+        (torch.nn.Sequential(torch.nn.Conv1d(1, 1, 3)), "float32", True),
+        (None, "bfloat16", True),
+    ],
+)
+def test_onednn_keeps_nothing_of_shapes_that_do_not_come_again(inner, precision, is_on):
+    X = np.random.default_rng(0).normal(size=(30, 4))
+    estimator = UMCClusterer(3, encoder=Watching(inner), precision=precision, **SHORT).fit(X)
+    seen = estimator.encoder_.seen
+    at_memory_check = 2  # forward passes, before the training
+    assert len(seen) > at_memory_check + 2 and set(seen[at_memory_check:]) == {is_on}
+    assert torch.backends.mkldnn.enabled
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_the_callers_onednn_comes_back_after_an_error(was_on, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", was_on)
+
+    def fail(embedding, labels):
+        assert not torch.backends.mkldnn.enabled
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        UMCClusterer(3, monitor=fail, **SHORT).fit(np.random.default_rng(0).normal(size=(30, 4)))
+    assert torch.backends.mkldnn.enabled == was_on

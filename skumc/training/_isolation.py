@@ -7,6 +7,16 @@ from contextlib import contextmanager
 
 import torch
 from threadpoolctl import threadpool_limits
+from torch import nn
+
+_CONVOLUTIONS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 
 
 @contextmanager
@@ -50,3 +60,29 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which an encoder runs in ``precision``."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@contextmanager
+def without_shape_cache(encoder: nn.Module, precision: str) -> Iterator[None]:
+    """Switch oneDNN off while an encoder trains that has no use for it.
+
+    oneDNN keeps what it prepared for each of the last thousand shapes: small pieces, scattered
+    among the large ones of a step. Packed batches hardly ever have one shape twice, so that
+    nothing is gained, and what a step frees lies in ever smaller holes: memory grew by half in 20
+    epochs. In float32 only GELU uses it, which takes as long without; convolutions and bfloat16
+    need it.
+
+    Parameters
+    ----------
+    encoder : Module
+    precision : {"float32", "bfloat16"}
+    """
+    needs_it = precision != "float32" or any(
+        isinstance(module, _CONVOLUTIONS) for module in encoder.modules()
+    )
+    was_on = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = was_on and needs_it
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = was_on

@@ -19,7 +19,7 @@ from skumc.training._batches import embed, split_batches, to_batch
 from skumc.training._checks import check_distinct, checked_mask, finite_number
 from skumc.training._clustering import cluster_embedding, clustering_objective, label_means
 from skumc.training._history import History
-from skumc.training._isolation import autocast
+from skumc.training._isolation import autocast, without_shape_cache
 from skumc.training._loading import loaded
 from skumc.training._memory import check_memory, memory_need
 from skumc.training._neighbors import Neighborhood
@@ -130,11 +130,12 @@ class ProgressiveTrainer:
             self._meet_neighbors()
         self.encoder.train()
         self._check_memory()
-        try:
-            self._pretrain()
-            self._progress_through_epochs()
-        except KeyboardInterrupt:
-            self._keep_best_after_interrupt()
+        with without_shape_cache(self.encoder, self.settings.precision):
+            try:
+                self._pretrain()
+                self._progress_through_epochs()
+            except KeyboardInterrupt:
+                self._keep_best_after_interrupt()
         best = self._best
         self.encoder.load_state_dict(best.state)
         self.encoder.eval()
