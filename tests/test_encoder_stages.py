@@ -1,5 +1,7 @@
 """Each stage of the encoder against plain loops written from its formula."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -263,13 +265,7 @@ def test_attention_of_any_lengths_equals_loop(data, n_samples, seed):
 
 def with_room(sequences):
     """The same sequences, padded to one position more."""
-    return Sequences(
-        sequences.values,
-        sequences.owner,
-        sequences.position,
-        sequences.n_samples,
-        sequences.n_positions + 1,
-    )
+    return replace(sequences, n_positions=sequences.n_positions + 1)
 
 
 @both_precisions

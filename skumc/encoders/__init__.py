@@ -1,5 +1,6 @@
 """From a batch of frames to one embedding a sample."""
 
+from skumc._packed import Sequences
 from skumc.encoders._attention import MultiHeadAttention
 from skumc.encoders._causal import CausalEncoder, CausalNetwork
 from skumc.encoders._dual import DualProjection, LinearProjection
@@ -26,7 +27,6 @@ from skumc.encoders._projection import (
     masked_mean,
     segment_means,
 )
-from skumc.encoders._sequences import Sequences
 from skumc.encoders._umc import UMCNetwork
 from skumc.encoders._umc_encoder import UMCEncoder
 from skumc.encoders._with_text import EncoderWithText

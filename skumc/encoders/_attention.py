@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc._packed import Sequences
 from skumc.encoders._dropout import Dropout
-from skumc.encoders._sequences import Sequences
 
 
 def n_heads_message(width: int, n_heads: int) -> str:

@@ -12,11 +12,11 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc._packed import Sequences, first_frames, sent
 from skumc.encoders._attention import n_heads_message
 from skumc.encoders._dropout import Dropout
 from skumc.encoders._output import Batch, EncoderOutput
 from skumc.encoders._projection import FrameStatistics, Standardization
-from skumc.encoders._sequences import Sequences
 
 
 class CausalTower(nn.Module):
@@ -39,19 +39,21 @@ class CausalTower(nn.Module):
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """State of the last frame, (n_samples, width); zeros for a sample without frames."""
-        present = torch.nonzero(lengths > 0).squeeze(1)
+        present = torch.nonzero(lengths).squeeze(1)
         summary = frames.new_zeros(len(lengths), self.linear.out_features)
         if len(present) == 0:
             return summary
-        sequences = Sequences.from_lengths(self.linear(frames), lengths[present])
+        sizes = lengths[present]
+        sequences = Sequences.from_lengths(self.linear(frames), sizes)
         padded = sequences.padded(sequences.values)
         # no frame sees what follows it, so the padding behind a sample needs no mask
         mask = nn.Transformer.generate_square_subsequent_mask(
             padded.shape[1], device=padded.device, dtype=padded.dtype
         )
         states = self.layer(padded, src_mask=mask, is_causal=True)
-        last = states[torch.arange(len(present), device=states.device), lengths[present] - 1]
-        return summary.index_copy(0, present, last.to(summary.dtype))
+        ends = torch.arange(len(present)) * states.shape[1] + sizes - 1
+        last = states.flatten(0, 1).index_select(0, sent(ends, states.device))
+        return summary.index_copy(0, sent(present, states.device), last.to(summary.dtype))
 
 
 class CausalNetwork(nn.Module):
@@ -115,14 +117,13 @@ class CausalNetwork(nn.Module):
                 summaries.append(next(towers)(frames, lengths))
         present = torch.stack([batch[name][1] > 0 for name in self.names], dim=1)
         fused = self.fusion(torch.cat(summaries, dim=1))
-        gates = present / present.sum(dim=1, keepdim=True)
+        gates = sent(present / present.sum(dim=1, keepdim=True), fused.device)
         projections = {"contrastive": self.head(fused)}
         return EncoderOutput(F.normalize(fused, dim=-1), gates, projections)
 
     def _cls(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        has = torch.nonzero(lengths > 0).squeeze(1)
-        first = (torch.cumsum(lengths, 0) - lengths)[has]
-        mapped = self.cls(frames[first])
+        first, has = first_frames(frames, lengths)
+        mapped = self.cls(first)
         return mapped.new_zeros(len(lengths), mapped.shape[1]).index_copy(0, has, mapped)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from skumc._packed import Sequences, sent
 from skumc.encoders._attention import MultiHeadAttention
-from skumc.encoders._sequences import Sequences
 
 
 class GuidedStream(nn.Module):
@@ -287,15 +287,17 @@ class TextGuidedFusion(nn.Module):
 
     def with_stand_in(self, anchor: Sequences) -> Sequences:
         """The anchor's frames, one learned frame where a sample has none."""
-        lacking = torch.nonzero(anchor.lengths == 0).squeeze(1)
-        if self.stand_in is None or len(lacking) == 0:
+        lengths = (anchor.lengths == 0).long()
+        rows = torch.nonzero(lengths).squeeze(1)
+        if self.stand_in is None or len(rows) == 0:
             return anchor
+        lacking = sent(rows, anchor.owner.device)
         stand_in = Sequences(
             self.stand_in.to(anchor.values.dtype).expand(len(lacking), -1),
             lacking,
             torch.zeros_like(lacking),
-            anchor.n_samples,
-            max(anchor.n_positions, 1),
+            lengths,
+            1,
         )
         return Sequences.joined([anchor, stand_in])
 

@@ -8,10 +8,13 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from skumc._packed import frame_places, frames_of, sent
 from skumc.encoders._projection import masked_mean
 
 Batch: TypeAlias = Mapping[str, tuple[Tensor, Tensor]]
-"""For each modality its frames (n_frames_total, width) and the samples' lengths (n_samples,)."""
+"""For each modality its frames (n_frames_total, width) and the samples' lengths (n_samples,).
+
+Lengths stay on the CPU when frames are on a GPU: they decide shapes, and nothing has to wait."""
 
 
 class EncoderOutput(NamedTuple):
@@ -54,7 +57,7 @@ def joined_outputs(outputs: Sequence[EncoderOutput]) -> EncoderOutput:
 
 
 def take_samples(batch: Batch, rows: Tensor) -> Batch:
-    """Some samples of a batch, in the order of ``rows`` (n_chosen,) int.
+    """Some samples of a batch, in the order of ``rows`` (n_chosen,) int, not copied if adjacent.
 
     Examples
     --------
@@ -64,11 +67,14 @@ def take_samples(batch: Batch, rows: Tensor) -> Batch:
     ([3.0, 1.0, 2.0], [1, 2])
     """
     taken = {}
+    is_slice = len(rows) > 0 and torch.equal(rows, torch.arange(len(rows)) + rows[0])
     for name, (frames, lengths) in batch.items():
-        starts, sizes = (torch.cumsum(lengths, 0) - lengths)[rows], lengths[rows]
-        before = torch.cumsum(sizes, 0) - sizes
-        position = torch.arange(int(sizes.sum()), device=frames.device)
-        taken[name] = (frames[position + (starts - before).repeat_interleave(sizes)], sizes)
+        if is_slice:
+            stops = torch.cumsum(lengths, 0)[rows].tolist()
+            chosen = frames[stops[0] - int(lengths[rows[0]]) : stops[-1]]
+        else:
+            chosen = frames.index_select(0, sent(frame_places(lengths, rows), frames.device))
+        taken[name] = (chosen, lengths[rows])
     return taken
 
 
@@ -140,8 +146,7 @@ def hide_modalities(batch: Batch, visible: Sequence[str]) -> Batch:
     hidden = {}
     for name, (frames, sizes) in batch.items():
         kept = sizes if name in visible else sizes.where(seen == 0, sizes.new_zeros(()))
-        frames = frames if name in visible else frames[(kept > 0).repeat_interleave(sizes)]
-        hidden[name] = (frames, kept)
+        hidden[name] = (frames_of(frames, sizes, kept > 0) if name not in visible else frames, kept)
     return hidden
 
 

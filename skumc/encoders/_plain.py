@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc._packed import sent
 from skumc.encoders._dropout import Dropout
 from skumc.encoders._dual import DualProjection
 from skumc.encoders._fusion import GatedFusion
@@ -68,7 +69,7 @@ class Summary(nn.Module):
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Summaries, (n_samples, width); zeros where a sample has no frames."""
         standard = (self.pooled(frames, lengths) - self.mean) / self.scale
-        return standard * (lengths > 0).unsqueeze(1)
+        return standard * sent(lengths > 0, standard.device).unsqueeze(1)
 
 
 class ProjectionNetwork(nn.Module):
@@ -148,7 +149,8 @@ class ProjectionNetwork(nn.Module):
         for batch in batches:
             for place, (name, summary) in enumerate(zip(self.names, self.summarise, strict=True)):
                 frames, lengths = batch[name]
-                values = summary.pooled(frames, lengths)[lengths > 0].double()
+                has = sent(torch.nonzero(lengths).squeeze(1), frames.device)
+                values = summary.pooled(frames, lengths)[has].double()
                 sums[place] += values.sum(dim=0)
                 squares[place] += values.square().sum(dim=0)
                 counts[place] += len(values)
@@ -176,7 +178,10 @@ class ProjectionNetwork(nn.Module):
         return F.normalize(self.refinements[place](projected), dim=-1)
 
     def _modalities(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Unit vectors of the modalities, (n_samples, n_modalities, width), and which are there."""
+        """Unit vectors of the modalities, (n_samples, n_modalities, width), and which are there.
+
+        The latter, (n_samples, n_modalities) bool, on the CPU.
+        """
         present = torch.stack([batch[name][1] > 0 for name in self.names], dim=1)
         vectors = []
         for place, name in enumerate(self.names):
@@ -184,13 +189,13 @@ class ProjectionNetwork(nn.Module):
             has = lengths > 0
             vector = self._project(place, self.summarise[place](frames, lengths[has]))
             if len(vector) < len(lengths):
-                rows = torch.nonzero(has).squeeze(1)
+                rows = sent(torch.nonzero(has).squeeze(1), vector.device)
                 vector = vector.new_zeros(len(lengths), vector.shape[1]).index_copy(0, rows, vector)
             vectors.append(vector)
         return torch.stack(vectors, dim=1), present
 
     def _fuse(self, vectors: Tensor, present: Tensor) -> EncoderOutput:
-        fused, gates = self.fusion(vectors, present)
+        fused, gates = self.fusion(vectors, sent(present, vectors.device))
         return EncoderOutput(F.normalize(fused, dim=-1), gates, {})
 
     def forward(self, batch: Batch) -> EncoderOutput:
@@ -202,9 +207,7 @@ class ProjectionNetwork(nn.Module):
         vectors, present = self._modalities(batch)
         outputs = []
         for visible in views:
-            shown = present & torch.tensor(
-                [name in visible for name in self.names], device=present.device
-            )
+            shown = present & torch.tensor([name in visible for name in self.names])
             shown = torch.where(shown.any(dim=1, keepdim=True), shown, present)
             outputs.append(self._fuse(vectors, shown))
         return outputs

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skumc._packed import sent
+
 
 class FrameStatistics(NamedTuple):
     """What an encoder is told about the frames of a modality.
@@ -60,9 +62,10 @@ def masked_mean(frames: Tensor, lengths: Tensor) -> Tensor:
     >>> masked_mean(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([2, 0, 1])).tolist()
     [[2.0], [0.0], [5.0]]
     """
-    n_samples = len(lengths)
+    lengths, n_samples = lengths.cpu(), len(lengths)
     if len(frames) == n_samples and bool((lengths == 1).all()):
         return frames
+    lengths = sent(lengths, frames.device)
     owner = torch.arange(n_samples, device=lengths.device).repeat_interleave(
         lengths, output_size=len(frames)
     )
@@ -104,6 +107,7 @@ def segment_means(frames: Tensor, lengths: Tensor, n_segments: int) -> Tensor:
         return masked_mean(frames, lengths)
     if len(frames) == 0:
         return frames.new_zeros(n_samples, n_segments * width)
+    lengths = sent(lengths.cpu(), frames.device)
     # in whole numbers: a frame is n_segments long, a segment as long as the sample has frames
     borders = lengths.unsqueeze(1) * torch.arange(n_segments + 1, device=lengths.device)
     begins, ends = borders[:, :-1], borders[:, 1:]
@@ -155,7 +159,7 @@ class Standardization(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Standardise (n_frames_total, width) in the frames' own precision, give float32."""
         # so that a large mean of float64 data is taken off before digits are lost
-        standard = (frames - self.mean.to(frames.dtype)) / self.scale.to(frames.dtype)
+        standard = (frames - self.mean.to(frames.dtype)).div_(self.scale.to(frames.dtype))
         return standard.float()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc._packed import Sequences, first_frames, sent
 from skumc.encoders._attention import MultiHeadAttention
 from skumc.encoders._dual import DualProjection, LinearProjection
 from skumc.encoders._fusion import ConcatenationFusion, GatedFusion
@@ -26,7 +27,6 @@ from skumc.encoders._projection import (
     Standardization,
     isometric_linear,
 )
-from skumc.encoders._sequences import Sequences
 
 _LIKE_LENGTH = 32  # samples that are padded to one length, at least
 
@@ -35,7 +35,7 @@ _LIKE_LENGTH = 32  # samples that are padded to one length, at least
 class _Shared:
     """What all views of a batch have in common."""
 
-    present: Tensor  # (n_samples, n_modalities) bool
+    present: Tensor  # (n_samples, n_modalities) bool, on the CPU
     anchor: Sequences | None
     anchor_summary: Tensor | None
     streams: dict[str, Sequences]
@@ -196,18 +196,14 @@ class UMCNetwork(nn.Module):
 
     def _cls(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Linear map of each sample's first frame, zeros where there is none."""
-        has = lengths > 0
-        first = (torch.cumsum(lengths, 0) - lengths)[has]
-        standard = self.standardizations[self.names.index(self.anchor)](frames[first])
-        mapped = self.cls(standard)
-        summary = mapped.new_zeros(len(lengths), mapped.shape[1])
-        return summary.index_copy(0, torch.nonzero(has).squeeze(1), mapped)
+        first, has = first_frames(frames, lengths)
+        mapped = self.cls(self.standardizations[self.names.index(self.anchor)](first))
+        return mapped.new_zeros(len(lengths), mapped.shape[1]).index_copy(0, has, mapped)
 
     # one view
 
     def _view(self, shared: _Shared, visible: Sequence[str]) -> EncoderOutput:
-        shown = torch.tensor([name in visible for name in self.names], device=shared.present.device)
-        present = shared.present & shown
+        present = shared.present & torch.tensor([name in visible for name in self.names])
         left_with_none = ~present.any(dim=1)
         present = torch.where(left_with_none.unsqueeze(1), shared.present, present)
         if self.hidden_as_zeros:
@@ -244,9 +240,12 @@ class UMCNetwork(nn.Module):
         )
         stacked = self.dropout(stacked)
         if self.interaction is not None:
-            tokens = Sequences.from_lengths(stacked[present], present.sum(dim=1))
+            places = sent(torch.nonzero(present.flatten()).squeeze(1), stacked.device)
+            rows = stacked.flatten(0, 1)
+            tokens = Sequences.from_lengths(rows.index_select(0, places), present.sum(dim=1))
             mixed = self.interaction(tokens, tokens) + tokens.values
-            stacked = torch.zeros_like(stacked).masked_scatter(present.unsqueeze(-1), mixed)
+            stacked = torch.zeros_like(rows).index_copy(0, places, mixed).view_as(stacked)
+        present = sent(present, stacked.device)
         if self.fusion is None:
             fused, gates = stacked.squeeze(1), present.to(stacked.dtype)
         else:
@@ -341,6 +340,5 @@ def _zero_where_missing(frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor
         return frames, lengths
     filled = lengths.clamp(min=1)
     values = frames.new_zeros(int(filled.sum()), frames.shape[1])
-    there = (~lacking).repeat_interleave(filled)
-    values[there] = frames
-    return values, filled
+    there = torch.nonzero((~lacking).repeat_interleave(filled)).squeeze(1)
+    return values.index_copy(0, sent(there, frames.device), frames), filled

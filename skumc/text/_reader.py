@@ -103,7 +103,7 @@ class TextReader:
             states = torch.from_numpy(np.array(packed.values)).to(device)
             if tower is not None:
                 with calm(tower.to(device)):
-                    states = tower(states, torch.from_numpy(packed.lengths).to(device))
+                    states = tower(states, torch.from_numpy(packed.lengths))
             moments.add(states.float().cpu().numpy())
         return moments.mean_and_scale(self.backbones[name].width)
 

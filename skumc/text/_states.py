@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from skumc._checkpoints import fingerprint
+from skumc._packed import Sequences
 from skumc._progress import ExtractionProgress
 from skumc.data import FrameStore, Ragged, TokenIds, digest
 from skumc.text._structure import calm, run
-from skumc.text._tower import length_groups, padded_group
+from skumc.text._tower import length_groups
 
 _BATCH_TOKENS = 8_192  # padded tokens a batch of the frozen pass
 _BUDGET_BYTES = 2 * 1024**3  # states that are kept in memory; more go to a temporary file
@@ -103,13 +104,11 @@ class FrozenStates:
                 continue
             packed = tokens.take(rows[missing]).tokens
             frames = torch.from_numpy(np.array(packed.values)).to(device)
-            lengths = torch.from_numpy(packed.lengths).to(device)
-            starts = torch.cumsum(lengths, 0) - lengths
-            padded, mask = padded_group(frames, starts, lengths)
-            ids, types = padded.long().unbind(2)
+            group = Sequences.from_lengths(frames, torch.from_numpy(packed.lengths))
+            ids, types = group.padded(frames).long().unbind(2)
             with calm(front):
-                states = run(front, ids, mask.long(), types)
-            states = states[mask].float().cpu().numpy()
+                states = group.unpadded(run(front, ids, group.mask.long(), types))
+            states = states.float().cpu().numpy()
             pieces = np.split(states, np.cumsum(packed.lengths)[:-1])
             store.add(dict(zip(keys[missing].tolist(), pieces, strict=True)))
             progress.report(len(missing), len(packed.values))

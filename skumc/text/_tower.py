@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skumc._packed import Sequences, frame_places, sent
+from skumc.text._packing import pack, run_packed
 from skumc.text._structure import run
 
 _GROUP_COST = 48  # tokens: computing one group more takes about as long
@@ -29,7 +31,7 @@ def length_groups(lengths: Tensor, budget: int | None = None) -> list[Tensor]:
         budget are cut.
     """
     sizes, order = torch.sort(lengths, descending=True, stable=True)
-    distinct, counts = np.unique(-sizes[sizes > 0].cpu().numpy(), return_counts=True)
+    distinct, counts = np.unique(-sizes[sizes > 0].numpy(), return_counts=True)
     distinct, ends = -distinct, np.concatenate([[0], np.cumsum(counts)])
     tokens = np.concatenate([[0], np.cumsum(distinct * counts)])
     # the cheapest way to group all samples down to each length, from that down to each longer one
@@ -52,14 +54,6 @@ def length_groups(lengths: Tensor, budget: int | None = None) -> list[Tensor]:
     return [rows for parts in reversed(groups) for rows in parts]
 
 
-def padded_group(frames: Tensor, starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Frames of some samples, zeros behind them, and the mask, (n_samples, n_tokens) bool."""
-    positions = torch.arange(int(lengths.max()), device=frames.device)
-    mask = positions < lengths.unsqueeze(1)
-    rows = (starts.unsqueeze(1) + positions).clamp(max=len(frames) - 1)
-    return frames[rows] * mask.unsqueeze(2), mask
-
-
 class TextTower(nn.Module):
     """Run the trainable layers of a text model on packed states or token ids.
 
@@ -72,9 +66,15 @@ class TextTower(nn.Module):
     reads_ids : bool
         Whether frames are token ids and types instead of states.
 
+    Attributes
+    ----------
+    packs : bool
+        Whether texts lie side by side, so that nothing but attention is computed on padding.
+
     Notes
     -----
-    Samples of like length are padded together, so that little is computed on padding.
+    Where they do not, because the model reads token ids or its attention cannot be exchanged,
+    texts of like length are padded together.
 
     Examples
     --------
@@ -96,21 +96,30 @@ class TextTower(nn.Module):
         self.tail = tail
         self.width = width
         self.reads_ids = reads_ids
+        self.packs = not reads_ids and pack(tail, width)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """States of packed frames, (n_tokens_total, width)."""
-        starts = torch.cumsum(lengths, 0) - lengths
-        pieces, places = [], []
-        for rows in length_groups(lengths):
-            padded, mask = padded_group(frames, starts[rows], lengths[rows])
-            if self.reads_ids:
-                ids, types = padded.long().unbind(2)
-                states = run(self.tail, ids, mask.long(), types)
-            else:
-                states = run(self.tail, padded, mask.long())
-            pieces.append(states[mask])
-            positions = torch.arange(mask.shape[1], device=frames.device)
-            places.append((starts[rows].unsqueeze(1) + positions)[mask])
-        if not pieces:
+        if len(frames) == 0:
             return frames.new_zeros(0, self.width)
-        return torch.cat(pieces)[torch.argsort(torch.cat(places))]
+        lengths = lengths.cpu()
+        rows = length_groups(lengths)
+        order = frame_places(lengths, torch.cat(rows))
+        sizes = [lengths[some] for some in rows]
+        parts = frames.index_select(0, sent(order, frames.device)).split(
+            [int(some.sum()) for some in sizes]
+        )
+        groups = list(map(Sequences.from_lengths, parts, sizes))
+        if self.packs:
+            states = run_packed(self.tail, groups)
+        else:
+            states = torch.cat([self._padded(group) for group in groups])
+        return states.index_select(0, sent(torch.argsort(order), frames.device))
+
+    def _padded(self, group: Sequences) -> Tensor:
+        """States of texts of like length, padded to one."""
+        padded, mask = group.padded(group.values), group.mask.long()
+        if self.reads_ids:
+            ids, types = padded.long().unbind(2)
+            return group.unpadded(run(self.tail, ids, mask, types))
+        return group.unpadded(run(self.tail, padded, mask))

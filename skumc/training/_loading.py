@@ -9,17 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skumc._packed import sent
 from skumc.encoders import Batch
 
 
 def to_device(batch: Batch, device: torch.device) -> dict[str, tuple[Tensor, Tensor]]:
-    """A batch on ``device``; to a GPU it goes from pinned memory, and nothing waits for it."""
+    """A batch's frames on ``device``; to a GPU they go from pinned memory, and nothing waits."""
     if device.type != "cuda":
         return batch
-    return {
-        name: tuple(part.pin_memory().to(device, non_blocking=True) for part in parts)
-        for name, parts in batch.items()
-    }
+    return {name: (sent(frames, device), lengths) for name, (frames, lengths) in batch.items()}
 
 
 def loaded(
@@ -53,8 +51,8 @@ def loaded(
     for about, batch, arrived in one_ahead(send, plans):
         current = torch.cuda.current_stream(device)
         current.wait_event(arrived)
-        for part in (part for parts in batch.values() for part in parts):
-            part.record_stream(current)  # or its memory would be free for the next copy
+        for frames, _ in batch.values():
+            frames.record_stream(current)  # or their memory would be free for the next copy
         yield about, batch
 
 

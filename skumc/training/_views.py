@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc._packed import frames_of, sent
 from skumc.data import MultimodalData
 from skumc.encoders import Batch, EncoderOutput, encode_views
 from skumc.training._batches import to_batch
@@ -55,11 +56,13 @@ def _hide_frames(batch: Batch) -> Batch:
     """Drop some frames of every sequence; each keeps at least its first."""
     hidden = {}
     for name, (frames, lengths) in batch.items():
-        kept = torch.rand(len(frames), device=frames.device) >= _HIDDEN_FRAMES
+        kept = torch.rand(len(frames)) >= _HIDDEN_FRAMES
         first = (torch.cumsum(lengths, 0) - lengths)[lengths > 0]
         kept[first] = True
-        owner = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
-        hidden[name] = (frames[kept], torch.bincount(owner[kept], minlength=len(lengths)))
+        owner = torch.arange(len(lengths)).repeat_interleave(lengths)
+        places = sent(torch.nonzero(kept).squeeze(1), frames.device)
+        fewer = torch.bincount(owner[kept], minlength=len(lengths))
+        hidden[name] = (frames.index_select(0, places), fewer)
     return hidden
 
 
@@ -83,7 +86,7 @@ def show_by_sample(batch: Batch, shown: Tensor) -> Batch:
     visible = {}
     for place, (name, (frames, lengths)) in enumerate(batch.items()):
         kept = lengths * shown[:, place]
-        visible[name] = (frames[(kept > 0).repeat_interleave(lengths)], kept)
+        visible[name] = (frames_of(frames, lengths, kept > 0), kept)
     return visible
 
 

@@ -3,10 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on ``device``, without waiting for what a GPU is at."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def frame_places(lengths: Tensor, rows: Tensor) -> Tensor:
+    """Where the frames of the samples ``rows`` lie among those of all, sample by sample.
+
+    Examples
+    --------
+    >>> frame_places(torch.tensor([2, 0, 3]), torch.tensor([2, 1, 0])).tolist()
+    [2, 3, 4, 0, 1]
+    """
+    starts, sizes = (torch.cumsum(lengths, 0) - lengths)[rows], lengths[rows]
+    shift = (starts - (torch.cumsum(sizes, 0) - sizes)).repeat_interleave(sizes)
+    return torch.arange(len(shift)) + shift
+
+
+def frames_of(frames: Tensor, lengths: Tensor, chosen: Tensor) -> Tensor:
+    """The frames of the samples for which ``chosen``, (n_samples,) bool on the CPU, is true."""
+    kept = chosen.repeat_interleave(lengths)
+    if bool(kept.all()):
+        return frames
+    return frames.index_select(0, sent(torch.nonzero(kept).squeeze(1), frames.device))
+
+
+def first_frames(frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The first frame of each sample that has one, and which samples these are."""
+    has = torch.nonzero(lengths).squeeze(1)
+    first = (torch.cumsum(lengths, 0) - lengths)[has]
+    return frames.index_select(0, sent(first, frames.device)), sent(has, frames.device)
 
 
 @dataclass(frozen=True)
@@ -21,10 +56,11 @@ class Sequences:
         The sample of each row.
     position : Tensor of int, shape (n_rows,)
         The place of each row in its sample, from 0 without gaps.
-    n_samples : int
-        Samples, those without a row included.
+    lengths : Tensor of int, shape (n_samples,)
+        Rows of each sample. On the CPU whatever the device of the others is, for it decides the
+        shapes of what is computed, which must not wait for a GPU.
     n_positions : int
-        Length of the longest sample.
+        Length to which samples are padded.
 
     Examples
     --------
@@ -39,58 +75,58 @@ class Sequences:
     values: Tensor
     owner: Tensor
     position: Tensor
-    n_samples: int
+    lengths: Tensor
     n_positions: int
 
     @classmethod
     def from_lengths(cls, values: Tensor, lengths: Tensor) -> Sequences:
         """Sequences whose frames follow each other, sample by sample."""
-        n_samples = len(lengths)
-        samples = torch.arange(n_samples, device=lengths.device)
-        owner = samples.repeat_interleave(lengths, output_size=len(values))
-        starts = torch.cumsum(lengths, 0) - lengths
-        position = torch.arange(len(values), device=lengths.device) - starts[owner]
-        longest = int(lengths.max()) if n_samples else 0
-        return cls(values, owner, position, n_samples, longest)
+        lengths, device = lengths.cpu(), values.device
+        sizes = sent(lengths, device)
+        samples = torch.arange(len(lengths), device=device)
+        owner = samples.repeat_interleave(sizes, output_size=len(values))
+        starts = torch.cumsum(sizes, 0) - sizes
+        position = torch.arange(len(values), device=device) - starts[owner]
+        return cls(values, owner, position, lengths, _longest(lengths))
 
     @classmethod
     def joined(cls, parts: Sequence[Sequences]) -> Sequences:
         """Each sample's sequences one behind the other; the rows of a part stay together."""
-        first = parts[0]
-        offset = first.owner.new_zeros(first.n_samples)
+        lengths = torch.zeros_like(parts[0].lengths)
         positions = []
         for part in parts:
+            offset = sent(lengths, part.owner.device)
             positions.append(part.position + offset[part.owner])
-            offset = offset + part.lengths
-        longest = int(offset.max()) if first.n_samples else 0
+            lengths = lengths + part.lengths
         return cls(
             torch.cat([part.values for part in parts]),
             torch.cat([part.owner for part in parts]),
             torch.cat(positions),
-            first.n_samples,
-            longest,
+            lengths,
+            _longest(lengths),
         )
 
     @property
-    def lengths(self) -> Tensor:
-        """Rows of each sample, (n_samples,)."""
-        counts = self.owner.new_zeros(self.n_samples)  # a GPU would have to wait for bincount
-        return counts.index_add(0, self.owner, torch.ones_like(self.owner))
+    def n_samples(self) -> int:
+        """Samples, those without a row included."""
+        return len(self.lengths)
 
     def with_values(self, values: Tensor) -> Sequences:
         """Other values in the same places."""
-        return Sequences(values, self.owner, self.position, self.n_samples, self.n_positions)
+        return replace(self, values=values)
 
     def rows(self, chosen: Tensor) -> Sequences:
-        """The rows of the samples for which ``chosen``, (n_samples,) bool, is true."""
+        """The rows of the samples for which ``chosen``, (n_samples,) bool on the CPU, is true."""
         if bool(chosen.all()):
             return self
-        kept = chosen[self.owner]
+        lengths = self.lengths * chosen
+        is_kept = sent(chosen, self.owner.device)[self.owner]
+        kept = torch.nonzero_static(is_kept, size=int(lengths.sum())).squeeze(1)
         return Sequences(
-            self.values[kept],
+            self.values.index_select(0, kept),
             self.owner[kept],
             self.position[kept],
-            self.n_samples,
+            lengths,
             self.n_positions,
         )
 
@@ -110,7 +146,7 @@ class Sequences:
         flat = torch.zeros(
             self.n_samples * self.n_positions, dtype=torch.bool, device=self.owner.device
         )
-        flat[self._places] = True
+        flat.index_fill_(0, self._places, True)
         return flat.view(self.n_samples, self.n_positions)
 
     @property
@@ -121,4 +157,8 @@ class Sequences:
         """Mean of each sample's rows, (n_samples, width); zeros where it has none."""
         sums = self.values.new_zeros(self.n_samples, self.values.shape[1])
         sums = sums.index_add(0, self.owner, self.values)
-        return sums / self.lengths.clamp(min=1).unsqueeze(1)
+        return sums / sent(self.lengths.clamp(min=1), sums.device).unsqueeze(1)
+
+
+def _longest(lengths: Tensor) -> int:
+    return int(lengths.max()) if len(lengths) else 0

@@ -1,0 +1,132 @@
+"""Texts side by side in one row of a transformer, which attend each to itself."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skumc._packed import Sequences
+from skumc.text._structure import calm, run
+
+_NAME = "skumc_packed"
+_TOLERANCE = 1e-4
+_PROBED = (3, 1, 5)  # tokens
+_HARMLESS = frozenset({"position_ids", "use_cache", "return_dict"})  # of what layers hand on
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    packing: list[Sequences] | None = None,
+    **named: Any,
+) -> tuple[Tensor, None]:
+    """Scaled dot-product attention within each text.
+
+    Parameters
+    ----------
+    module : Module
+        Which asks.
+    query, key, value : Tensor of shape (1, n_heads, n_tokens_total, width)
+    attention_mask : None
+    dropout : float
+    scaling : float or None
+    packing : list of Sequences
+        Where the texts lie; those of a group are padded to one length.
+    **named : dict
+        Nothing that would change the result.
+
+    Returns
+    -------
+    mixed : Tensor of shape (1, n_tokens_total, n_heads, width)
+    None
+    """
+    asked = [name for name, value in named.items() if value not in (None, False)]
+    if packing is None or attention_mask is not None or set(asked) - _HARMLESS:
+        raise ValueError(f"Texts side by side are attended without a mask, and without {asked}.")
+    if getattr(module, "is_causal", False):
+        raise ValueError("Texts side by side are attended in both directions.")
+    n_heads = query.shape[1]
+    sizes = [len(group.owner) for group in packing]
+    rows = [part[0].transpose(0, 1).flatten(1).split(sizes) for part in (query, key, value)]
+    pieces = []
+    for group, *parts in zip(packing, *rows, strict=True):
+        padded = [group.padded(p).unflatten(2, (n_heads, -1)).transpose(1, 2) for p in parts]
+        mixed = F.scaled_dot_product_attention(
+            *padded,
+            attn_mask=group.mask[:, None, None, :],
+            dropout_p=dropout,
+            scale=scaling,
+        )
+        pieces.append(group.unpadded(mixed.transpose(1, 2).flatten(2)))
+    return torch.cat(pieces).unflatten(1, (n_heads, -1)).unsqueeze(0), None
+
+
+def _register() -> None:
+    """Make the attention known to transformers."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    ALL_ATTENTION_FUNCTIONS.register(_NAME, _attend)
+
+
+def run_packed(tail: nn.Module, groups: list[Sequences]) -> Tensor:
+    """Last hidden states of texts side by side, (n_tokens_total, width).
+
+    Parameters
+    ----------
+    tail : Module
+        As :func:`pack` left it.
+    groups : list of Sequences
+        The states of texts, in groups of like length.
+    """
+    _register()  # an unpickled one may be the first of its process
+    row = torch.cat([group.values for group in groups]).unsqueeze(0)
+    return tail(inputs_embeds=row, packing=groups).last_hidden_state[0]
+
+
+def pack(tail: nn.Module, width: int) -> bool:
+    """Let a transformer read texts side by side, if it gives the same states as ever then.
+
+    Parameters
+    ----------
+    tail : Module
+        Reads hidden states. Its attention is changed.
+    width : int
+        Of the states.
+
+    Returns
+    -------
+    bool
+        False where it cannot, and nothing is changed: attention is not of the kind that
+        transformers lets be exchanged, or it depends on more than the text's states.
+    """
+    lengths = torch.tensor(_PROBED)
+    values = torch.linspace(-1, 1, sum(_PROBED) * width).view(-1, width)
+    places = Sequences.from_lengths(values, lengths)
+    before = {module: module.config for module in tail.modules() if hasattr(module, "config")}
+    try:
+        with calm(tail):
+            padded = run(tail, places.padded(values), places.mask.long())
+            expected = places.unpadded(padded)
+            _register()
+            own = copy.deepcopy(tail.config)
+            for module in before:
+                module.config = own
+            tail.set_attn_implementation(_NAME)
+            found = run_packed(tail, [places])
+        error = float((found - expected).abs().max())
+    except Exception:
+        error = torch.inf
+    if error <= _TOLERANCE * max(1.0, float(expected.abs().max())):
+        return True
+    for module, config in before.items():
+        module.config = config
+    return False
