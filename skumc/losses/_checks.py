@@ -127,7 +127,12 @@ def check_tensors(min_views: int = 1, **tensors: object) -> dict[str, torch.Tens
     if labels is not None and centers is not None:
         _check_labels_within(labels, centers.shape[0])
     dtype = torch.promote_types(leading.dtype, torch.float32)
+    dtypes = {"labels": torch.int64}
     return {
-        name: value.to(device=leading.device, dtype=torch.int64 if name == "labels" else dtype)
+        name: value.to(
+            leading.device,
+            dtypes.get(name, dtype),
+            non_blocking=value.device.type == "cpu",  # a GPU goes on meanwhile
+        )
         for name, value in tensors.items()
     }

@@ -49,7 +49,7 @@ def _attend(
     mixed : Tensor of shape (1, n_tokens_total, n_heads, width)
     None
     """
-    asked = [name for name, value in named.items() if value not in (None, False)]
+    asked = [name for name, value in named.items() if value is not None and value is not False]
     if packing is None or attention_mask is not None or set(asked) - _HARMLESS:
         raise ValueError(f"Texts side by side are attended without a mask, and without {asked}.")
     if getattr(module, "is_causal", False):
@@ -118,9 +118,9 @@ def pack(tail: nn.Module, width: int) -> bool:
             expected = places.unpadded(padded)
             _register()
             own = copy.deepcopy(tail.config)
+            own._attn_implementation = _NAME  # the public setter logs warnings where it cannot
             for module in before:
                 module.config = own
-            tail.set_attn_implementation(_NAME)
             found = run_packed(tail, [places])
         error = float((found - expected).abs().max())
     except Exception:

@@ -1,0 +1,137 @@
+"""A training step never asks a device for a value: on the device "meta" there is none to give."""
+
+import numpy as np
+import pytest
+import torch
+
+from data_makers import make_sequences
+from skumc.encoders import (
+    CausalEncoder,
+    EncoderWithText,
+    FrameStatistics,
+    ProjectionEncoder,
+    UMCEncoder,
+    masked_mean,
+)
+from skumc.losses import (
+    CompactnessLoss,
+    ContrastiveLoss,
+    InfoNCELoss,
+    SeparationLoss,
+    SupConLoss,
+    batch_centers,
+)
+from skumc.text import TextTower
+from skumc.text._structure import Split
+from skumc.training._batches import to_batch
+from skumc.training._neighbors import Neighborhood
+from skumc.training._optimisation import TermMeter, backward_terms
+from skumc.training._trainer import contrastive_views
+from skumc.training._views import (
+    AUGMENTATIONS,
+    modality_views,
+    neighbor_batch,
+    neighbor_views,
+    positive_views,
+)
+from text_models import make_model
+
+CPU, META = torch.device("cpu"), torch.device("meta")
+ENCODERS = {
+    "projection": ProjectionEncoder(hidden_width=8),
+    "umc": UMCEncoder(hidden_width=8, n_heads=2),
+    "umc with everything": UMCEncoder(
+        hidden_width=8,
+        n_heads=2,
+        anchor_summary="cls",
+        pooling="attention",
+        feature_interaction=True,
+        fusion="concatenation",
+        fusion_norm=True,
+        contrastive_projector=True,
+        clustering_projector=True,
+    ),
+    "umc with zeros": UMCEncoder(
+        hidden_width=8, n_heads=2, missing="zeros", anchor_summary="enhanced"
+    ),
+    "causal": CausalEncoder(hidden_width=8, n_heads=2),
+}
+
+
+def build(spec, data):
+    statistics = {
+        name: FrameStatistics(*data.packed(name).mean_and_scale(), longest=9) for name in data.names
+    }
+    return spec.build(statistics, "text").train()
+
+
+def on_meta(batch):
+    """What a GPU would be given: frames there, lengths here."""
+    return {name: (frames.to(META), lengths) for name, (frames, lengths) in batch.items()}
+
+
+def train(outputs, n_samples):
+    """One step's losses and gradients."""
+    labels = torch.arange(n_samples) % 3
+
+    def compute(copies):
+        views = contrastive_views(copies)
+        full = copies[0].projections.get("clustering", copies[0].embedding)
+        stored = full.new_zeros(3, full.shape[1])
+        moving = batch_centers(full, labels, stored)
+        return {
+            "infonce": (1.0, InfoNCELoss()(views)),
+            "contrastive": (1.0, ContrastiveLoss()(views)),
+            "supcon": (1.0, SupConLoss()(views, labels)),
+            "compactness": (1.0, CompactnessLoss()(full, labels, moving)),
+            "separation": (1.0, SeparationLoss()(moving)),
+        }
+
+    report = backward_terms(outputs, compute)
+    assert {value.device for value, _ in report.values()} == {META}
+    TermMeter().add(report, dict.fromkeys(report, 1.0))
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_step_waits_for_nothing(name, augmentation, missing):
+    data, _ = make_sequences(12, 3, missing=missing)
+    encoder = build(ENCODERS[name], data)
+    rows, views = np.arange(len(data)), modality_views(data.names, "text")
+    if augmentation == "neighbors":
+        rng = np.random.RandomState(0)
+        neighborhood = Neighborhood(encoder, data, "text", CPU, rng)
+        batch = neighbor_batch(data, rows, neighborhood, rng=rng, apart=True)
+        outputs = neighbor_views(encoder.to(META), on_meta(batch))
+    else:
+        batch = on_meta(to_batch(data, rows, CPU))
+        outputs = positive_views(encoder.to(META), batch, augmentation, views)
+    train(outputs, len(data))
+    trained = [p.grad for p in encoder.parameters() if p.grad is not None]
+    assert trained and {gradient.device for gradient in trained} == {META}
+
+
+@pytest.mark.parametrize("lengths", [[3, 7, 1, 7, 12, 2], [3, 0, 1, 0, 12, 2]])
+def test_the_layers_of_a_text_model_wait_for_nothing(lengths):
+    split = Split(make_model("bert"), 2)
+    tower = TextTower(split.tail, split.width, reads_ids=False).train()
+    if not tower.packs:
+        pytest.skip("padded texts have masks, of which transformers asks whether they hide any")
+
+    class Mean(torch.nn.Module):
+        def forward(self, batch):
+            rows = masked_mean(*batch["text"])
+            return torch.nn.functional.normalize(rows, dim=1), rows.new_ones(len(rows), 1), {}
+
+    encoder = EncoderWithText(Mean(), {"text": tower}).to(META)
+    batch = {"text": (torch.randn(sum(lengths), split.width).to(META), torch.tensor(lengths))}
+    train(positive_views(encoder, batch, "dropout", [("text",)]), len(lengths))
+
+
+def test_the_device_gives_no_value_away():
+    """The tests above could not fail otherwise."""
+    values = torch.ones(3, device=META)
+    for ask in (bool, lambda v: v.max().item(), torch.nonzero, lambda v: v[v > 0]):
+        with pytest.raises((RuntimeError, NotImplementedError)):
+            ask(values)
