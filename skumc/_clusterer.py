@@ -152,6 +152,11 @@ class UMCClusterer(
         "auto" is the GPU where there is one.
     precision : {"float32", "bfloat16"}, default="float32"
         Arithmetic of the encoder; embeddings and losses are float32 always.
+    compile : bool, default=False
+        Whether ``torch.compile`` makes code of the encoder's maps of frames for the time of a fit.
+        That takes up to a minute before the training, and needs a C++ compiler, or Triton on a
+        GPU; where it fails a RuntimeWarning says so and the encoder runs as it is. Worth a try for
+        long fits on a GPU.
     max_memory : int in [1, inf) or None, default=None
         Bytes that training may take beside the data. What it will take is measured on a few
         samples before it starts; more raises MemoryError with the batch size that fits. With None
@@ -284,6 +289,7 @@ class UMCClusterer(
         weight_averaging: float = 0.98,
         device: str | torch.device = "auto",
         precision: str = "float32",
+        compile: bool = False,
         max_memory: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -321,6 +327,7 @@ class UMCClusterer(
         self.weight_averaging = weight_averaging
         self.device = device
         self.precision = precision
+        self.compile = compile
         self.max_memory = max_memory
         self.random_state = random_state
         self.verbose = verbose

@@ -77,6 +77,7 @@ PARAMETER_CONSTRAINTS: dict[str, Any] = {
     "weight_averaging": [Interval(Real, 0, 1, closed="left")],
     "device": [str, torch.device],
     "precision": [StrOptions({"float32", "bfloat16"})],
+    "compile": ["boolean"],
     "max_memory": [Interval(Integral, 1, None, closed="left"), None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],

@@ -555,6 +555,7 @@ BAD_PARAMETERS = {
     "weight_averaging": [-0.1, 1.0, "0.9", NAN, None],
     "device": [0, None],
     "precision": ["float16", torch.float32, None],
+    "compile": [None, 1.5, "yes"],
     "max_memory": [0, -1, 1.5, "4GiB"],
     "random_state": [-1, "seed", 1.5],
     "verbose": [-1, "yes", None],

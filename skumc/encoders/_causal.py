@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -120,6 +120,10 @@ class CausalNetwork(nn.Module):
         gates = sent(present / present.sum(dim=1, keepdim=True), fused.device)
         projections = {"contrastive": self.head(fused)}
         return EncoderOutput(F.normalize(fused, dim=-1), gates, projections)
+
+    def frame_maps(self) -> Iterator[nn.Module]:
+        """The modules that map rows to rows, which can be compiled."""
+        return iter([*(tower.layer for tower in self.towers), self.fusion, self.head])
 
     def _cls(self, frames: Tensor, lengths: Tensor) -> Tensor:
         first, has = first_frames(frames, lengths)

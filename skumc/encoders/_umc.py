@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -289,6 +289,14 @@ class UMCNetwork(nn.Module):
             else self.forward_views(hide_modalities(batch, view), [self.names])[0]
             for view in views
         ]
+
+    def frame_maps(self) -> Iterator[nn.Module]:
+        """The modules that map rows to rows, which can be compiled."""
+        return (
+            module
+            for module in (*self.projections, *self.refinements, *self.projectors.values())
+            if not isinstance(module, nn.Identity)
+        )
 
     def attention_weights(self, batch: Batch) -> dict[str, Tensor]:
         """Weights of the cross-attention, by modality but the anchor.

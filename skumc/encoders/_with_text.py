@@ -80,6 +80,11 @@ class EncoderWithText(nn.Module):
         own = getattr(self.encoder, "attention_weights", None)
         return {} if own is None else own(self._read(batch))
 
+    def frame_maps(self) -> Iterator[nn.Module]:
+        """What can be compiled of the encoder; the towers run as they are."""
+        own = getattr(self.encoder, "frame_maps", None)
+        return iter([self.encoder]) if own is None else own()
+
     def text_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the towers, which have a learning rate of their own."""
         return self.towers.parameters()

@@ -8,16 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from skumc.data import MultimodalData
 from skumc.encoders import Batch, encode_views
-from skumc.training._batches import to_batch
-from skumc.training._isolation import autocast
+from skumc.training._trial import trial
 
-_PROBED = 4  # samples, the longest ones
 _STATES = 4  # of a weight that trains: gradient, two moments, running average
 _SQUARES = 4  # matrices of all pairs of views: similarities, what the loss makes of them, gradients
 
@@ -82,22 +79,14 @@ def memory_need(
     MemoryNeed
         For batches of samples as long as the longest ones, thus rather too much than too little.
     """
-    rows = np.argsort(data.lengths.sum(axis=1), kind="stable")[-_PROBED:]
-    batch = to_batch(data, rows, device)
-    buffers = {name: value.clone() for name, value in encoder.named_buffers()}
-    with (
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        autocast(device, precision),
-    ):
+    with trial(encoder, data, device, precision) as batch:
+        n_samples = len(next(iter(batch.values()))[1])
         one = _saved_bytes(encoder, batch, [data.names])
         several = _saved_bytes(encoder, batch, views)
-    with torch.no_grad():
-        for name, value in encoder.named_buffers():
-            value.copy_(buffers[name])
     weights = sum(p.nbytes for p in encoder.parameters())
     trained = sum(p.nbytes for p in encoder.parameters() if p.requires_grad)
     fixed = 2 * weights + _STATES * trained  # as they are, and of the best epoch
-    return MemoryNeed(fixed, max(2 * one, several) // len(rows), max(2, len(views)))
+    return MemoryNeed(fixed, max(2 * one, several) // n_samples, max(2, len(views)))
 
 
 def _saved_bytes(encoder: nn.Module, batch: Batch, views: Sequence[Sequence[str]]) -> int:

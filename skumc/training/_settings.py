@@ -44,6 +44,7 @@ class TrainingSettings:
     spread_confidence: float | None
     device: torch.device
     precision: str
+    compile: bool
     max_memory: int | None
     verbose: int
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from skumc.losses import batch_centers
 from skumc.training._batches import embed, split_batches, to_batch
 from skumc.training._checks import check_distinct, checked_mask, finite_number
 from skumc.training._clustering import cluster_embedding, clustering_objective, label_means
+from skumc.training._compilation import compiled
 from skumc.training._history import History
 from skumc.training._isolation import autocast, without_shape_cache
 from skumc.training._loading import loaded
@@ -130,7 +132,7 @@ class ProgressiveTrainer:
             self._meet_neighbors()
         self.encoder.train()
         self._check_memory()
-        with without_shape_cache(self.encoder, self.settings.precision):
+        with without_shape_cache(self.encoder, self.settings.precision), self._compiled():
             try:
                 self._pretrain()
                 self._progress_through_epochs()
@@ -166,6 +168,12 @@ class ProgressiveTrainer:
         need = memory_need(self.encoder, data, self._views, settings.device, settings.precision)
         largest = min(settings.batch_size, len(data))
         check_memory(need, largest, settings.max_memory, settings.device)
+
+    def _compiled(self) -> AbstractContextManager[None]:
+        settings = self.settings
+        if not settings.compile:
+            return nullcontext()
+        return compiled(self.encoder, self._data, self._views, settings.device, settings.precision)
 
     def _keep_best_after_interrupt(self) -> None:
         if self._best is None:
