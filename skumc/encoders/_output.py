@@ -57,7 +57,7 @@ def joined_outputs(outputs: Sequence[EncoderOutput]) -> EncoderOutput:
 
 
 def take_samples(batch: Batch, rows: Tensor) -> Batch:
-    """Some samples of a batch, in the order of ``rows`` (n_chosen,) int, not copied if adjacent.
+    """Some samples of a batch, in the order of ``rows`` (n_chosen,) int.
 
     Examples
     --------
@@ -67,14 +67,9 @@ def take_samples(batch: Batch, rows: Tensor) -> Batch:
     ([3.0, 1.0, 2.0], [1, 2])
     """
     taken = {}
-    is_slice = len(rows) > 0 and torch.equal(rows, torch.arange(len(rows)) + rows[0])
     for name, (frames, lengths) in batch.items():
-        if is_slice:
-            stops = torch.cumsum(lengths, 0)[rows].tolist()
-            chosen = frames[stops[0] - int(lengths[rows[0]]) : stops[-1]]
-        else:
-            chosen = frames.index_select(0, sent(frame_places(lengths, rows), frames.device))
-        taken[name] = (chosen, lengths[rows])
+        places = sent(frame_places(lengths, rows), frames.device)
+        taken[name] = (frames.index_select(0, places), lengths[rows])
     return taken
 
 

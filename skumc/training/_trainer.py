@@ -215,15 +215,6 @@ class ProgressiveTrainer:
         self.history.append(record)
         self._progress.report(record)
 
-    def _batches(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Batches of an epoch, each from the shortest sample to the longest.
-
-        In that order an encoder that takes samples of like length together need not copy them.
-        """
-        sizes = self._data.lengths.sum(axis=1)
-        batches = split_batches(rows, self.settings.batch_size, self.rng)
-        return [batch[np.argsort(sizes[batch], kind="stable")] for batch in batches]
-
     def _load(self, plan: tuple[str, np.ndarray]) -> tuple[tuple[str, np.ndarray], Batch]:
         """The frames that a step of a loss, or of a supervised batch, reads."""
         role, rows = plan
@@ -243,7 +234,7 @@ class ProgressiveTrainer:
         rows = np.arange(len(self._data))
         for epoch in range(settings.pretrain_epochs):
             started, meter = time.perf_counter(), TermMeter()
-            batches = self._batches(rows)
+            batches = split_batches(rows, settings.batch_size, self.rng)
             stepper.epoch(
                 loaded(self._load, [("infonce", batch) for batch in batches], settings.device),
                 [len(batch) for batch in batches],
@@ -337,7 +328,8 @@ class ProgressiveTrainer:
         """Train on the samples that pseudo-labels teach, then on the rest."""
         settings, meter = self.settings, TermMeter()
         rows = np.arange(len(self._data))
-        taught, rest = self._batches(rows[seen.taught]), self._batches(rows[~seen.taught])
+        taught = split_batches(rows[seen.taught], settings.batch_size, self.rng)
+        rest = split_batches(rows[~seen.taught], settings.batch_size, self.rng)
         labels = torch.from_numpy(seen.labels.astype(np.int64))
         centers = torch.from_numpy(seen.read_centers).to(settings.device, torch.float32)
 
