@@ -26,7 +26,7 @@ def frame_places(lengths: Tensor, rows: Tensor) -> Tensor:
     """
     starts, sizes = (torch.cumsum(lengths, 0) - lengths)[rows], lengths[rows]
     shift = (starts - (torch.cumsum(sizes, 0) - sizes)).repeat_interleave(sizes)
-    return torch.arange(len(shift)) + shift
+    return torch.arange(len(shift), device=shift.device) + shift
 
 
 def frames_of(frames: Tensor, lengths: Tensor, chosen: Tensor) -> Tensor:
@@ -121,7 +121,8 @@ class Sequences:
             return self
         lengths = self.lengths * chosen
         is_kept = sent(chosen, self.owner.device)[self.owner]
-        kept = torch.nonzero_static(is_kept, size=int(lengths.sum())).squeeze(1)
+        # nonzero would have to wait for their number, which is known here
+        kept = torch.argsort((~is_kept).byte(), stable=True)[: int(lengths.sum())]
         return Sequences(
             self.values.index_select(0, kept),
             self.owner[kept],

@@ -10,7 +10,7 @@ import torch
 
 from data_makers import make_sequences
 from skumc import UMCClusterer
-from skumc.encoders import EncoderOutput, masked_mean
+from skumc.encoders import EncoderOutput, UMCEncoder, masked_mean
 
 SHORT = {"pretrain_epochs": 1, "max_epochs": 1, "random_state": 0}
 
@@ -45,13 +45,31 @@ def no_forward_of_its_own(estimator):
     return not any("forward" in module.__dict__ for module in estimator.encoder_.modules())
 
 
+class Broken(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise RuntimeError("no compiler")
+
+
+def broken(found):
+    """What a module gives, with no way back."""
+    if isinstance(found, torch.Tensor):
+        return Broken.apply(found)
+    parts = [Broken.apply(found[0]), *found[1:]]
+    return tuple(parts) if type(found) is tuple else type(found)(*parts)
+
+
 @pytest.fixture
 def compiler(monkeypatch):
     """Stands for ``torch.compile``; counts what it is given and called."""
     counts = {"compiled": 0, "called": 0}
 
-    def fake(function, *, dynamic):
-        assert dynamic
+    def fake(function, *, dynamic, isolate_recompiles):
+        assert dynamic and isolate_recompiles  # or views share a limit and soon stop
         counts["compiled"] += 1
 
         def call(*inputs, **named):
@@ -86,16 +104,7 @@ def test_where_it_fails_the_encoder_runs_as_it_is(encoder, when, monkeypatch):
     plain = make(encoder).fit(X)
     n_calls = 0
 
-    class Broken(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, value):
-            return value.clone()
-
-        @staticmethod
-        def backward(ctx, gradient):
-            raise RuntimeError("no compiler")
-
-    def fake(function, *, dynamic):
+    def fake(function, **_):
         if when == "at once":
             raise RuntimeError("no compiler")
 
@@ -107,33 +116,67 @@ def test_where_it_fails_the_encoder_runs_as_it_is(encoder, when, monkeypatch):
             found = function(*inputs, **named)
             if when != "on the way back":
                 return found
-            if isinstance(found, torch.Tensor):
-                return Broken.apply(found)
-            return type(found)(Broken.apply(found[0]), *found[1:])
+            return broken(found)
 
         return call
 
     monkeypatch.setattr(torch, "compile", fake)
-    if when == "on the way back" and encoder == "projection":
-        monkeypatch.setattr(
-            "skumc.encoders.ProjectionNetwork.frame_maps", lambda self: iter(self.projections)
-        )
     with pytest.warns(RuntimeWarning, match=r"runs as it is: no compiler\. Pass compile=False"):
         estimator = make(encoder, compile=True).fit(X)
     np.testing.assert_array_equal(estimator.embedding_, plain.embedding_)
     assert no_forward_of_its_own(estimator)
 
 
-def test_an_error_of_the_fit_leaves_nothing_compiled(compiler):
-    encoder = Mean()
+@pytest.mark.parametrize("place", ["contrastive_projector", "clustering_projector"])
+def test_the_way_back_from_every_space_is_tried(place, monkeypatch):
+    """A space that only a loss reads: where its way back fails, that is known before training."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: lambda x: broken(function(x)))
+    monkeypatch.setattr(
+        "skumc.encoders.UMCNetwork.frame_maps", lambda self: self.projectors.values()
+    )
+    encoder = UMCEncoder(hidden_width=8, n_heads=2, **{place: True})
+    with pytest.warns(RuntimeWarning, match="runs as it is: no compiler"):
+        UMCClusterer(2, encoder=encoder, compile=True, **SHORT).fit(data("umc"))
 
+
+def test_an_error_of_the_fit_leaves_nothing_compiled(compiler):
     def fail(embedding, labels):
         raise ZeroDivisionError
 
-    estimator = UMCClusterer(2, encoder=encoder, compile=True, monitor=fail, **SHORT)
+    estimator = make("own", compile=True, monitor=fail)
     with pytest.raises(ZeroDivisionError):
         estimator.fit(data("own"))
-    assert "forward" not in encoder.__dict__ and no_forward_of_its_own(estimator)
+    assert compiler["called"] and no_forward_of_its_own(estimator)
+
+
+def test_a_module_gets_its_own_forward_back(compiler):
+    class Assigned(Mean):
+        def __init__(self):
+            super().__init__()
+            self.forward = self.compute
+
+        def compute(self, batch):
+            return Mean.forward(self, batch)
+
+    estimator = UMCClusterer(2, encoder=Assigned(), compile=True, **SHORT).fit(data("own"))
+    assert compiler["called"]
+    assert estimator.encoder_.__dict__["forward"].__name__ == "compute"
+
+
+def test_nothing_is_compiled_where_nothing_trains(compiler):
+    make("umc", compile=True, pretrain_epochs=0, max_epochs=0).fit(data("umc"))
+    assert compiler == {"compiled": 0, "called": 0}
+
+
+def test_an_interrupt_while_compiling_leaves_a_fitted_estimator(monkeypatch):
+    def interrupted(function, **_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "compile", interrupted)
+    X = data("umc")
+    with pytest.warns(RuntimeWarning, match="interrupted after 0 of 1 main epochs"):
+        estimator = make("umc", compile=True).fit(X)
+    assert len(estimator.predict(X)) == len(X) and no_forward_of_its_own(estimator)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """What training takes is told before it starts."""
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -10,6 +12,7 @@ from data_makers import make_sequences
 from skumc import UMCClusterer
 from skumc.encoders import EncoderOutput
 from skumc.training import _memory
+from skumc.training._isolation import without_shape_cache
 from skumc.training._memory import MemoryNeed, check_memory, memory_need
 
 CPU = torch.device("cpu")
@@ -150,6 +153,28 @@ def test_onednn_keeps_nothing_of_shapes_that_do_not_come_again(inner, precision,
     at_memory_check = 2  # forward passes, before the training
     assert len(seen) > at_memory_check + 2 and set(seen[at_memory_check:]) == {is_on}
     assert torch.backends.mkldnn.enabled
+
+
+def test_fits_of_several_threads_share_the_switch():
+    encoder = torch.nn.Linear(1, 1)
+    first, second = (without_shape_cache(encoder, "float32") for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not torch.backends.mkldnn.enabled  # the second still needs it off
+    second.__exit__(None, None, None)
+    assert torch.backends.mkldnn.enabled
+
+
+def test_frozen_flags_stay_as_they_are():
+    code = (
+        "import numpy as np, torch; from skumc import UMCClusterer;"
+        "torch.backends.disable_global_flags();"
+        "X = np.random.default_rng(0).normal(size=(30, 4));"
+        f"UMCClusterer(3, **{SHORT}).fit(X);"
+        "assert torch.backends.mkldnn.enabled"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("was_on", [True, False])

@@ -111,6 +111,29 @@ def test_a_model_that_cannot_stays_as_it_was(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_model_that_fails_on_short_texts_does_not_pack():
+    class Failing(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, **named):
+            raise IndexError("too short")
+
+    assert not pack(Failing(), WIDTH)
+
+
+@needs_exchangeable_attention
+def test_the_precision_of_the_caller_is_no_hindrance():
+    before = torch.get_default_dtype()
+    split = Split(make_model("bert"), 1)
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert pack(split.tail, WIDTH)
+    finally:
+        torch.set_default_dtype(before)
+
+
 @needs_exchangeable_attention
 def test_the_front_keeps_its_own_attention():
     split = Split(make_model("bert"), 1)

@@ -1,5 +1,7 @@
 """A training step never asks a device for a value: on the device "meta" there is none to give."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from skumc.encoders import (
     FrameStatistics,
     ProjectionEncoder,
     UMCEncoder,
+    encode_views,
     masked_mean,
 )
 from skumc.losses import (
@@ -23,6 +26,7 @@ from skumc.losses import (
 )
 from skumc.text import TextTower
 from skumc.text._structure import Split
+from skumc.training import ProgressiveTrainer
 from skumc.training._batches import to_batch
 from skumc.training._neighbors import Neighborhood
 from skumc.training._optimisation import TermMeter, backward_terms
@@ -127,6 +131,41 @@ def test_the_layers_of_a_text_model_wait_for_nothing(lengths):
     encoder = EncoderWithText(Mean(), {"text": tower}).to(META)
     batch = {"text": (torch.randn(sum(lengths), split.width).to(META), torch.tensor(lengths))}
     train(positive_views(encoder, batch, "dropout", [("text",)]), len(lengths))
+
+
+def test_losses_of_ones_own_get_everything_on_one_device():
+    seen = {}
+
+    def note(role):
+        def loss(*inputs):
+            seen[role] = {value.device for value in inputs}
+            return inputs[0].sum()
+
+        return loss
+
+    roles = ("supcon", "compactness", "separation")
+    losses = {role: (1.0, note(role)) for role in roles}
+    trainer = ProgressiveTrainer.__new__(ProgressiveTrainer)
+    trainer.parts = SimpleNamespace(losses=losses)
+    labels, rows = torch.tensor([0, 1]), torch.ones(2, 3, device=META)
+    trainer._term("supcon", rows.unsqueeze(1), labels)
+    trainer._term("compactness", rows, labels, rows)
+    trainer._term("separation", rows)
+    assert seen == dict.fromkeys(roles, {META})
+    losses["compactness"] = (1.0, CompactnessLoss())
+    assert trainer._term("compactness", rows, labels, rows)["compactness"][1].device == META
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_another_default_device_changes_nothing(name):
+    data, _ = make_sequences(12, 3, missing=True)
+    encoder = build(ENCODERS[name], data).eval()
+    batch = to_batch(data, np.arange(len(data)), CPU)
+    views = modality_views(data.names, "text")
+    with META:
+        found = encode_views(encoder, batch, views)
+    for one, other in zip(found, encode_views(encoder, batch, views), strict=True):
+        assert torch.equal(one.embedding, other.embedding)
 
 
 def test_the_device_gives_no_value_away():

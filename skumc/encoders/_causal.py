@@ -51,7 +51,8 @@ class CausalTower(nn.Module):
             padded.shape[1], device=padded.device, dtype=padded.dtype
         )
         states = self.layer(padded, src_mask=mask, is_causal=True)
-        ends = torch.arange(len(present)) * states.shape[1] + sizes - 1
+        starts = torch.arange(len(present), device=sizes.device) * states.shape[1]
+        ends = starts + sizes - 1
         last = states.flatten(0, 1).index_select(0, sent(ends, states.device))
         return summary.index_copy(0, sent(present, states.device), last.to(summary.dtype))
 

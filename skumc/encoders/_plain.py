@@ -215,7 +215,7 @@ class ProjectionNetwork(nn.Module):
         vectors, present = self._modalities(batch)
         outputs = []
         for visible in views:
-            shown = present & torch.tensor([name in visible for name in self.names])
+            shown = present & present.new_tensor([name in visible for name in self.names])
             shown = torch.where(shown.any(dim=1, keepdim=True), shown, present)
             outputs.append(self._fuse(vectors, shown))
         return outputs

@@ -203,7 +203,7 @@ class UMCNetwork(nn.Module):
     # one view
 
     def _view(self, shared: _Shared, visible: Sequence[str]) -> EncoderOutput:
-        present = shared.present & torch.tensor([name in visible for name in self.names])
+        present = shared.present & shared.present.new_tensor([n in visible for n in self.names])
         left_with_none = ~present.any(dim=1)
         present = torch.where(left_with_none.unsqueeze(1), shared.present, present)
         if self.hidden_as_zeros:

@@ -57,6 +57,8 @@ class BaseLoss(BaseEstimator):
     tensor(2.)
     """
 
+    moves_tensors: ClassVar[bool] = True  # to where the first one is; labels may be on the CPU
+
     _positive: ClassVar[tuple[str, ...]] = ()
     _non_negative: ClassVar[tuple[str, ...]] = ()
     _min_views: ClassVar[int] = 1

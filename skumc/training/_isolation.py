@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -77,12 +78,40 @@ def without_shape_cache(encoder: nn.Module, precision: str) -> Iterator[None]:
     encoder : Module
     precision : {"float32", "bfloat16"}
     """
-    needs_it = precision != "float32" or any(
-        isinstance(module, _CONVOLUTIONS) for module in encoder.modules()
-    )
-    was_on = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = was_on and needs_it
-    try:
+    if precision == "float32" and not any(isinstance(m, _CONVOLUTIONS) for m in encoder.modules()):
+        with _ONEDNN.off():
+            yield
+    else:
         yield
-    finally:
-        torch.backends.mkldnn.enabled = was_on
+
+
+class _Switch:
+    """Off as long as somebody needs it off; the fits of several threads share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_off = 0
+        self._was_on = True
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        with self._lock:
+            if self._n_off == 0:
+                self._was_on = torch.backends.mkldnn.enabled
+                self._set(False)
+            self._n_off += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_off -= 1
+                if self._n_off == 0:
+                    self._set(self._was_on)
+
+    @staticmethod
+    def _set(is_on: bool) -> None:
+        with suppress(RuntimeError):  # the caller has frozen the flags of torch.backends
+            torch.backends.mkldnn.enabled = is_on
+
+
+_ONEDNN = _Switch()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skumc._packed import sent
 from skumc.data import MultimodalData
 from skumc.encoders import Batch, EncoderOutput, encode_views
 from skumc.losses import batch_centers
@@ -132,10 +133,11 @@ class ProgressiveTrainer:
             self._meet_neighbors()
         self.encoder.train()
         self._check_memory()
-        with without_shape_cache(self.encoder, self.settings.precision), self._compiled():
+        with without_shape_cache(self.encoder, self.settings.precision):
             try:
-                self._pretrain()
-                self._progress_through_epochs()
+                with self._compiled():
+                    self._pretrain()
+                    self._progress_through_epochs()
             except KeyboardInterrupt:
                 self._keep_best_after_interrupt()
         best = self._best
@@ -171,7 +173,7 @@ class ProgressiveTrainer:
 
     def _compiled(self) -> AbstractContextManager[None]:
         settings = self.settings
-        if not settings.compile:
+        if not settings.compile or settings.pretrain_epochs + settings.max_epochs == 0:
             return nullcontext()
         return compiled(self.encoder, self._data, self._views, settings.device, settings.precision)
 
@@ -365,6 +367,9 @@ class ProgressiveTrainer:
         weight, loss = self.parts.losses[role]
         if not weight:
             return {}
+        if not getattr(loss, "moves_tensors", False):
+            device = inputs[0].device
+            inputs = tuple(x if x.device == device else sent(x, device) for x in inputs)
         try:
             value = loss(*inputs)
         except TypeError as error:

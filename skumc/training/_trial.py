@@ -45,4 +45,5 @@ def trial(
     finally:
         with torch.no_grad():
             for name, value in encoder.named_buffers():
-                value.copy_(buffers[name])
+                if name in buffers:  # others came with the first call
+                    value.copy_(buffers[name])

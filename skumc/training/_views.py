@@ -56,10 +56,10 @@ def _hide_frames(batch: Batch) -> Batch:
     """Drop some frames of every sequence; each keeps at least its first."""
     hidden = {}
     for name, (frames, lengths) in batch.items():
-        kept = torch.rand(len(frames)) >= _HIDDEN_FRAMES
+        kept = torch.rand(len(frames), device=lengths.device) >= _HIDDEN_FRAMES
         first = (torch.cumsum(lengths, 0) - lengths)[lengths > 0]
         kept[first] = True
-        owner = torch.arange(len(lengths)).repeat_interleave(lengths)
+        owner = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
         places = sent(torch.nonzero(kept).squeeze(1), frames.device)
         fewer = torch.bincount(owner[kept], minlength=len(lengths))
         hidden[name] = (frames.index_select(0, places), fewer)
