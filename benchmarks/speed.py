@@ -11,9 +11,10 @@
 - ``transform``: of 100,000 samples beside the matrix products of the same encoder alone.
 - ``import``: what ``import skumc`` adds to torch and scikit-learn.
 - ``digits``: a fit with defaults beside ``KMeans(n_init=10)``.
+- ``compile``: a fit of ``network`` with ``compile=True`` beside one without, code made anew.
 - ``profile``: where the time of a main epoch of ``network`` goes.
 
-Run with ``python benchmarks/speed.py``, which takes about 20 minutes on two cores, or with names of
+Run with ``python benchmarks/speed.py``, which takes about 25 minutes on two cores, or with names of
 parts; ``--device cuda`` runs the network there. ``--quick`` takes a minute on small shapes, to see
 that it runs. Seconds are medians where a thing is done more than once, memory is the peak of a
 process of its own less what importing takes. The whole fit of the baseline is not run: it is the
@@ -26,6 +27,7 @@ import argparse
 import cProfile
 import csv
 import json
+import os
 import pstats
 import resource
 import subprocess
@@ -63,6 +65,7 @@ FRAMES_A_SECOND = {"video": 24, "audio": 50}
 N_CLUSTERS = 20
 EPOCHS = {"pretrain_epochs": 5, "max_epochs": 15}
 QUICK_EPOCHS = {"pretrain_epochs": 1, "max_epochs": 1}
+COMPILED_EPOCHS = {"pretrain_epochs": 1, "max_epochs": 5}
 PROFILED_EPOCHS = {"pretrain_epochs": 0, "max_epochs": 2}
 VOCABULARY = 30522
 
@@ -114,7 +117,7 @@ def save_text_model(folder, quick):
 # ours
 
 
-def fit_ours(folder, n, batch_size, device, epochs):
+def fit_ours(folder, n, batch_size, device, epochs, compiles=False):
     rng = np.random.default_rng(0)
     sizes = lengths(n, rng)
     X = {"text": [" ".join(map(str, tokens_of(rng, size))) for size in sizes["text"]]}
@@ -133,6 +136,7 @@ def fit_ours(folder, n, batch_size, device, epochs):
         batch_size=batch_size,
         patience=None,
         device=device,
+        compile=compiles,
         random_state=0,
         **epochs,
     )
@@ -403,10 +407,12 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def child(name, *arguments):
+def child(name, *arguments, **environment):
     """What a process of its own gives, with its peak memory less what importing takes."""
     command = [sys.executable, __file__, "--child", json.dumps([name, *arguments])]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | environment
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -542,6 +548,19 @@ def digits(options):
     yield "fit of digits, beside KMeans(n_init=10)", "s", ours, kmeans, 1 / 60
 
 
+def compiling(options):
+    shape = (24, 12) if options.quick else (512, 128)
+    epochs = QUICK_EPOCHS if options.quick else COMPILED_EPOCHS
+    with TemporaryDirectory() as folder, TemporaryDirectory() as kept:
+        save_text_model(folder, options.quick)
+        runs = [
+            child("ours", folder, *shape, options.device, epochs, on, TORCHINDUCTOR_CACHE_DIR=kept)
+            for on in (True, False)
+        ]
+    for what in ("main", "fit"):
+        yield f"{what}, compiled, beside as it is", "s", *(run[what] for run in runs), None
+
+
 def profile(options):
     """Own seconds of the costliest functions while main epochs run."""
     shape = (24, 12) if options.quick else (512, 128)
@@ -571,6 +590,7 @@ PARTS = {
     "transform": transform,
     "import": importing,
     "digits": digits,
+    "compile": compiling,
     "profile": profile,
 }
 

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from skumc import MultimodalData, UMCClusterer
 from skumc.curriculum import AdaptiveThreshold, DensitySelector
-from skumc.encoders import EncoderOutput, UMCEncoder
+from skumc.encoders import UMCEncoder
 from skumc.feature_extraction import PooledFeatures
 from skumc.losses import SupConLoss
 from skumc.training import SilhouetteMonitor
@@ -864,21 +864,3 @@ def test_attention_weights_need_cross_attention(encoder):
     fitted = UMCClusterer(2, **(K2 | {"encoder": encoder, "max_epochs": 0})).fit(X)
     with pytest.raises(AttributeError, match="has no attention_weights.*cross-attention"):
         fitted.attention_weights(X)
-
-
-def test_an_encoder_that_writes_where_it_reads_leaves_the_data_alone():
-    class Writing(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.linear = torch.nn.Linear(4, 3)
-
-        def forward(self, batch):
-            frames, _ = batch["features"]
-            h = self.linear(torch.nn.functional.relu(frames, inplace=True))
-            h = torch.nn.functional.normalize(h, dim=1)
-            return EncoderOutput(h, torch.ones(len(h), 1), {})
-
-    X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
-    before = X.copy()
-    UMCClusterer(3, encoder=Writing(), pretrain_epochs=1, max_epochs=1).fit(X).predict(X)
-    np.testing.assert_array_equal(X, before)

@@ -24,8 +24,8 @@ def to_batch(
     for name in data.names:
         store = data.packed(name, rows)
         values = np.ascontiguousarray(store.values)
-        if values.base is not None or not values.flags.writeable:
-            values = values.copy()  # an encoder's first step may write where it reads
+        if not values.flags.writeable:
+            values = values.copy()
         if values.dtype == np.float16:
             values = values.astype(np.float32)
         frames = torch.from_numpy(np.asarray(values))
