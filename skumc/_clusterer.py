@@ -153,10 +153,10 @@ class UMCClusterer(
     precision : {"float32", "bfloat16"}, default="float32"
         Arithmetic of the encoder; embeddings and losses are float32 always.
     compile : bool, default=False
-        Whether ``torch.compile`` makes code of the encoder's maps of frames for the time of a fit.
-        That takes up to a minute before the training, and needs a C++ compiler, or Triton on a
-        GPU; where it fails a RuntimeWarning says so and the encoder runs as it is. On a CPU it is
-        not worth it.
+        Whether ``torch.compile`` makes code of the encoder's maps of rows for the time of a fit.
+        That takes time before the training, and needs a C++ compiler, or Triton on a GPU; where
+        it fails a RuntimeWarning says so and the encoder runs as it is. On a CPU it is not worth
+        it.
     max_memory : int in [1, inf) or None, default=None
         Bytes that training may take beside the data. What it will take is measured on a few
         samples before it starts; more raises MemoryError with the batch size that fits. With None

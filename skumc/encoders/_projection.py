@@ -158,8 +158,8 @@ class Standardization(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Standardise (n_frames_total, width) in the frames' own precision, give float32."""
-        # so that a large mean of float64 data is taken off before digits are lost
         frames = frames if frames.is_floating_point() else frames.float()
+        # so that a large mean of float64 data is taken off before digits are lost
         standard = (frames - self.mean.to(frames.dtype)).div_(self.scale.to(frames.dtype))
         return standard.float()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -77,19 +78,20 @@ def _register() -> None:
     ALL_ATTENTION_FUNCTIONS.register(_NAME, _attend)
 
 
-def run_packed(tail: nn.Module, groups: list[Sequences]) -> Tensor:
+def run_packed(tail: nn.Module, states: Tensor, groups: list[Sequences]) -> Tensor:
     """Last hidden states of texts side by side, (n_tokens_total, width).
 
     Parameters
     ----------
     tail : Module
         As :func:`pack` left it.
+    states : Tensor of shape (n_tokens_total, width)
+        Group behind group.
     groups : list of Sequences
-        The states of texts, in groups of like length.
+        Where the texts lie, those of like length together.
     """
     _register()  # an unpickled one may be the first of its process
-    row = torch.cat([group.values for group in groups]).unsqueeze(0)
-    return tail(inputs_embeds=row, packing=groups).last_hidden_state[0]
+    return tail(inputs_embeds=states.unsqueeze(0), packing=groups).last_hidden_state[0]
 
 
 def pack(tail: nn.Module, width: int) -> bool:
@@ -113,21 +115,19 @@ def pack(tail: nn.Module, width: int) -> bool:
     values = torch.linspace(-1, 1, sum(_PROBED) * width, dtype=dtype).view(-1, width)
     places = Sequences.from_lengths(values, lengths)
     before = {module: module.config for module in tail.modules() if hasattr(module, "config")}
-    try:
-        with calm(tail):
-            padded = run(tail, places.padded(values), places.mask.long())
-            expected = places.unpadded(padded)
-            _register()
-            own = copy.deepcopy(tail.config)
-            own._attn_implementation = _NAME  # the public setter logs warnings where it cannot
-            for module in before:
-                module.config = own
-            found = run_packed(tail, [places])
+    # whatever stands in the way, padding will do
+    with suppress(Exception), calm(tail):
+        padded = run(tail, places.padded(values), places.mask.long())
+        expected = places.unpadded(padded)
+        _register()
+        own = copy.deepcopy(tail.config)
+        own._attn_implementation = _NAME  # the public setter logs warnings where it cannot
+        for module in before:
+            module.config = own
+        found = run_packed(tail, values, [places])
         error = float((found - expected).abs().max())
         if error <= _TOLERANCE * max(1.0, float(expected.abs().max())):
             return True
-    except Exception as failure:  # whatever stands in the way, padding will do
-        del failure
     for module, config in before.items():
         module.config = config
     return False

@@ -106,12 +106,11 @@ class TextTower(nn.Module):
         rows = length_groups(lengths)
         order = frame_places(lengths, torch.cat(rows))
         sizes = [lengths[some] for some in rows]
-        parts = frames.index_select(0, sent(order, frames.device)).split(
-            [int(some.sum()) for some in sizes]
-        )
+        states = frames.index_select(0, sent(order, frames.device))
+        parts = states.split([int(some.sum()) for some in sizes])
         groups = list(map(Sequences.from_lengths, parts, sizes))
         if self.packs:
-            states = run_packed(self.tail, groups)
+            states = run_packed(self.tail, states, groups)
         else:
             states = torch.cat([self._padded(group) for group in groups])
         return states.index_select(0, sent(torch.argsort(order), frames.device))

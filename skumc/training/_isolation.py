@@ -69,9 +69,9 @@ def without_shape_cache(encoder: nn.Module, precision: str) -> Iterator[None]:
 
     oneDNN keeps what it prepared for each of the last thousand shapes: small pieces, scattered
     among the large ones of a step. Packed batches hardly ever have one shape twice, so that
-    nothing is gained, and what a step frees lies in ever smaller holes: memory grew by half in 20
-    epochs. In float32 only GELU uses it, which takes as long without; convolutions and bfloat16
-    need it.
+    nothing is gained, and what a step frees lies in ever smaller holes: memory grows from epoch to
+    epoch. In float32 only GELU uses it, and does as well without; convolutions and bfloat16 need
+    it.
 
     Parameters
     ----------
