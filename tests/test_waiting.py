@@ -16,6 +16,7 @@ from skumc.encoders import (
     encode_views,
     masked_mean,
 )
+from skumc.encoders._output import take_samples
 from skumc.losses import (
     CompactnessLoss,
     ContrastiveLoss,
@@ -162,8 +163,15 @@ def test_another_default_device_changes_nothing(name):
     encoder = build(ENCODERS[name], data).eval()
     batch = to_batch(data, np.arange(len(data)), CPU)
     views = modality_views(data.names, "text")
+    rows = torch.tensor([2, 1])
     with META:
         found = encode_views(encoder, batch, views)
+        taken = take_samples(batch, rows)
+    for part, (frames, lengths) in batch.items():
+        assert torch.equal(taken[part][1], lengths[rows])
+        assert torch.equal(
+            taken[part][0], torch.cat([frames.split(lengths.tolist())[r] for r in rows])
+        )
     for one, other in zip(found, encode_views(encoder, batch, views), strict=True):
         assert torch.equal(one.embedding, other.embedding)
 
