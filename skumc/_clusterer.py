@@ -411,7 +411,7 @@ class UMCClusterer(
             trainer = ProgressiveTrainer(
                 self.encoder_,
                 TrainingParts(
-                    losses=self.losses_.terms(),
+                    losses=self._loss_terms(),
                     threshold=self.threshold_,
                     selector=self.selector_,
                     kmeans=self.kmeans_,
@@ -515,8 +515,8 @@ class UMCClusterer(
         if not weights:
             raise AttributeError(
                 f"The encoder {type(self.encoder_).__name__} has no attention_weights: it has no "
-                "cross-attention. Use encoder=None, or a UMCEncoder with it, and several "
-                "modalities."
+                "cross-attention. Use encoder=\"umc\", or a UMCEncoder with cross_attention=True, "
+                "and several modalities."
             )
         return weights
 
@@ -595,6 +595,14 @@ class UMCClusterer(
             monitor=self.monitor_,
             encoder=self._encoder_spec,
         )
+
+    def _loss_terms(self) -> dict[str, tuple[float, Any]]:
+        """Weight and loss by role; losses that train stay in ``losses_``."""
+        terms = self.losses_.terms()
+        for role, (_, loss) in terms.items():
+            if isinstance(loss, torch.nn.Module):
+                setattr(self.losses_, role, loss)
+        return terms
 
     def _check_samples(self, data: MultimodalData) -> None:
         if self.n_clusters > len(data):

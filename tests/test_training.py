@@ -6,12 +6,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
 
 from data_makers import make_sequences
+from monitors import Rising
 from skumc import UMCClusterer
 from skumc._devices import resolve_device
 from skumc.data import inference_batches
 from skumc.encoders import EncoderOutput, masked_mean
+from skumc.losses import WeightedLosses
 from skumc.training import (
     History,
     SilhouetteMonitor,
@@ -510,13 +513,83 @@ def test_disjoint_views_have_no_modality_in_common():
     assert splits == {frozenset([frozenset([name]), frozenset(X) - {name}]) for name in X}
 
 
-def test_threshold_hears_the_monitor_and_the_last_epochs_loss(watched):
+def test_threshold_gets_monitor_and_loss_of_the_epoch_before(watched):
     main = watched.history_.phase("main")
     assert watched.threshold_.calls == [
-        (0, 2, main[0, "monitor"], None),
-        (1, 2, main[1, "monitor"], main[0, "loss_total"]),
-        (2, 2, main[2, "monitor"], main[1, "loss_total"]),
+        (0, 2, None, None),
+        (1, 2, main[0, "monitor"], main[0, "loss_total"]),
+        (2, 2, main[1, "monitor"], main[1, "loss_total"]),
     ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_restored_record_describes_the_clustering_that_is_returned(seed):
+    X, _ = load_digits(return_X_y=True)
+    fitted = UMCClusterer(10, pretrain_epochs=1, max_epochs=4, random_state=seed).fit(X[:300])
+    (record,) = [record for record in fitted.history_ if record.get("restored")]
+    objective = clustering_objective(fitted.embedding_, fitted.labels_, fitted.cluster_centers_)
+    assert {name: record[name] for name in objective} == pytest.approx(objective, rel=1e-6)
+    returned = SilhouetteMonitor()(fitted.embedding_, fitted.labels_)
+    assert record["monitor"] == pytest.approx(returned, rel=1e-5)
+
+
+class RecordingKMeans(KMeans):
+    """Keeps the start and the data of every fit in a list that copies share."""
+
+    seen = []
+
+    def fit(self, X, y=None, sample_weight=None):
+        super().fit(X)
+        self.seen.append((X.copy(), self.init))
+        return self
+
+
+@pytest.mark.parametrize("pseudo", [None, 0.9])
+def test_kmeans_starts_from_the_new_means_of_the_last_labels(pseudo):
+    X, _ = make_sequences()
+    RecordingKMeans.seen.clear()
+    labels = []
+
+    def keep(embedding, found):
+        labels.append(found.copy())
+        return float(len(labels))
+
+    settings = dict(max_epochs=2, spread_confidence=pseudo, monitor=keep)
+    fit(X, 3, kmeans=RecordingKMeans(), **settings)
+    assert isinstance(RecordingKMeans.seen[0][1], str)
+    for (embedding, start), last in zip(RecordingKMeans.seen[1:], labels, strict=False):
+        if pseudo is None:  # what is judged is then what k-means gave
+            means = [embedding[last == label].mean(axis=0) for label in range(3)]
+            np.testing.assert_allclose(start, means, atol=1e-6)
+        assert np.linalg.norm(start, axis=1).max() <= 1 + 1e-6
+
+
+class Prototypes(torch.nn.Module):
+    """A supervised loss with learned prototypes."""
+
+    def __init__(self, n_clusters=3, width=128):
+        super().__init__()
+        self.prototypes = torch.nn.Parameter(torch.zeros(n_clusters, width))
+
+    def forward(self, views, labels):
+        return (views[:, 0] - self.prototypes[labels]).square().mean()
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.98])
+@pytest.mark.parametrize("as_parts", [dict, lambda given: WeightedLosses(supcon=given["supcon"][1])])
+def test_loss_with_parameters_trains_and_is_kept(as_parts, averaging):
+    X, _ = make_sequences()
+    own = Prototypes()
+    settings = dict(max_epochs=3, spread_confidence=None, weight_averaging=averaging)
+    fitted = fit(X, 3, losses=as_parts({"supcon": (1.0, own)}), monitor=Rising(), **settings)
+    assert not own.prototypes.any()  # the user's own stays as it was
+    trained = fitted.losses_.supcon.prototypes.detach()
+    assert (trained.norm(dim=1) > 0.01).all()
+    # each prototype has moved towards the mean of its cluster and of no other
+    centers = torch.from_numpy(fitted.cluster_centers_)
+    assert (trained @ centers.T).argmax(dim=1).tolist() == [0, 1, 2]
+    again = fit(X, 3, losses=as_parts({"supcon": (1.0, own)}), monitor=Rising(), **settings)
+    torch.testing.assert_close(again.losses_.supcon.prototypes, trained, rtol=0, atol=0)
 
 
 def test_total_is_the_weighted_sum_a_step(watched):

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc._moments import Moments
 from skumc._packed import sent
 from skumc.encoders._dropout import Dropout
 from skumc.encoders._dual import DualProjection
@@ -57,14 +58,12 @@ class Summary(nn.Module):
         """Segment means of standardised frames, (n_samples, width)."""
         return segment_means(self.frames(frames), lengths, self.n_segments)
 
-    def calibrate(self, sums: Tensor, squares: Tensor, n_samples: int) -> None:
-        """Take mean and deviation from sums over samples."""
-        if not self.standardize or n_samples == 0:
-            return
-        mean = sums / n_samples
-        scale = (squares / n_samples - mean.square()).clamp(min=0).sqrt()
-        self.mean.copy_(mean)
-        self.scale.copy_(torch.where(scale > 1e-6, scale, torch.ones_like(scale)))
+    def calibrate(self, moments: Moments) -> None:
+        """Take mean and deviation over samples."""
+        if self.standardize:
+            mean, scale = moments.mean_and_scale()
+            self.mean.copy_(mean)
+            self.scale.copy_(scale)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Summaries, (n_samples, width); zeros where a sample has no frames."""
@@ -142,22 +141,16 @@ class ProjectionNetwork(nn.Module):
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
         """Take mean and deviation of the summaries of all samples."""
-        sums = [
-            summary.mean.new_zeros(summary.width, dtype=torch.float64) for summary in self.summarise
-        ]
-        squares, counts = [value.clone() for value in sums], [0] * len(sums)
+        all_moments = [Moments(summary.width, summary.mean.device) for summary in self.summarise]
         for batch in batches:
-            for place, (name, summary) in enumerate(zip(self.names, self.summarise, strict=True)):
+            for name, summary, moments in zip(
+                self.names, self.summarise, all_moments, strict=True
+            ):
                 frames, lengths = batch[name]
                 has = sent(torch.nonzero(lengths).squeeze(1), frames.device)
-                values = summary.pooled(frames, lengths)[has].double()
-                sums[place] += values.sum(dim=0)
-                squares[place] += values.square().sum(dim=0)
-                counts[place] += len(values)
-        for summary, total, squared, n_samples in zip(
-            self.summarise, sums, squares, counts, strict=True
-        ):
-            summary.calibrate(total, squared, n_samples)
+                moments.add(summary.pooled(frames, lengths)[has])
+        for summary, moments in zip(self.summarise, all_moments, strict=True):
+            summary.calibrate(moments)
 
     def set_prior_shares(self, shares: Sequence[float]) -> None:
         """Let the gates start in these proportions, which learning can shift."""

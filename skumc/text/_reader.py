@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from skumc._moments import Moments
 from skumc.data import MultimodalData, inference_batches
 from skumc.data._build import name_rows
 from skumc.text._backbone import TextBackbone
@@ -96,7 +97,7 @@ class TextReader:
         tower = self.towers.get(name)
         if tower is None and name not in self.backbones:
             return data.packed(name).mean_and_scale()
-        moments = _Moments()
+        moments = Moments(self.backbones[name].width)
         data = data.select([name])
         for rows in inference_batches(data):
             packed = data.packed(name, rows)
@@ -104,31 +105,6 @@ class TextReader:
             if tower is not None:
                 with calm(tower.to(device)):
                     states = tower(states, torch.from_numpy(packed.lengths))
-            moments.add(states.float().cpu().numpy())
-        return moments.mean_and_scale(self.backbones[name].width)
-
-
-class _Moments:
-    """Mean and deviation of rows that come in blocks."""
-
-    def __init__(self) -> None:
-        self._n_rows = 0
-        self._mean: np.ndarray | float = 0.0
-        self._squares: np.ndarray | float = 0.0
-
-    def add(self, rows: np.ndarray) -> None:
-        if len(rows) == 0:
-            return
-        rows = rows.astype(np.float64)
-        mean, total = rows.mean(axis=0), self._n_rows + len(rows)
-        shift = mean - self._mean
-        between = np.square(shift) * self._n_rows * len(rows) / total
-        self._squares = self._squares + np.square(rows - mean).sum(axis=0) + between
-        self._mean = self._mean + shift * len(rows) / total
-        self._n_rows = total
-
-    def mean_and_scale(self, width: int) -> tuple[np.ndarray, np.ndarray]:
-        if self._n_rows == 0:
-            return np.zeros(width), np.ones(width)
-        scale = np.sqrt(self._squares / self._n_rows)
-        return np.asarray(self._mean), np.where(scale > 1e-6, scale, 1.0)
+            moments.add(states.float().cpu())
+        mean, scale = moments.mean_and_scale()
+        return mean.numpy(), scale.numpy()

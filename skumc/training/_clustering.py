@@ -30,10 +30,10 @@ def cluster_embedding(
     kmeans: Any,
     embedding: np.ndarray,
     n_clusters: int,
-    centers: np.ndarray | None,
+    start: np.ndarray | None,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Cluster an embedding, from the last epoch's centres where there are some.
+    r"""Cluster an embedding, from given centres where there are some.
 
     Parameters
     ----------
@@ -41,8 +41,9 @@ def cluster_embedding(
         Copied; takes ``n_clusters``, ``init`` and ``n_init``, gives ``cluster_centers_``.
     embedding : ndarray of shape (n_samples, n_components)
     n_clusters : int
-    centers : ndarray of shape (n_clusters, n_components) or None
-        None lets the part choose its own start (k-means++).
+    start : ndarray of shape (n_clusters, n_components) or None
+        Centers to start from, in the space of this embedding. None lets the part choose its own
+        (k-means++).
     seed : int
         Used where the part has no ``random_state`` of its own.
 
@@ -71,14 +72,14 @@ def cluster_embedding(
     kmeans = clone_part(kmeans).set_params(n_clusters=n_clusters)
     if "random_state" in kmeans.get_params() and kmeans.get_params()["random_state"] is None:
         kmeans.set_params(random_state=seed)
-    if centers is not None:
-        kmeans.set_params(init=centers, n_init=1)
+    if start is not None:
+        kmeans.set_params(init=start, n_init=1)
     try:
         kmeans.fit(embedding)
     except (TypeError, ValueError) as error:
-        start = "" if centers is None else " from the last epoch's centres"
+        origin = "" if start is None else " from given centers"
         raise ValueError(
-            f"kmeans={type(kmeans).__name__} cannot be fitted{start}: {error} Pass an estimator "
+            f"kmeans={type(kmeans).__name__} cannot be fitted{origin}: {error} Pass an estimator "
             "like KMeans, whose init takes an array, or None."
         ) from error
     centers = kmeans.cluster_centers_.astype(embedding.dtype, copy=False)

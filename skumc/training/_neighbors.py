@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skumc._moments import Moments
 from skumc.data import MultimodalData, inference_batches
 from skumc.encoders import encode_summaries
 from skumc.training._batches import evaluating, to_batch
@@ -85,11 +86,12 @@ def _nearest(blocks: Sequence[Block], references: Tensor, n_nearest: int) -> Ten
 
 def _scaled(summary: Tensor, present: Tensor) -> Tensor:
     """Features of deviation 1 over the samples present, then a mean squared norm of 1."""
-    seen = summary[present].double()
-    if len(seen) == 0:
+    if not bool(present.any()):
         return torch.zeros_like(summary)
-    mean, scale = seen.mean(dim=0), seen.std(dim=0, correction=0)
-    standard = (summary.double() - mean) / torch.where(scale > 1e-6, scale, 1.0)
+    moments = Moments(summary.shape[1], summary.device)
+    moments.add(summary[present])
+    mean, scale = moments.mean_and_scale()
+    standard = (summary.double() - mean) / scale
     norm = standard[present].square().sum(dim=1).mean().sqrt().clamp(min=1e-6)
     return torch.where(present.unsqueeze(1), standard / norm, 0.0).float()
 

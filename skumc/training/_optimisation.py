@@ -77,8 +77,9 @@ def backward_terms(
     outputs: Sequence[EncoderOutput],
     compute: Callable[[list[EncoderOutput]], Terms],
     scale: float = 1.0,
+    loss_parameters: Sequence[nn.Parameter] = (),
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Add the gradient of a weighted sum of losses to the encoder's parameters.
+    """Add the gradient of a weighted sum of losses to the parameters of encoder and losses.
 
     The losses are computed on copies that end the graph, so that each one's gradient is known,
     and the encoder is walked back through once with their sum.
@@ -91,6 +92,8 @@ def backward_terms(
         Gives name -> (weight, loss) from outputs.
     scale : float, default=1.0
         Multiplies the gradient.
+    loss_parameters : sequence of Parameter, default=()
+        Parameters of the losses themselves.
 
     Returns
     -------
@@ -117,12 +120,21 @@ def backward_terms(
         for output in outputs
     ]
     gradients = [torch.zeros_like(value) for value in leaves]
+    trained = [parameter for parameter in loss_parameters if parameter.requires_grad]
     report = {}
     for name, (weight, loss) in compute(copies).items():
         squared = loss.new_zeros(())
         if loss.requires_grad:
-            found = torch.autograd.grad(weight * loss, leaves, retain_graph=True, allow_unused=True)
-            for i, gradient in enumerate(found):
+            found = torch.autograd.grad(
+                weight * loss, [*leaves, *trained], retain_graph=True, allow_unused=True
+            )
+            for parameter, gradient in zip(trained, found[len(leaves) :], strict=True):
+                if gradient is not None:
+                    gradient = scale * gradient
+                    parameter.grad = (
+                        gradient if parameter.grad is None else parameter.grad + gradient
+                    )
+            for i, gradient in enumerate(found[: len(leaves)]):
                 if gradient is not None:
                     gradients[i] += gradient
                     moving = _tangential(gradient, leaves[i].detach()) if unit[i] else gradient
@@ -168,10 +180,13 @@ class TermMeter:
 
 
 def _groups(
-    encoder: nn.Module, learning_rate: float, text_learning_rate: float
+    encoder: nn.Module,
+    text_parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    text_learning_rate: float,
 ) -> list[dict[str, Any]]:
     """Parameters by learning rate, those of text models last; empty groups are left out."""
-    text = {p for p in getattr(encoder, "text_parameters", tuple)() if p.requires_grad}
+    text = {p for p in text_parameters if p.requires_grad}
     others = [p for p in encoder.parameters() if p.requires_grad and p not in text]
     groups = [
         {"params": others, "lr": learning_rate},
@@ -186,11 +201,14 @@ class Stepper:
     Parameters
     ----------
     encoder : Module
+        Everything that trains, losses with parameters included.
+    text_parameters : iterable of Parameter, default=()
+        Those that train with ``text_learning_rate``.
     optimizer : {"adam", "adamw", "sgd"} or callable
         A callable gets ``(parameters, lr=..., weight_decay=...)``.
     learning_rate : float
     text_learning_rate : float
-        Of what ``encoder.text_parameters()`` gives, where the encoder has that method.
+        Of ``text_parameters``.
     weight_decay : float
     warmup_proportion : float
     schedule : {"cosine", "linear", "constant"}
@@ -206,6 +224,7 @@ class Stepper:
         self,
         encoder: nn.Module,
         *,
+        text_parameters: Iterable[nn.Parameter] = (),
         optimizer: Any,
         learning_rate: float,
         text_learning_rate: float,
@@ -218,7 +237,7 @@ class Stepper:
     ) -> None:
         self.average = AveragedWeights(encoder, averaging)
         self._parameters = [p for p in encoder.parameters() if p.requires_grad]
-        groups = _groups(encoder, learning_rate, text_learning_rate)
+        groups = _groups(encoder, text_parameters, learning_rate, text_learning_rate)
         self._full_rates = [group["lr"] for group in groups]
         self._optimizer = None
         if groups:

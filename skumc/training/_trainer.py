@@ -19,7 +19,12 @@ from skumc.encoders import Batch, EncoderOutput, encode_views
 from skumc.losses import batch_centers
 from skumc.training._batches import embed, split_batches, to_batch
 from skumc.training._checks import check_distinct, checked_mask, finite_number
-from skumc.training._clustering import cluster_embedding, clustering_objective, label_means
+from skumc.training._clustering import (
+    assign_labels,
+    cluster_embedding,
+    clustering_objective,
+    label_means,
+)
 from skumc.training._compilation import compiled
 from skumc.training._history import History
 from skumc.training._isolation import autocast, without_shape_cache
@@ -113,6 +118,9 @@ class ProgressiveTrainer:
         self.n_iter = 0
         self._best: _Epoch | None = None
         self._weights = {role: weight for role, (weight, _) in parts.losses.items()}
+        modules = [loss for _, loss in parts.losses.values() if isinstance(loss, nn.Module)]
+        self._losses = nn.ModuleList(modules).to(settings.device)
+        self._trained = nn.ModuleDict({"encoder": encoder, "losses": self._losses})
         self._progress = Progress(
             settings.verbose,
             {"pretrain": settings.pretrain_epochs, "main": settings.max_epochs},
@@ -131,7 +139,7 @@ class ProgressiveTrainer:
         self._views = modality_views(data.names, self.settings.anchor)
         if self.settings.augmentation == "neighbors":
             self._meet_neighbors()
-        self.encoder.train()
+        self._trained.train()
         self._check_memory()
         with without_shape_cache(self.encoder, self.settings.precision):
             try:
@@ -141,8 +149,8 @@ class ProgressiveTrainer:
             except KeyboardInterrupt:
                 self._keep_best_after_interrupt()
         best = self._best
-        self.encoder.load_state_dict(best.state)
-        self.encoder.eval()
+        self._trained.load_state_dict(best.state)
+        self._trained.eval()
         best.record["restored"] = True
         return best.centers, best.selected
 
@@ -179,7 +187,7 @@ class ProgressiveTrainer:
 
     def _keep_best_after_interrupt(self) -> None:
         if self._best is None:
-            self._look(epoch=0, previous_loss=None, previous_centers=None)
+            self._look(epoch=0, previous=None)
         record = self._best.record
         if not any(known is record for known in self.history):
             record["seconds"] = None  # the epoch was under way: nobody has its time
@@ -194,7 +202,8 @@ class ProgressiveTrainer:
     def _stepper(self, learning_rate: float, averaging: float = 0.0) -> Stepper:
         settings = self.settings
         return Stepper(
-            self.encoder,
+            self._trained,
+            text_parameters=getattr(self.encoder, "text_parameters", tuple)(),
             optimizer=settings.optimizer,
             learning_rate=learning_rate,
             text_learning_rate=settings.text_learning_rate,
@@ -253,73 +262,68 @@ class ProgressiveTrainer:
     def _progress_through_epochs(self) -> None:
         settings = self.settings
         stepper = self._stepper(settings.learning_rate, settings.weight_averaging)
-        loss = centers = None
+        previous: _Epoch | None = None
         n_without_gain = 0
         for epoch in range(settings.max_epochs + 1):
             started = time.perf_counter()
             with stepper.average.in_place():
-                seen = self._look(epoch, loss, centers)
-            centers = seen.centers
+                seen = self._look(epoch, previous)
             n_without_gain = 0 if seen is self._best else n_without_gain + 1
             if epoch < settings.first_patient_epoch:
                 n_without_gain = 0
             impatient = settings.patience is not None and n_without_gain >= settings.patience
             if epoch < settings.max_epochs and not impatient:
                 seen.record |= self._train_epoch(seen, stepper, epoch)
-                loss = seen.record["loss_total"]
             self._close_record(seen.record, started)
+            previous = seen
             if impatient:
                 break
 
-    def _look(
-        self,
-        epoch: int,
-        previous_loss: float | None,
-        previous_centers: np.ndarray | None,
-    ) -> _Epoch:
-        """Embed and cluster all samples, judge, and choose the trustworthy ones."""
+    def _look(self, epoch: int, previous: _Epoch | None) -> _Epoch:
+        """Embed and cluster all samples, choose the trustworthy ones, judge the result."""
         parts, settings = self.parts, self.settings
         found = embed(self.encoder, self._data, settings.device, settings.precision)
-        embedding = found.embedding
-        if previous_centers is None:
-            check_distinct(embedding, settings.n_clusters)
+        embedding, n_clusters = found.embedding, settings.n_clusters
+        start = None
+        if previous is None:
+            check_distinct(embedding, n_clusters)
+        else:  # the encoder has moved since: old coordinates mean nothing in its new space
+            start = label_means(embedding, previous.labels, n_clusters, previous.centers)
         labels, centers = cluster_embedding(
-            parts.kmeans,
-            embedding,
-            settings.n_clusters,
-            previous_centers,
-            int(self.rng.randint(2**31 - 1)),
+            parts.kmeans, embedding, n_clusters, start, int(self.rng.randint(2**31 - 1))
         )
         if settings.augmentation == "neighbors" and epoch % _REFRESH == 0:
             self._neighborhood.update(embedding)
-        performance = finite_number("monitor", parts.monitor(embedding, labels), epoch)
-        n_epochs = max(settings.max_epochs, 1)
+        known = {} if previous is None else previous.record
         threshold = finite_number(
             "threshold",
-            parts.threshold.update(epoch, n_epochs, performance, previous_loss),
+            parts.threshold.update(
+                epoch, max(settings.max_epochs, 1), known.get("monitor"), known.get("loss_total")
+            ),
             epoch,
         )
         selected = checked_mask(parts.selector.select(embedding, labels, threshold), len(labels))
-        objective = clustering_objective(embedding, labels, centers)
-        taught = selected
+        taught, returned = selected, labels
         if settings.augmentation == "neighbors" and settings.spread_confidence is not None:
             labels, confidence = spread_labels(labels, selected, self._neighborhood.partners)
-            centers = label_means(embedding, labels, settings.n_clusters, centers)
+            centers = label_means(embedding, labels, n_clusters, centers)
             taught = selected | (confidence >= settings.spread_confidence)
+            returned = assign_labels(embedding, centers)
+        performance = finite_number("monitor", parts.monitor(embedding, returned), epoch)
         record = {"phase": "main", "epoch": epoch, "monitor": performance, "threshold": threshold}
         terms = getattr(parts.threshold, "terms_", {})
         record |= {f"threshold_{name}": value for name, value in terms.items()}
         record["selected_share"] = float(selected.mean())
         record["taught_share"] = float(taught.mean())
-        record |= objective
+        record |= clustering_objective(embedding, returned, centers)
         record["restored"] = False
         best = self._best
         is_better = best is None or performance > best.record["monitor"]
-        state = copy_state(self.encoder) if is_better else {}
+        state = copy_state(self._trained) if is_better else {}
         read_centers = (
             centers
             if found.clustering is None
-            else label_means(found.clustering, labels, settings.n_clusters)
+            else label_means(found.clustering, labels, n_clusters)
         )
         seen = _Epoch(record, labels, centers, read_centers, selected, taught, state)
         if is_better:
@@ -395,7 +399,10 @@ class ProgressiveTrainer:
             else:
                 outputs = positive_views(self.encoder, batch, settings.augmentation, self._views)
         report = backward_terms(
-            outputs, lambda copies: self._term(role, contrastive_views(copies)), scale
+            outputs,
+            lambda copies: self._term(role, contrastive_views(copies)),
+            scale,
+            tuple(self._losses.parameters()),
         )
         meter.add(report, self._weights)
 
@@ -416,4 +423,5 @@ class ProgressiveTrainer:
                 | self._term("separation", moving)
             )
 
-        meter.add(backward_terms(outputs, compute, scale), self._weights)
+        report = backward_terms(outputs, compute, scale, tuple(self._losses.parameters()))
+        meter.add(report, self._weights)
