@@ -143,9 +143,7 @@ class ProjectionNetwork(nn.Module):
         """Take mean and deviation of the summaries of all samples."""
         all_moments = [Moments(summary.width, summary.mean.device) for summary in self.summarise]
         for batch in batches:
-            for name, summary, moments in zip(
-                self.names, self.summarise, all_moments, strict=True
-            ):
+            for name, summary, moments in zip(self.names, self.summarise, all_moments, strict=True):
                 frames, lengths = batch[name]
                 has = sent(torch.nonzero(lengths).squeeze(1), frames.device)
                 moments.add(summary.pooled(frames, lengths)[has])

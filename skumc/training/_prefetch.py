@@ -7,17 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from skumc._packed import sent
+from skumc._batches import to_device
 from skumc.encoders import Batch
-
-
-def to_device(batch: Batch, device: torch.device) -> dict[str, tuple[Tensor, Tensor]]:
-    """A batch's frames on ``device``; to a GPU they go from pinned memory, and nothing waits."""
-    if device.type != "cuda":
-        return batch
-    return {name: (sent(frames, device), lengths) for name, (frames, lengths) in batch.items()}
 
 
 def loaded(

@@ -1,4 +1,4 @@
-"""What the estimator's parameters may be, and which parts they stand for."""
+"""Parameters of the estimator: their ranges, the named parts, and the parts' contracts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skumc._parts import require_methods
 from skumc.curriculum import (
@@ -22,11 +22,32 @@ from skumc.curriculum import (
 )
 from skumc.encoders import CausalEncoder, ProjectionEncoder, UMCEncoder
 from skumc.losses import WeightedLosses
-from skumc.training import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, SilhouetteMonitor
+from skumc.neighbors import NeighborGraph, NoNeighborGraph
+from skumc.pairs import (
+    DisjointPairs,
+    DropoutPairs,
+    FramePairs,
+    ModalityPairs,
+    NeighborPairs,
+    NoisePairs,
+)
+from skumc.pseudo_labels import PropagatedLabels, SelectedLabels
+from skumc.text import TextModel
+from skumc.training import Callback, Optimization, SilhouetteMonitor
 
 # By parameter the names of parts; the first one is the default.
 PART_CHOICES: dict[str, dict[str, Callable[[], Any]]] = {
     "encoder": {"projection": ProjectionEncoder, "umc": UMCEncoder, "causal": CausalEncoder},
+    "neighbors": {"graph": NeighborGraph, "none": NoNeighborGraph},
+    "pairs": {
+        "neighbors": NeighborPairs,
+        "views": ModalityPairs,
+        "disjoint": DisjointPairs,
+        "dropout": DropoutPairs,
+        "noise": NoisePairs,
+        "frames": FramePairs,
+    },
+    "pseudo_labels": {"propagated": PropagatedLabels, "selected": SelectedLabels},
     "losses": {"umc": WeightedLosses},
     "threshold": {
         "adaptive": AdaptiveThreshold,
@@ -40,61 +61,46 @@ PART_CHOICES: dict[str, dict[str, Callable[[], Any]]] = {
     },
     "kmeans": {"kmeans": lambda: KMeans(n_init=10), "minibatch": MiniBatchKMeans},
     "monitor": {"silhouette": SilhouetteMonitor},
+    "optimization": {"default": Optimization},
 }
 
 PARAMETER_CONSTRAINTS: dict[str, Any] = {
     "n_clusters": [Interval(Integral, 1, None, closed="left")],
     "modalities": [dict, list, tuple, None],
     "anchor": [str, None],
-    # parts have check_parts
-    "encoder": "no_validation",
-    "losses": "no_validation",
-    "threshold": "no_validation",
-    "selector": "no_validation",
-    "kmeans": "no_validation",
-    "monitor": "no_validation",
-    "text_model": [str, os.PathLike, tuple, list, None],
-    "n_trainable_layers": [Interval(Integral, 0, None, closed="left"), StrOptions({"all"})],
-    "text_learning_rate": [Interval(Real, 0, None, closed="neither")],
-    "max_text_length": [Interval(Integral, 1, None, closed="left"), None],
-    "text_layer": [Interval(Integral, 0, None, closed="left"), StrOptions({"middle"}), None],
-    "memory": [str, os.PathLike, HasMethods(["cache"]), None],
-    "augmentation": [StrOptions(set(AUGMENTATIONS))],
-    "spread_confidence": [Interval(Real, 0, 1, closed="both"), None],
+    "text": [str, os.PathLike, tuple, list, TextModel, None],
+    **dict.fromkeys(PART_CHOICES, "no_validation"),  # see check_parts
+    "supervised_views": [str, list, tuple, None],
+    "callbacks": [list, tuple, None],
     "pretrain_epochs": [Interval(Integral, 0, None, closed="left")],
     "max_epochs": [Interval(Integral, 0, None, closed="left")],
-    "min_epochs": [Interval(Integral, 0, None, closed="left"), None],
     "patience": [Interval(Integral, 1, None, closed="left"), None],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
     "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
     "pretrain_learning_rate": [Interval(Real, 0, None, closed="neither"), None],
-    "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
-    "schedule": [StrOptions(set(SCHEDULES))],
-    "weight_decay": [Interval(Real, 0, None, closed="left")],
-    "warmup_proportion": [Interval(Real, 0, 1, closed="both")],
-    "grad_clip": [Interval(Real, 0, None, closed="neither"), None],
-    "accumulate_steps": [Interval(Integral, 1, None, closed="left")],
-    "weight_averaging": [Interval(Real, 0, 1, closed="left")],
     "device": [str, torch.device],
     "precision": [StrOptions({"float32", "bfloat16"})],
-    "compile": ["boolean"],
-    "max_memory": [Interval(Integral, 1, None, closed="left"), None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
 
 _METHODS = {
+    "encoder": ["build"],
+    "neighbors": ["build", "refresh"],
+    "pairs": ["prepare", "sample", "encode"],
+    "pseudo_labels": ["label"],
     "losses": ["terms"],
     "threshold": ["update"],
     "selector": ["select"],
     "kmeans": ["fit", "get_params", "set_params"],
     "monitor": ["__call__"],
-    "encoder": ["build"],
+    "optimization": ["make", "validate"],
 }
+_HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
 
 
-def check_parts(**parts: Any) -> None:
-    """Hold each part against its contract; raise TypeError that names the parameter."""
+def check_parts(parts: dict[str, Any]) -> None:
+    """Raise TypeError, which names the parameter, for a part that lacks a method it needs."""
     for parameter, part in parts.items():
         if not isinstance(part, torch.nn.Module):
             require_methods(parameter, part, _METHODS[parameter])
@@ -102,5 +108,16 @@ def check_parts(**parts: Any) -> None:
     if lacking:
         raise TypeError(
             f"Got kmeans={parts['kmeans']!r}, which lacks the parameters {sorted(lacking)}. Pass "
-            "an estimator like KMeans that can start from given centres, or None."
+            "an estimator like KMeans that can start from given centers, or None."
         )
+    parts["optimization"].validate()
+
+
+def check_callbacks(callbacks: list[Any]) -> None:
+    """Raise TypeError for a callback that has none of the hooks."""
+    for place, callback in enumerate(callbacks):
+        if isinstance(callback, type) or not any(hasattr(callback, hook) for hook in _HOOKS):
+            raise TypeError(
+                f"Got callbacks[{place}]={callback!r}, expected an instance with some of the "
+                f"methods {', '.join(_HOOKS)}; skumc.training.Callback is a base for them."
+            )

@@ -1,59 +1,36 @@
-"""Samples in batches, and embeddings of all of them."""
+"""Passes of an encoder over all samples, in evaluation mode."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skumc._batches import to_batch, to_device
+from skumc._evaluation import evaluating
 from skumc.data import MultimodalData, inference_batches
-from skumc.encoders import checked_output
+from skumc.encoders import Batch, checked_output, encode_summaries
 from skumc.training._isolation import autocast
-from skumc.training._loading import to_device
 
 
-def to_batch(
-    data: MultimodalData, rows: np.ndarray, device: torch.device
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Frames and lengths of the samples ``rows``, by modality, on ``device``."""
-    batch = {}
-    for name in data.names:
-        store = data.packed(name, rows)
-        values = np.ascontiguousarray(store.values)
-        if not values.flags.writeable:
-            values = values.copy()
-        if values.dtype == np.float16:
-            values = values.astype(np.float32)
-        frames = torch.from_numpy(np.asarray(values))
-        batch[name] = (frames, torch.from_numpy(store.lengths))
-    return to_device(batch, device)
-
-
-def split_batches(
-    rows: np.ndarray, batch_size: int, rng: np.random.RandomState
-) -> list[np.ndarray]:
-    """Shuffle ``rows`` into the fewest batches of at most ``batch_size``, of nearly equal size.
-
-    Equal sizes, for a contrastive loss on a small remainder has hardly any negatives.
-    """
-    if len(rows) == 0:
-        return []
-    return np.array_split(rng.permutation(rows), -(-len(rows) // batch_size))
+def _batches(data: MultimodalData, device: torch.device) -> Iterator[tuple[np.ndarray, Batch]]:
+    """Row numbers and batches of samples of similar length, on ``device``."""
+    for rows in inference_batches(data):
+        yield rows, to_device(to_batch(data, rows), device)
 
 
 class Embedded(NamedTuple):
-    """All samples as an encoder sees them, in evaluation mode.
+    """Output of an encoder for all samples, in evaluation mode.
 
     Attributes
     ----------
     embedding : ndarray of float32, shape (n_samples, n_components)
     gates : ndarray of float32, shape (n_samples, n_modalities)
     clustering : ndarray of float32, shape (n_samples, width), or None
-        What compactness and separation read, where that is not the embedding.
+        The space of compactness and separation where that is not the embedding.
 
     Examples
     --------
@@ -67,20 +44,8 @@ class Embedded(NamedTuple):
     clustering: np.ndarray | None
 
 
-@contextmanager
-def evaluating(encoder: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the encoder's mode is given back."""
-    training = encoder.training
-    encoder.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        encoder.train(training)
-
-
 def calibrate(encoder: nn.Module, data: MultimodalData, device: torch.device) -> None:
-    """Show an encoder all samples once before training, if it has the method ``calibrate``.
+    """Pass all samples to an encoder's method ``calibrate``, if it has one.
 
     Examples
     --------
@@ -96,7 +61,32 @@ def calibrate(encoder: nn.Module, data: MultimodalData, device: torch.device) ->
     """
     if hasattr(encoder, "calibrate"):
         with evaluating(encoder):
-            encoder.calibrate(to_batch(data, rows, device) for rows in inference_batches(data))
+            encoder.calibrate(batch for _, batch in _batches(data, device))
+
+
+def summarize(encoder: nn.Module, data: MultimodalData, device: torch.device) -> dict[str, Tensor]:
+    """Compute one vector per sample and modality; see :func:`~skumc.encoders.encode_summaries`.
+
+    Returns
+    -------
+    dict of str to Tensor of float32, shape (n_samples, width)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skumc import MultimodalData
+    >>> X = MultimodalData({"audio": [[[1.0], [3.0]], [[5.0]]]})
+    >>> summarize(torch.nn.Identity(), X, torch.device("cpu"))["audio"].tolist()
+    [[2.0], [5.0]]
+    """
+    found: dict[str, Tensor] = {}
+    with evaluating(encoder):
+        for rows, batch in _batches(data, device):
+            for name, values in encode_summaries(encoder, batch).items():
+                if name not in found:
+                    found[name] = values.new_zeros(len(data), values.shape[1], dtype=torch.float32)
+                found[name][torch.from_numpy(rows).to(device)] = values.float()
+    return found
 
 
 def embed(
@@ -118,7 +108,7 @@ def embed(
     Raises
     ------
     ValueError
-        If the encoder gives no matrix with one finite row a sample.
+        If the encoder does not return a matrix with one finite row per sample.
 
     Examples
     --------
@@ -135,9 +125,9 @@ def embed(
     """
     found: dict[str, np.ndarray] = {}
     with evaluating(encoder):
-        for rows in inference_batches(data):
+        for rows, batch in _batches(data, device):
             with autocast(device, precision):
-                output = encoder(to_batch(data, rows, device))
+                output = encoder(batch)
             output = checked_output(output, len(rows))
             parts = {"embedding": output.embedding, "gates": output.gates}
             if "clustering" in output.projections:
@@ -163,7 +153,7 @@ def embed(
 def embed_attention(
     encoder: nn.Module, data: MultimodalData, anchor: str, device: torch.device
 ) -> dict[str, list[np.ndarray | None]]:
-    """Weights of the cross-attention of each sample, without padding.
+    """Compute the cross-attention weights of each sample, without padding.
 
     Parameters
     ----------
@@ -193,8 +183,8 @@ def embed_attention(
     lengths = dict(zip(data.names, data.lengths.T, strict=True))
     weights: dict[str, list[np.ndarray | None]] = {}
     with evaluating(encoder):
-        for rows in inference_batches(data):
-            for name, padded in encoder.attention_weights(to_batch(data, rows, device)).items():
+        for rows, batch in _batches(data, device):
+            for name, padded in encoder.attention_weights(batch).items():
                 cells = weights.setdefault(name, [None] * len(data))
                 for row, values in zip(rows, padded.float().cpu().numpy(), strict=True):
                     n_anchor, n_frames = max(lengths[anchor][row], 1), lengths[name][row]
