@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from skumc._presets import preset_parameters
 from skumc.data import MultimodalData, read_X, with_index
 from skumc.encoders import EncoderWithText, FrameStatistics
 from skumc.losses import WeightedLosses
-from skumc.text import TextReader
+from skumc.text import TextModel, TextReader
 from skumc.training import (
     Embedded,
     ProgressiveTrainer,
@@ -565,16 +564,16 @@ class UMCClusterer(
         return embed(self.encoder_.to(device), data, device, self.precision)
 
     def _make_text_reader(self, data: MultimodalData) -> TextReader:
-        memory = getattr(self.memory, "location", self.memory)
-        return TextReader(
-            [name for name, width in data.widths.items() if width is None],
+        text = TextModel(
             self.text_model,
             n_trainable_layers=self.n_trainable_layers,
-            text_layer=self.text_layer,
+            layer=self.text_layer,
+            learning_rate=self.text_learning_rate,
             max_length=self.max_text_length,
-            memory=None if memory is None else os.fspath(memory),
-            verbose=self.verbose,
+            memory=self.memory,
         )
+        names = [name for name, width in data.widths.items() if width is None]
+        return TextReader(names, text, self.verbose)
 
     def _make_parts(self) -> None:
         """Copy the parts, and hold each against its contract."""
