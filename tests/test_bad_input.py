@@ -148,7 +148,7 @@ BAD_X = {
     "list of strings": (
         lambda: ["a", "b"],
         ValueError,
-        "Modality 'text' holds text, (but text_model=None. Set|expected numbers. Turn)",
+        "Modality 'text' holds text, (but text=None. Set|expected numbers. Turn)",
     ),
     "objects with a string": (
         lambda: np.array([[1, "b"], [2, 3]], dtype=object),

@@ -1,4 +1,4 @@
-"""Texts side by side in one row: the same states, and no work on padding."""
+"""Texts packed into one row: the same states, and no work on padding."""
 
 import pickle
 import subprocess
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from skumc._packed import Sequences
 from skumc.text import TextTower, _tower
 from skumc.text._packing import _attend, pack
-from skumc.text._structure import Split
+from skumc.text._split import Split
 from text_models import FAMILIES, SIZES, make_model
 
 # Those of them whose attention transformers lets be exchanged, from version 5 on.
@@ -26,7 +26,7 @@ WIDTH = SIZES["hidden_size"]
 
 
 def make_tower(family, n_trainable=2, padded=False):
-    split = Split(make_model(family), n_trainable)
+    split = Split(make_model(family), n_trainable, None)
     with pytest.MonkeyPatch.context() as patch:
         if padded:
             patch.setattr(_tower, "pack", lambda *_: False)
@@ -49,7 +49,7 @@ def test_a_window_of_attention_is_not_overlooked():
     config = transformers.ModernBertConfig(
         **SIZES, local_attention=128, global_attn_every_n_layers=2, pad_token_id=0
     )
-    split = Split(transformers.ModernBertModel(config), 2)
+    split = Split(transformers.ModernBertModel(config), 2, None)
     assert not TextTower(split.tail, split.width, reads_ids=False).packs
 
 
@@ -102,7 +102,7 @@ def test_maps_see_tokens_only(family):
 
 
 def test_a_model_that_cannot_stays_as_it_was(capfd):
-    tail = Split(make_model("mpnet"), 2).tail
+    tail = Split(make_model("mpnet"), 2, None).tail
     before = {module: module.config for module in tail.modules() if hasattr(module, "config")}
     implementation = tail.config._attn_implementation
     assert not pack(tail, WIDTH)
@@ -126,7 +126,7 @@ def test_a_model_that_fails_on_short_texts_does_not_pack():
 @needs_exchangeable_attention
 def test_the_precision_of_the_caller_is_no_hindrance():
     before = torch.get_default_dtype()
-    split = Split(make_model("bert"), 1)
+    split = Split(make_model("bert"), 1, None)
     try:
         torch.set_default_dtype(torch.float64)
         assert pack(split.tail, WIDTH)
@@ -136,7 +136,7 @@ def test_the_precision_of_the_caller_is_no_hindrance():
 
 @needs_exchangeable_attention
 def test_the_front_keeps_its_own_attention():
-    split = Split(make_model("bert"), 1)
+    split = Split(make_model("bert"), 1, None)
     before = split.front.config._attn_implementation
     assert pack(split.tail, WIDTH)
     assert split.front.config._attn_implementation == before
@@ -147,7 +147,7 @@ def test_the_front_keeps_its_own_attention():
 def test_attention_drops_in_training():
     config = transformers.BertConfig(**SIZES, attention_probs_dropout_prob=0.5)
     config.hidden_dropout_prob = 0.0
-    split = Split(transformers.BertModel(config), 1)
+    split = Split(transformers.BertModel(config), 1, None)
     tower = TextTower(split.tail, split.width, reads_ids=False)
     assert tower.packs
     frames, sizes = states_of([5, 8, 3])

@@ -26,7 +26,7 @@ from skumc.losses import (
     batch_centers,
 )
 from skumc.text import TextTower
-from skumc.text._structure import Split
+from skumc.text._split import Split
 from skumc.training import ProgressiveTrainer
 from skumc.training._batches import to_batch
 from skumc.training._neighbors import Neighborhood
@@ -119,7 +119,7 @@ def test_a_step_waits_for_nothing(name, augmentation, missing):
 
 @pytest.mark.parametrize("lengths", [[3, 7, 1, 7, 12, 2], [3, 0, 1, 0, 12, 2]])
 def test_the_layers_of_a_text_model_wait_for_nothing(lengths):
-    split = Split(make_model("bert"), 2)
+    split = Split(make_model("bert"), 2, None)
     tower = TextTower(split.tail, split.width, reads_ids=False).train()
     if not tower.packs:
         pytest.skip("padded texts have masks, of which transformers asks whether they hide any")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 _CHUNK_VALUES = 4_000_000  # values looked at together, so that a memory map is never read whole
 
@@ -104,6 +104,8 @@ class Ragged:
     offsets : array-like of shape (n_samples + 1,)
         Sample ``i`` has the frames ``values[offsets[i]:offsets[i + 1]]``; a sample without
         frames is missing.
+    dtype : dtype, default=None
+        Type of the stored values. None is as above.
 
     Raises
     ------
@@ -122,7 +124,9 @@ class Ragged:
            [2., 3.]])
     """
 
-    def __init__(self, values: ArrayLike, offsets: ArrayLike) -> None:
+    def __init__(
+        self, values: ArrayLike, offsets: ArrayLike, dtype: DTypeLike | None = None
+    ) -> None:
         values = values if isinstance(values, np.memmap) else np.asarray(values)
         if values.ndim != 2 or values.shape[1] == 0 or values.dtype.kind not in "buif":
             raise ValueError(
@@ -141,7 +145,8 @@ class Ragged:
                 f"Got offsets that do not rise from 0 to the {len(values)} frames; expected "
                 "n_samples + 1 whole numbers, the cumulative lengths with a leading 0."
             )
-        self.values = values.astype(_float_dtype(values.dtype), copy=False)
+        dtype = _float_dtype(values.dtype) if dtype is None else dtype
+        self.values = values.astype(dtype, copy=False)
         self.offsets = offsets
 
     def __len__(self) -> int:
@@ -180,10 +185,12 @@ class Ragged:
     def take(self, rows: np.ndarray) -> Ragged:
         """The samples ``rows``; frames that lie side by side are not copied."""
         lengths = self.offsets[rows + 1] - self.offsets[rows]
-        return Ragged(self.values[self.frame_rows(rows)], np.concatenate([[0], np.cumsum(lengths)]))
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return Ragged(self.values[self.frame_rows(rows)], offsets, self.values.dtype)
 
     def __reduce__(self):
-        return Ragged, (portable(self.values), portable(self.offsets))
+        values = portable(self.values)
+        return Ragged, (values, portable(self.offsets), values.dtype)
 
     def mean_and_scale(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each feature over all frames, float64, (width,) each.

@@ -13,8 +13,7 @@ from skumc._devices import resolve_device
 from skumc.data import MultimodalData, Strings, TokenIds
 from skumc.data._text import is_token_mapping
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
-from skumc.text import TextBackbone
-from skumc.text._loading import ArgumentNames
+from skumc.text import TextBackbone, TextModel
 
 
 class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
@@ -124,16 +123,10 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
         del X, y
         self._validate_params()
         resolve_device(self.device)
-        memory = getattr(self.memory, "location", self.memory)
-        self.backbone_ = TextBackbone(
-            self.model,
-            n_trainable_layers=0,
-            text_layer=self.layer,
-            max_length=self.max_length,
-            memory=None if memory is None else os.fspath(memory),
-            verbose=self.verbose,
-            names=ArgumentNames("model", "layer", "max_length"),
+        text = TextModel(
+            self.model, layer=self.layer, max_length=self.max_length, memory=self.memory
         )
+        self.backbone_ = TextBackbone(text, self.verbose, argument="model")
         self.width_ = self.backbone_.width
         return self
 

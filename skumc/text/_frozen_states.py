@@ -1,4 +1,4 @@
-"""What the frozen layers of a text model give, computed once for each distinct utterance."""
+"""States of the frozen layers of a text model, computed once for each distinct text."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import torch
 from torch import nn
 
 from skumc._checkpoints import fingerprint
+from skumc._evaluation import evaluating
 from skumc._packed import Sequences
 from skumc._progress import ExtractionProgress
 from skumc.data import FrameStore, Ragged, TokenIds, digest
-from skumc.text._structure import calm, run
+from skumc.text._run import run
 from skumc.text._tower import length_groups
 
-_BATCH_TOKENS = 8_192  # padded tokens a batch of the frozen pass
-_BUDGET_BYTES = 2 * 1024**3  # states that are kept in memory; more go to a temporary file
+_BATCH_TOKENS = 8_192  # padded tokens per batch of the frozen pass
+_BUDGET_BYTES = 2 * 1024**3  # states kept in memory; more go to a temporary file
 
 
 def _batches(lengths: np.ndarray) -> Iterator[np.ndarray]:
@@ -28,17 +29,31 @@ def _batches(lengths: np.ndarray) -> Iterator[np.ndarray]:
         yield rows.numpy()
 
 
+def _distinct(tokens: TokenIds) -> tuple[list[str | None], dict[str, int]]:
+    """Fingerprint each sample, None where text is missing, and find each one's first row."""
+    keys: list[str | None] = []
+    first: dict[str, int] = {}
+    for row in range(len(tokens)):
+        values = tokens.tokens[row]
+        key = digest(values.tobytes()) if len(values) else None
+        keys.append(key)
+        if key is not None:
+            first.setdefault(key, row)
+    return keys, first
+
+
 class FrozenStates:
-    """Run the frozen layers on token ids and keep what they give.
+    """Run the frozen layers on token ids and cache their output.
 
     Parameters
     ----------
     front : Module
-        From token ids to states.
+        Maps token ids to states.
     width : int
+        Width of the states.
     memory : path or None
-        A folder that several fits and processes share. None keeps the states for this object, in
-        memory, or in a temporary file where they exceed 2 GiB.
+        Folder that several fits and processes may share. None keeps the states for this object,
+        in memory, or in a temporary file beyond 2 GiB.
     verbose : int, default=0
         See :class:`~skumc._progress.ExtractionProgress`.
     """
@@ -50,12 +65,12 @@ class FrozenStates:
         self._name: str | None = None
 
     def __call__(self, tokens: TokenIds, device: torch.device) -> Ragged:
-        """States of each sample, (n_tokens, width); repeated utterances share them.
+        """Compute the states of each sample, (n_tokens, width); repeated texts share them.
 
-        Frozen layers run in evaluation mode on samples of like length, only for what is not kept
-        already. A process that is killed loses one batch.
+        The frozen layers run in evaluation mode, on samples of similar length, and only for texts
+        that are not cached. A process that is killed loses one batch.
         """
-        keys, first = self._distinct(tokens)
+        keys, first = _distinct(tokens)
         n_tokens = int(tokens.lengths[list(first.values())].sum())
         folder = self._folder(n_tokens)
         store = FrameStore(folder, self._width)
@@ -68,20 +83,8 @@ class FrozenStates:
             weakref.finalize(states, shutil.rmtree, folder, ignore_errors=True)
         return states
 
-    def _distinct(self, tokens: TokenIds) -> tuple[list[str | None], dict[str, int]]:
-        """Fingerprint of each sample, None where it is missing, and the first row of each."""
-        keys: list[str | None] = []
-        first: dict[str, int] = {}
-        for row in range(len(tokens)):
-            values = tokens.tokens[row]
-            key = digest(values.astype(np.int64).tobytes()) if len(values) else None
-            keys.append(key)
-            if key is not None:
-                first.setdefault(key, row)
-        return keys, first
-
     def _folder(self, n_tokens: int) -> Path | None:
-        """Where so many states are kept; None is in memory."""
+        """Choose the folder for the states of so many tokens; None is in memory."""
         if self._memory is not None:
             self._name = self._name or fingerprint(self._front)
             return Path(self._memory) / "text" / self._name
@@ -92,6 +95,7 @@ class FrozenStates:
     def _run(
         self, tokens: TokenIds, first: dict[str, int], store: FrameStore, device: torch.device
     ) -> None:
+        """Compute the states that the store lacks, batch by batch."""
         keys = np.array(list(first))
         rows = np.array(list(first.values()))
         lengths_of_missing = tokens.lengths[[row for key, row in first.items() if key not in store]]
@@ -104,11 +108,10 @@ class FrozenStates:
                 continue
             packed = tokens.take(rows[missing]).tokens
             frames = torch.from_numpy(np.array(packed.values)).to(device)
-            group = Sequences.from_lengths(frames, torch.from_numpy(packed.lengths))
-            ids, types = group.padded(frames).long().unbind(2)
-            with calm(front):
-                states = group.unpadded(run(front, ids, group.mask.long(), types))
-            states = states.float().cpu().numpy()
-            pieces = np.split(states, np.cumsum(packed.lengths)[:-1])
+            texts = Sequences.from_lengths(frames, torch.from_numpy(packed.lengths))
+            ids, types = texts.padded(frames).unbind(2)
+            with evaluating(front):
+                states = texts.unpadded(run(front, ids, texts.mask.long(), types))
+            pieces = np.split(states.float().cpu().numpy(), np.cumsum(packed.lengths)[:-1])
             store.add(dict(zip(keys[missing].tolist(), pieces, strict=True)))
             progress.report(len(missing), len(packed.values))
