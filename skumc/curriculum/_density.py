@@ -21,7 +21,7 @@ from skumc.curriculum._cutoffs import floor_share, selection_mask
 from skumc.curriculum._geometry import (
     centered_points,
     first_ranked,
-    settled,
+    rounded,
     squared_distance_blocks,
 )
 from skumc.curriculum._points import check_points
@@ -222,7 +222,7 @@ class DensitySelector(BaseEstimator):
         """Return the selection with the best score by the criterion."""
         if len(selections) == 1:
             return selections[0]
-        scores = settled(_nearest_selected_means(points, selections, drawn))
+        scores = rounded(_nearest_selected_means(points, selections, drawn))
         return selections[scores.argmax() if self.criterion == "source" else scores.argmin()]
 
     def _validated_candidates(self) -> list[float]:

@@ -11,7 +11,7 @@ _BLOCK_BYTES = 32 * 2**20
 # Squared distances of a block, their norms and two temporary arrays.
 _ARRAYS_PER_BLOCK = 4
 _CANCELLATION = 1e-13
-_SETTLED_BITS = 30
+_ROUNDED_BITS = 30
 
 
 def _unit_scaled(points: NDArray) -> NDArray[np.float64]:
@@ -31,7 +31,7 @@ def centered_points(points: NDArray) -> NDArray[np.float64]:
     return _unit_scaled(scaled - np.median(scaled, axis=0))
 
 
-def settled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round to 30 significant bits, nine digits, so that equal quantities compare as equal.
 
     The last bits of a matrix product depend on the position of a row in its block. Without
@@ -39,12 +39,12 @@ def settled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     neighbors.
     """
     mantissas, exponents = np.frexp(values)
-    return np.ldexp(np.rint(np.ldexp(mantissas, _SETTLED_BITS)), exponents - _SETTLED_BITS)
+    return np.ldexp(np.rint(np.ldexp(mantissas, _ROUNDED_BITS)), exponents - _ROUNDED_BITS)
 
 
 def first_ranked(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
     """Return the positions of the ``count`` smallest values; ties go to the earlier position."""
-    return np.argsort(settled(values), kind="stable")[:count]
+    return np.argsort(rounded(values), kind="stable")[:count]
 
 
 def squared_distance_blocks(

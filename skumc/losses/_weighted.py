@@ -8,7 +8,6 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
 from skumc._parts import PartsMixin, clone_part, unknown_name_message
@@ -47,7 +46,7 @@ def _copied(loss: Any) -> Any:
     return copy.deepcopy(loss) if isinstance(loss, torch.nn.Module) else clone_part(loss)
 
 
-class WeightedLosses(PartsMixin, BaseEstimator):
+class WeightedLosses(PartsMixin):
     r"""Losses of training and their weights.
 
     A loss is None for the default of its role, a name, an instance, or any callable that takes
