@@ -1,10 +1,8 @@
-"""What every loss checks: numbers, and tensors by the name of their role."""
+"""Tensors of a batch: checks by name, full precision, and zeros that keep the graph."""
 
 from __future__ import annotations
 
-import math
 from contextlib import AbstractContextManager, nullcontext
-from numbers import Real
 
 import torch
 
@@ -15,17 +13,8 @@ _EXPECTED_SHAPES = {
 }
 
 
-def check_number(name: str, value: object, *, positive: bool = False, remedy: str = "") -> float:
-    """Give ``value`` as a float; raise ValueError unless it is finite and in range."""
-    if isinstance(value, Real) and math.isfinite(value):
-        if value > 0 or (value == 0 and not positive):
-            return float(value)
-    bound = "> 0" if positive else ">= 0"
-    raise ValueError(f"Got {name}={value!r}, expected a finite number {bound}.{remedy}")
-
-
 def zero_with_graph(tensor: torch.Tensor) -> torch.Tensor:
-    """Give an exact 0 that depends on ``tensor`` with gradient 0, whatever its values."""
+    """Return an exact 0 that depends on ``tensor`` with gradient 0, whatever its values."""
     # An empty slice, not `tensor.sum() * 0`: the sum may overflow, and inf * 0 is NaN.
     return tensor[:0].sum()
 
@@ -37,28 +26,35 @@ def full_precision(device: torch.device) -> AbstractContextManager:
     return nullcontext()
 
 
-def _check_shape(name: str, tensor: torch.Tensor, min_views: int) -> None:
-    expected, n_dims = _EXPECTED_SHAPES.get(name), {"labels": (1,)}.get(name, (2,))
-    if name == "views":
-        expected, n_dims = "(n_samples, n_views, width)", (3,)
-        if min_views > 1:
-            expected += f" with n_views >= {min_views}"
-        else:
-            expected, n_dims = f"{expected} or (n_samples, width)", (2, 3)
-    fits = tensor.ndim in n_dims and 0 not in tensor.shape[1:]
-    if name == "views" and fits and tensor.ndim == 3:
-        fits = tensor.shape[1] >= min_views
-    if not fits:
-        raise ValueError(f"Got {name} of shape {tuple(tensor.shape)}, expected {expected}.")
+def _check_views_shape(views: torch.Tensor, min_views: int) -> None:
+    expected, fits = "(n_samples, n_views, width)", views.ndim == 3 and views.shape[1] >= min_views
+    if min_views > 1:
+        expected += f" with n_views >= {min_views}"
+    else:
+        expected, fits = f"{expected} or (n_samples, width)", fits or views.ndim == 2
+    if not fits or 0 in views.shape[1:]:
+        raise ValueError(f"Got views of shape {tuple(views.shape)}, expected {expected}.")
 
 
-def _check_tensor(name: str, value: object, min_views: int) -> None:
+def _check_shape(name: str, tensor: torch.Tensor) -> None:
+    n_dims = 1 if name == "labels" else 2
+    if tensor.ndim != n_dims or 0 in tensor.shape[1:]:
+        raise ValueError(
+            f"Got {name} of shape {tuple(tensor.shape)}, expected {_EXPECTED_SHAPES.get(name)}."
+        )
+
+
+def _checked_tensor(name: str, value: object, min_views: int) -> torch.Tensor:
+    """Return ``value`` if it is a tensor with the shape and kind of dtype of its name."""
     if not isinstance(value, torch.Tensor):
         raise TypeError(
             f"Got {name} of type {type(value).__name__}, expected a torch.Tensor. "
             f"Convert it with torch.as_tensor({name})."
         )
-    _check_shape(name, value, min_views)
+    if name == "views":
+        _check_views_shape(value, min_views)
+    else:
+        _check_shape(name, value)
     if name == "labels":
         if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
             raise TypeError(
@@ -70,18 +66,18 @@ def _check_tensor(name: str, value: object, min_views: int) -> None:
             f"Got {name} of dtype {value.dtype}, expected floating point. Convert it with "
             f"{name}.float()."
         )
+    return value
 
 
 def _check_labels_within(labels: torch.Tensor, n_clusters: int) -> None:
-    # An index past the end kills a CUDA context, and -1 would silently mean the last centre.
+    # An index past the end kills a CUDA context, and -1 would silently mean the last center.
     if not labels.numel():
         return
     low, high = (int(value) for value in torch.aminmax(labels))
     if low < 0 or high >= n_clusters:
         raise ValueError(
             f"Got labels from {low} to {high}, expected 0 <= label < {n_clusters}, the number of "
-            "rows of centers. Leave out samples without a cluster and pass one centre for each "
-            "cluster."
+            "rows of centers. Leave out samples without a cluster and pass one center per cluster."
         )
 
 
@@ -91,33 +87,32 @@ def check_tensors(min_views: int = 1, **tensors: object) -> dict[str, torch.Tens
     Parameters
     ----------
     min_views : int, default=1
-        Fewest views of a sample. With 1, views without the axis of views are accepted.
+        Minimum number of views per sample. With 1, views may lack the axis of views.
     **tensors : torch.Tensor
-        The first is the leading one: `views`, `embedding` or `centers`. Then `labels`, then
-        `centers`, where the loss takes them.
+        The leading tensor comes first: `views`, `embedding` or `centers`. `labels` and `centers`
+        follow if the loss takes them.
 
     Returns
     -------
     tensors : dict of str to torch.Tensor
-        The same tensors on the device of the leading one, the floating ones in its dtype, but
-        at least in float32.
+        The same tensors on the device of the leading one. Floating tensors have its dtype, but
+        at least float32.
 
     Raises
     ------
     TypeError
-        If something is no tensor, labels are no integers or another tensor is not floating.
+        If a value is not a tensor, labels are not integers or another tensor is not floating.
     ValueError
         If a shape is not the expected one, numbers of samples or widths differ, or a label is
-        no row of the centres.
+        not a row of the centers.
     """
-    for name, value in tensors.items():
-        _check_tensor(name, value, min_views)
-    leading_name, leading = next(iter(tensors.items()))
-    labels, centers = tensors.get("labels"), tensors.get("centers")
+    checked = {name: _checked_tensor(name, value, min_views) for name, value in tensors.items()}
+    leading_name, leading = next(iter(checked.items()))
+    labels, centers = checked.get("labels"), checked.get("centers")
     if labels is not None and labels.shape[0] != leading.shape[0]:
         raise ValueError(
             f"Got labels of shape {tuple(labels.shape)}, expected ({leading.shape[0]},): one "
-            f"label for each sample of {leading_name}."
+            f"label per sample of {leading_name}."
         )
     if centers is not None and centers.shape[-1] != leading.shape[-1]:
         raise ValueError(
@@ -129,10 +124,10 @@ def check_tensors(min_views: int = 1, **tensors: object) -> dict[str, torch.Tens
     dtype = torch.promote_types(leading.dtype, torch.float32)
     dtypes = {"labels": torch.int64}
     return {
-        name: value.to(
+        name: tensor.to(
             leading.device,
             dtypes.get(name, dtype),
-            non_blocking=value.device.type == "cpu",  # a GPU goes on meanwhile
+            non_blocking=tensor.device.type == "cpu",  # copies overlap with work on a GPU
         )
-        for name, value in tensors.items()
+        for name, tensor in checked.items()
     }
