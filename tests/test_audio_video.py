@@ -33,11 +33,11 @@ from media import (
     write_wav,
 )
 from skumc import UMCClusterer
-from skumc._progress import ExtractionProgress
-from skumc.feature_extraction import SwinFeatures, WavLMFeatures, _speech, _wavlm
-from skumc.feature_extraction._audio import resample, to_mono
+from skumc._console import ExtractionProgress
+from skumc.feature_extraction import SwinFeatures, WavLMFeatures, _speech_models, _wavlm
+from skumc.feature_extraction._audio_input import resample, to_mono
 from skumc.feature_extraction._clips import Clip
-from skumc.feature_extraction._video import FrameClock
+from skumc.feature_extraction._video_input import FrameClock
 
 SOON = {"pretrain_epochs": 1, "max_epochs": 1, "random_state": 0}
 
@@ -256,7 +256,7 @@ def test_files_equal_arrays_and_bad_files_are_named(speech_folder, tmp_path):
         UserWarning, match=r"2 of 6 clips could not be read \(row 1: .*bad.wav.*; ro"
     ):
         data = features.transform(X)
-    n_frames = _speech.SpeechArithmetic(make_speech_model().config, None).n_frames(3000)
+    n_frames = _speech_models.SpeechArithmetic(make_speech_model().config, None).n_frames(3000)
     assert data.lengths[:, 0].tolist() == [n_frames, 0, 0, 0, 0, n_frames]
     assert data.index.tolist() == list("abcdef")
     assert sorted(features.errors_) == [1, 3]

@@ -16,16 +16,16 @@ ANY = {"numpy", "sklearn", "scipy", "joblib"}
 ROOMS = {
     "_parts": (set(), set()),
     "_devices": (set(), {"torch"}),
-    "_progress": (set(), set()),
+    "_console": (set(), set()),
     "_packed": (set(), {"torch"}),
     "_checkpoints": ({"data"}, {"torch"}),
     "data": ({"_parts"}, set()),
     "curriculum": ({"_parts"}, set()),
     "losses": ({"_parts"}, {"torch"}),
     "encoders": ({"_packed", "_parts"}, {"torch"}),
-    "text": ({"_checkpoints", "_packed", "_parts", "_progress", "data"}, {"torch"}),
+    "text": ({"_checkpoints", "_packed", "_parts", "_console", "data"}, {"torch"}),
     "training": (
-        {"_packed", "_parts", "_progress", "data", "encoders", "losses"},
+        {"_packed", "_parts", "_console", "data", "encoders", "losses"},
         {"torch", "threadpoolctl"},
     ),
     "_defaults": ({"_parts", "curriculum", "losses", "encoders", "training"}, {"torch"}),
@@ -45,7 +45,7 @@ ROOMS = {
         {"torch"},
     ),
     "feature_extraction": (
-        {"_checkpoints", "_devices", "_parts", "_progress", "data", "text"},
+        {"_checkpoints", "_devices", "_parts", "_console", "data", "text"},
         {"torch"},
     ),
     "metrics": ({"data"}, set()),

@@ -3,7 +3,7 @@
 from skumc.feature_extraction._multimodal import MultimodalFeatures
 from skumc.feature_extraction._pooled import PooledFeatures
 from skumc.feature_extraction._swin import SwinFeatures
-from skumc.feature_extraction._text import TransformerTextFeatures
+from skumc.feature_extraction._transformer_text import TransformerTextFeatures
 from skumc.feature_extraction._wavlm import WavLMFeatures
 
 __all__ = [

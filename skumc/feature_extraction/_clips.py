@@ -12,7 +12,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from skumc._progress import ExtractionProgress
+from skumc._console import ExtractionProgress
 from skumc.data import FrameStore, MultimodalData, digest
 from skumc.data._build import is_missing
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column

@@ -13,7 +13,7 @@ from skumc._parts import unknown_name_message
 from skumc.data import MultimodalData
 from skumc.feature_extraction._clips import ClipFeatures, is_blank
 from skumc.feature_extraction._container_output import ContainerTransformerMixin
-from skumc.feature_extraction._text import TransformerTextFeatures
+from skumc.feature_extraction._transformer_text import TransformerTextFeatures
 
 _MODALITIES = ("text", "audio", "video")
 _PART = [HasMethods(["fit", "transform"]), StrOptions({"passthrough"}), None]

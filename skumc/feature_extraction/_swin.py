@@ -11,15 +11,15 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skumc.feature_extraction._clips import Clip, ClipFeatures, UnreadableClip
-from skumc.feature_extraction._pretrained import LoadedModel
-from skumc.feature_extraction._video import find_video
-from skumc.feature_extraction._vision import (
+from skumc.feature_extraction._image_models import (
     DefaultProcessor,
     encode_pictures,
     load_processor,
     picture_model,
     picture_size,
 )
+from skumc.feature_extraction._pretrained import LoadedModel
+from skumc.feature_extraction._video_input import find_video
 
 
 class SwinFeatures(ClipFeatures):

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skumc.feature_extraction._audio import find_recording
+from skumc.feature_extraction._audio_input import find_recording
 from skumc.feature_extraction._clips import Clip, ClipFeatures, UnreadableClip
 from skumc.feature_extraction._pretrained import LoadedModel
-from skumc.feature_extraction._speech import (
+from skumc.feature_extraction._speech_models import (
     SpeechArithmetic,
     default_extractor,
     encode_waves,

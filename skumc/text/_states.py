@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from skumc._checkpoints import fingerprint
+from skumc._console import ExtractionProgress
 from skumc._packed import Sequences
-from skumc._progress import ExtractionProgress
 from skumc.data import FrameStore, Ragged, TokenIds, digest
 from skumc.text._structure import calm, run
 from skumc.text._tower import length_groups
@@ -40,7 +40,7 @@ class FrozenStates:
         A folder that several fits and processes share. None keeps the states for this object, in
         memory, or in a temporary file where they exceed 2 GiB.
     verbose : int, default=0
-        See :class:`~skumc._progress.ExtractionProgress`.
+        See :class:`~skumc._console.ExtractionProgress`.
     """
 
     def __init__(

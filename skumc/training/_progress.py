@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skumc._progress import as_clock, write_line
+from skumc._console import as_clock, write_line
 
 
 class Progress:
