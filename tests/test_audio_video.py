@@ -1,4 +1,4 @@
-"""Recordings and videos to frames, each held against one clip alone through the model."""
+"""Frames of recordings and videos, compared with each clip alone in the model."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from media import (
     RATE,
     SPEECH_KINDS,
     development_data,
-    make_picture_model,
+    make_image_model,
     make_speech_model,
     make_videos,
-    make_waves,
+    make_waveforms,
     plain_speech_frames,
-    save_picture_model,
+    save_image_model,
     save_speech_model,
     write_video,
     write_wav,
@@ -48,44 +48,44 @@ def speech_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def picture_folder(tmp_path_factory):
+def image_folder(tmp_path_factory):
     pytest.importorskip("PIL")
-    return save_picture_model(tmp_path_factory.mktemp("pictures"))
+    return save_image_model(tmp_path_factory.mktemp("images"))
 
 
 def count_batches(monkeypatch):
-    """Sizes of the batches that go through a speech model from now on."""
-    sizes, plain = [], _wavlm.encode_waves
+    """Record the sizes of further batches of a speech model."""
+    sizes, plain = [], _wavlm.encode_waveforms
 
-    def counted(model, extractor, arithmetic, waves, layer):
+    def counted(model, extractor, geometry, waves, layer):
         sizes.append(len(waves))
-        return plain(model, extractor, arithmetic, waves, layer)
+        return plain(model, extractor, geometry, waves, layer)
 
-    monkeypatch.setattr(_wavlm, "encode_waves", counted)
+    monkeypatch.setattr(_wavlm, "encode_waveforms", counted)
     return sizes
 
 
 @pytest.mark.parametrize("kind", SPEECH_KINDS)
 @pytest.mark.parametrize("layer", [None, 1])
-def test_frames_are_those_of_the_recording_alone(kind, layer, monkeypatch):
-    model, waves = make_speech_model(kind), make_waves()
+def test_frames_equal_those_of_the_recording_alone(kind, layer, monkeypatch):
+    model, waves = make_speech_model(kind), make_waveforms()
     features = WavLMFeatures(model, sampling_rate=RATE, layer=layer, batch_seconds=0.3)
     sizes = count_batches(monkeypatch)
     found = features.fit_transform(waves).sequences("audio")
     for frames, wave in zip(found, waves, strict=True):
         expected = plain_speech_frames(model, wave, layer=layer)
         assert_allclose(frames, expected, atol=1e-5)
-    # 0.3 s are 4800 samples; what cannot be padded goes with its like only
-    if features._arithmetic.paddable:
+    # 0.3 s are 4800 samples; without padding a batch has one length
+    if features._geometry.paddable:
         assert sizes == [2, 3, 3]
     else:
         assert sorted(sizes) == [1, 1, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("do_normalize", [True, False])
-def test_a_folder_knows_rate_and_normalisation(tmp_path, do_normalize):
+def test_folder_determines_rate_and_normalization(tmp_path, do_normalize):
     folder = save_speech_model(tmp_path, "Wav2Vec2 group", do_normalize=do_normalize, rate=8000)
-    model, waves = make_speech_model("Wav2Vec2 group"), make_waves()
+    model, waves = make_speech_model("Wav2Vec2 group"), make_waveforms()
     features = WavLMFeatures(str(folder), sampling_rate=8000).fit(waves)
     assert (features.sampling_rate_, features.hop_, features.width_) == (8000, 0.01, 16)
     for frames, wave in zip(features.transform(waves).sequences("audio"), waves, strict=True):
@@ -93,8 +93,8 @@ def test_a_folder_knows_rate_and_normalisation(tmp_path, do_normalize):
         assert_allclose(frames, expected, atol=1e-5)
 
 
-def test_a_folder_without_preprocessor_and_a_loaded_model_get_the_documented_default(tmp_path):
-    model, (wave, *_) = make_speech_model(), make_waves()
+def test_models_without_preprocessor_get_the_documented_default(tmp_path):
+    model, (wave, *_) = make_speech_model(), make_waveforms()
     model.save_pretrained(tmp_path)
     expected = plain_speech_frames(model, wave)
     for source in (tmp_path, model):
@@ -104,27 +104,27 @@ def test_a_folder_without_preprocessor_and_a_loaded_model_get_the_documented_def
 
 
 @pytest.mark.parametrize("feature_class", [WavLMFeatures, SwinFeatures])
-def test_a_model_that_is_not_there(feature_class, tmp_path):
+def test_missing_model_is_an_error(feature_class, tmp_path):
     for name in ("nobody/no-such-model", str(tmp_path / "nowhere"), tmp_path):
         with pytest.raises(ValueError, match="(?s)Got model=.*download the model first"):
             feature_class(name).fit([])
 
 
-def test_a_model_of_another_kind_and_a_layer_too_high(picture_folder, speech_folder):
-    with pytest.raises(ValueError, match="type 'swin', expected one that reads a wave"):
-        WavLMFeatures(picture_folder).fit([])
+def test_unsuitable_model_and_layer_are_errors(image_folder, speech_folder):
+    with pytest.raises(ValueError, match="type 'swin', expected one that reads waveforms"):
+        WavLMFeatures(image_folder).fit([])
     with pytest.raises(ValueError, match=r"Got layer=3, expected None or a number in \[0, 2\]"):
         WavLMFeatures(speech_folder, layer=3).fit([])
     with pytest.raises(ValueError, match=r"Got model=\(PosixPath, NoneType, NoneType\), expected"):
         WavLMFeatures((speech_folder, None, None)).fit([])
     with pytest.raises(ValueError, match="processor object, which has no sampling_rate"):
         WavLMFeatures((speech_folder, object())).fit([])
-    with pytest.raises(ValueError, match="expected a model that reads pictures"):
+    with pytest.raises(ValueError, match="expected an image model such as Swin"):
         SwinFeatures(make_speech_model()).fit_transform(make_videos())
 
 
 @pytest.mark.parametrize("has_head", [False, True])
-def test_a_checkpoint_with_holes_is_refused(tmp_path, has_head):
+def test_checkpoint_that_lacks_weights_is_an_error(tmp_path, has_head):
     import transformers
 
     model = make_speech_model()
@@ -133,15 +133,15 @@ def test_a_checkpoint_with_holes_is_refused(tmp_path, has_head):
     weights = {key: value for key, value in model.state_dict().items() if "layers.1" not in key}
     model.save_pretrained(tmp_path, state_dict=weights)
     with pytest.raises(ValueError, match="lacks .* weights of a WavLMModel, such as 'encoder.lay"):
-        WavLMFeatures(tmp_path, sampling_rate=RATE).fit_transform(make_waves())
+        WavLMFeatures(tmp_path, sampling_rate=RATE).fit_transform(make_waveforms())
 
 
-def test_damaged_weights_name_the_model(tmp_path):
+def test_error_for_damaged_weights_names_the_model(tmp_path):
     save_speech_model(tmp_path)
     file = tmp_path / "model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"Got model=.* weights could not be loaded .*download"):
-        WavLMFeatures(str(tmp_path), sampling_rate=RATE).fit_transform(make_waves())
+        WavLMFeatures(str(tmp_path), sampling_rate=RATE).fit_transform(make_waveforms())
 
 
 @given(
@@ -152,14 +152,14 @@ def test_damaged_weights_name_the_model(tmp_path):
 )
 def test_batches_hold_each_clip_once_within_the_budget(sizes, budget, paddable, shuffle):
     clips = [Clip(f"{i:02}", size, None) for i, size in enumerate(sizes)]
-    batches = _wavlm._like_lengths(clips, budget, paddable)
+    batches = _wavlm._batches_of_similar_length(clips, budget, paddable)
     assert sorted(clip.key for batch in batches for clip in batch) == [c.key for c in clips]
     for batch in batches:
         longest = max(clip.size for clip in batch)
         assert len(batch) == 1 or len(batch) * longest <= budget
         assert paddable or len({clip.size for clip in batch}) == 1
     shuffle.shuffle(clips)
-    assert _wavlm._like_lengths(clips, budget, paddable) == batches
+    assert _wavlm._batches_of_similar_length(clips, budget, paddable) == batches
 
 
 @given(
@@ -173,7 +173,7 @@ def test_resampling_keeps_duration_and_rounds_up(rate, new_rate, n_samples):
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100])
-def test_a_tone_keeps_its_pitch_and_height(rate):
+def test_resampling_keeps_frequency_and_amplitude(rate):
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
     found = resample(tone, rate, RATE)
@@ -186,7 +186,7 @@ def test_a_tone_keeps_its_pitch_and_height(rate):
     assert np.abs(folded[400:-400]).max() < 0.02
 
 
-def test_samples_of_every_type_become_the_same_wave():
+def test_samples_of_every_type_become_the_same_waveform():
     pcm = np.array([0, 16384, -32768, 8192], np.int16)
     expected = np.array([0, 0.5, -1, 0.25], np.float32)
     for samples in (
@@ -209,8 +209,8 @@ def test_samples_of_every_type_become_the_same_wave():
         (np.array([30000.0, 1.0]), "float samples reach 30000"),
     ],
 )
-def test_broken_arrays_name_their_row_or_are_missing(samples, message, speech_folder):
-    X = [make_waves()[0], samples]
+def test_invalid_arrays_are_errors_with_their_row_or_missing(samples, message, speech_folder):
+    X = [make_waveforms()[0], samples]
     features = WavLMFeatures(speech_folder, sampling_rate=RATE)
     with pytest.raises(ValueError, match=rf"1 of 2 clips could not be read \(row 1: {message}"):
         features.fit_transform(X)
@@ -220,9 +220,9 @@ def test_broken_arrays_name_their_row_or_are_missing(samples, message, speech_fo
     assert list(features.errors_) == [1]
 
 
-def test_what_no_one_can_mean_is_refused_whatever_on_error_says(speech_folder):
+def test_invalid_cells_are_errors_regardless_of_on_error(speech_folder):
     features = WavLMFeatures(speech_folder, on_error="missing").fit([])
-    wave = make_waves()[0]
+    wave = make_waveforms()[0]
     for X, message in [
         ([None, wave], r"Row 1: got an array of samples without its rate. Pass sampling_rate="),
         ([wave[0]], "Row 0: got float32, expected an array of samples"),
@@ -234,13 +234,13 @@ def test_what_no_one_can_mean_is_refused_whatever_on_error_says(speech_folder):
     ]:
         with pytest.raises(ValueError, match=message):
             features.transform(X)
-    with pytest.raises(TypeError, match="Got memory=3, expected None, a folder or a joblib"):
+    with pytest.raises(TypeError, match="'memory' parameter of WavLMFeatures must be .* Got 3"):
         WavLMFeatures(speech_folder, memory=3).fit([])
     with pytest.raises(NotFittedError):
         WavLMFeatures(speech_folder).transform([wave])
 
 
-def test_files_equal_arrays_and_bad_files_are_named(speech_folder, tmp_path):
+def test_files_equal_arrays_and_errors_name_unreadable_files(speech_folder, tmp_path):
     pytest.importorskip("soundfile")
     rng = np.random.default_rng(0)
     pcm = rng.integers(-9000, 9000, (1500, 2)).astype(np.int16)
@@ -256,7 +256,7 @@ def test_files_equal_arrays_and_bad_files_are_named(speech_folder, tmp_path):
         UserWarning, match=r"2 of 6 clips could not be read \(row 1: .*bad.wav.*; ro"
     ):
         data = features.transform(X)
-    n_frames = _speech_models.SpeechArithmetic(make_speech_model().config, None).n_frames(3000)
+    n_frames = _speech_models.FrameGeometry(make_speech_model().config, None).n_frames(3000)
     assert data.lengths[:, 0].tolist() == [n_frames, 0, 0, 0, 0, n_frames]
     assert data.index.tolist() == list("abcdef")
     assert sorted(features.errors_) == [1, 3]
@@ -264,14 +264,14 @@ def test_files_equal_arrays_and_bad_files_are_named(speech_folder, tmp_path):
     assert features.errors_ == {}
     assert_allclose(data[0]["audio"], from_array[0]["audio"], atol=1e-5)
     with pytest.raises(
-        ValueError, match="2 of 6 clips .*Mend or drop these rows, or pass on_error"
+        ValueError, match="2 of 6 clips .*Repair or drop these rows, or pass on_error"
     ):
         features.set_params(on_error="raise").transform(X)
 
 
-def test_a_file_that_breaks_while_it_is_decoded(speech_folder, tmp_path, monkeypatch):
+def test_decoding_error_keeps_the_other_frames(speech_folder, tmp_path, monkeypatch):
     soundfile = pytest.importorskip("soundfile")
-    wave = make_waves()[0]
+    wave = make_waveforms()[0]
     paths = [write_wav(tmp_path / f"{i}.wav", wave / (i + 1), RATE) for i in range(3)]
     plain = soundfile.SoundFile
 
@@ -290,17 +290,17 @@ def test_a_file_that_breaks_while_it_is_decoded(speech_folder, tmp_path, monkeyp
         lengths = features.transform([*paths, paths[1]]).lengths[:, 0]
     assert lengths.tolist() == [12, 0, 12, 0]
     assert list(features.errors_) == [1, 3]
-    assert sizes == [2]  # the others were kept
+    assert sizes == [2]  # the frames of the others were stored
 
 
 @pytest.mark.parametrize(
     ("feature_class", "package", "extra", "name"),
     [(WavLMFeatures, "soundfile", "audio", "a.wav"), (SwinFeatures, "av", "video", "a.mp4")],
 )
-def test_without_the_decoder_the_error_says_what_to_install(
-    feature_class, package, extra, name, speech_folder, picture_folder, monkeypatch
+def test_error_without_decoder_says_what_to_install(
+    feature_class, package, extra, name, speech_folder, image_folder, monkeypatch
 ):
-    folder = speech_folder if extra == "audio" else picture_folder
+    folder = speech_folder if extra == "audio" else image_folder
     features = feature_class(folder, on_error="missing").fit([])
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf"needs the package {package}.*skumc\[{extra}\]"):
@@ -311,7 +311,7 @@ def test_without_the_decoder_the_error_says_what_to_install(
 
 
 def test_max_seconds_reads_the_beginning(speech_folder, tmp_path):
-    waves = make_waves([3000, 1600])
+    waves = make_waveforms([3000, 1600])
     features = WavLMFeatures(speech_folder, sampling_rate=RATE, max_seconds=0.1)
     expected = features.fit_transform([waves[0][:1600], waves[1]])
     assert_array_equal(
@@ -331,16 +331,16 @@ def snapshot():
 
 
 @pytest.mark.parametrize("feature_class", [WavLMFeatures, SwinFeatures])
-def test_nothing_is_printed_and_the_callers_state_stays(
-    feature_class, speech_folder, picture_folder, capfd
+def test_extraction_prints_nothing_and_keeps_global_state(
+    feature_class, speech_folder, image_folder, capfd
 ):
-    by_name = speech_folder if feature_class is WavLMFeatures else picture_folder
-    loaded = make_speech_model() if feature_class is WavLMFeatures else make_picture_model()
+    by_name = speech_folder if feature_class is WavLMFeatures else image_folder
+    loaded = make_speech_model() if feature_class is WavLMFeatures else make_image_model()
     loaded.train()
     loaded.encoder.eval()
     modes = [module.training for module in loaded.modules()]
     weights = {key: value.clone() for key, value in loaded.state_dict().items()}
-    clips = make_waves() if feature_class is WavLMFeatures else make_videos()
+    clips = make_waveforms() if feature_class is WavLMFeatures else make_videos()
     X = [(clip, RATE) for clip in clips]
     for clip in clips:
         clip.flags.writeable = False
@@ -355,16 +355,16 @@ def test_nothing_is_printed_and_the_callers_state_stays(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_callers_precision_and_gradients_change_nothing(speech_folder, monkeypatch):
-    X = [(wave, RATE) for wave in make_waves()]
+def test_frames_do_not_depend_on_the_callers_precision(speech_folder, monkeypatch):
+    X = [(wave, RATE) for wave in make_waveforms()]
     expected = WavLMFeatures(speech_folder).fit_transform(X).packed("audio").values
-    plain, inside = _wavlm.encode_waves, []
+    plain, inside = _wavlm.encode_waveforms, []
 
     def watched(*args):
         inside.append((torch.get_default_dtype(), torch.is_grad_enabled()))
         return plain(*args)
 
-    monkeypatch.setattr(_wavlm, "encode_waves", watched)
+    monkeypatch.setattr(_wavlm, "encode_waveforms", watched)
     torch.set_default_dtype(torch.float64)
     try:
         with torch.autocast("cpu", torch.bfloat16):
@@ -377,7 +377,7 @@ def test_a_callers_precision_and_gradients_change_nothing(speech_folder, monkeyp
 
 
 def test_verbose_writes_lines(speech_folder, capsys):
-    X = [(wave, RATE) for wave in make_waves()]
+    X = [(wave, RATE) for wave in make_waveforms()]
     WavLMFeatures(speech_folder, verbose=1).fit_transform(X)
     assert capsys.readouterr().out == "audio: 8 of 8 clips in 0:00:00\n"
     WavLMFeatures(speech_folder, verbose=2, batch_seconds=0.3).fit_transform(X)
@@ -389,8 +389,8 @@ def test_verbose_writes_lines(speech_folder, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_clone_pickle_and_a_second_call(speech_folder):
-    X = [(wave, RATE) for wave in make_waves()]
+def test_clone_and_pickle_keep_the_frames(speech_folder):
+    X = [(wave, RATE) for wave in make_waveforms()]
     features = WavLMFeatures(speech_folder)
     expected = features.fit_transform(X).packed("audio").values
     assert clone(features).get_params() == features.get_params()
@@ -401,12 +401,12 @@ def test_clone_pickle_and_a_second_call(speech_folder):
 
 
 def plain_vectors(model, videos, mean, deviation, pooled):
-    """Pictures of the model's own size, one at a time."""
+    """Encode images of the model's own size one at a time."""
     vectors = []
     for video in videos:
         rows = []
-        for picture in video:
-            pixels = (picture / 255 - np.asarray(mean)) / np.asarray(deviation)
+        for image in video:
+            pixels = (image / 255 - np.asarray(mean)) / np.asarray(deviation)
             values = torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None]
             with torch.no_grad():
                 rows.append(pooled(getattr(model, "vision_model", model)(values))[0].numpy())
@@ -416,10 +416,10 @@ def plain_vectors(model, videos, mean, deviation, pooled):
 
 @pytest.mark.parametrize("kind", ["Swin", "ViT", "ConvNext", "ResNet", "CLIP"])
 @pytest.mark.parametrize("batch_size", [1, 3, 32])
-def test_a_frame_is_the_pooled_output_of_its_picture_alone(kind, batch_size):
-    model, videos = make_picture_model(kind), make_videos(shape=(32, 32))
+def test_vector_equals_the_pooled_output_of_the_image_alone(kind, batch_size):
+    model, videos = make_image_model(kind), make_videos(shape=(32, 32))
     pair = (model, None)
-    if kind == "ResNet":  # its configuration names no size
+    if kind == "ResNet":  # its configuration has no size
         model.config.image_size = 32
     expected = plain_vectors(
         model,
@@ -435,21 +435,21 @@ def test_a_frame_is_the_pooled_output_of_its_picture_alone(kind, batch_size):
         assert_allclose(found, vectors, atol=1e-5)
 
 
-def test_a_folders_own_image_processor_is_used(picture_folder):
+def test_image_processor_of_the_folder_is_used(image_folder):
     videos = make_videos(shape=(32, 32))
-    model = make_picture_model()
+    model = make_image_model()
     expected = plain_vectors(
         model, videos, (0.5, 0.4, 0.3), (0.5, 0.6, 0.7), lambda output: output.pooler_output
     )
-    found = SwinFeatures(picture_folder).fit_transform(videos).sequences("video")
+    found = SwinFeatures(image_folder).fit_transform(videos).sequences("video")
     for frames, vectors in zip(found, expected, strict=True):
         assert_allclose(frames, vectors, atol=1e-5)
 
 
-def test_the_mean_over_positions_stands_in_for_a_pooler_without_weights(tmp_path):
+def test_mean_over_positions_replaces_a_pooler_without_weights(tmp_path):
     import transformers
 
-    plain = make_picture_model("ViT")
+    plain = make_image_model("ViT")
     classifier = transformers.ViTForImageClassification(plain.config)
     classifier.vit.load_state_dict(plain.state_dict(), strict=False)
     classifier.save_pretrained(tmp_path)
@@ -466,9 +466,9 @@ def test_the_mean_over_positions_stands_in_for_a_pooler_without_weights(tmp_path
         assert_allclose(frames, vectors, atol=1e-5)
 
 
-def test_floats_are_pictures_too_and_rates_thin_out(picture_folder):
+def test_float_images_and_lower_frame_rates(image_folder):
     (video,) = make_videos([12])
-    features = SwinFeatures(picture_folder, frame_rate=4)
+    features = SwinFeatures(image_folder, frame_rate=4)
     X = [video, video / 255, (video, 12), (video, 4), (video, 2), video[::3], video[:0], None]
     data = features.fit_transform(X)
     assert data.lengths[:, 0].tolist() == [12, 12, 4, 12, 12, 4, 0, 0]
@@ -488,7 +488,7 @@ def test_floats_are_pictures_too_and_rates_thin_out(picture_folder):
     start=st.sampled_from([0.0, 1.4]),
     n_frames=st.integers(1, 200),
 )
-def test_the_clock_takes_the_first_frame_of_each_tick(rate, wanted, start, n_frames):
+def test_clock_takes_the_first_frame_of_each_tick(rate, wanted, start, n_frames):
     times = [round(start + i / rate, 3) for i in range(n_frames)]  # as Matroska stores them
     clock = FrameClock(wanted)
     taken = [i for i, time in enumerate(times) if clock.is_due(time)]
@@ -498,13 +498,13 @@ def test_the_clock_takes_the_first_frame_of_each_tick(rate, wanted, start, n_fra
         return
     shown = [times[i] - start for i in taken]
     expected = np.arange(len(shown)) / wanted
-    # never early by more than rounding, never later than the next frame
+    # at most the rounding early, at most one frame late
     assert np.all(shown >= expected - 0.1 / wanted - 1e-3)
     assert np.all(shown <= expected + 1 / rate + 1e-3)
     assert len(taken) == pytest.approx((n_frames - 1) / rate * wanted + 1, abs=1.01)
 
 
-def test_after_a_gap_the_clock_does_not_catch_up():
+def test_clock_does_not_catch_up_after_a_gap():
     clock = FrameClock(1)
     taken = [clock.is_due(time) for time in (0, 3.0, 3.2, 3.4, 4.0)]
     assert taken == [True, True, False, False, True]
@@ -515,26 +515,26 @@ def test_after_a_gap_the_clock_does_not_catch_up():
     [
         (np.zeros((2, 8, 8), np.uint8), r"got an array of shape \(2, 8, 8\) and type uint8"),
         (np.zeros((2, 8, 8, 3), np.int16), r"type int16, expected \(n_frames, height, width, 3\)"),
-        (np.full((2, 8, 8, 3), 200.0), r"float pictures lie in \[200, 200\]"),
-        (np.array([[[[0.5, np.nan, 0.1]]]]), "float pictures lie in"),
+        (np.full((2, 8, 8, 3), 200.0), r"float images lie in \[200, 200\]"),
+        (np.array([[[[0.5, np.nan, 0.1]]]]), "float images lie in"),
     ],
 )
-def test_broken_videos_name_their_row(video, message, picture_folder):
+def test_errors_for_invalid_videos_name_the_row(video, message, image_folder):
     with pytest.raises(ValueError, match=f"row 1: .*{message}"):
-        SwinFeatures(picture_folder).fit_transform([None, video])
+        SwinFeatures(image_folder).fit_transform([None, video])
     with pytest.raises(ValueError, match="Row 0: got int, expected an array"):
-        SwinFeatures(picture_folder).fit_transform([3])
+        SwinFeatures(image_folder).fit_transform([3])
 
 
-def test_video_files(picture_folder, tmp_path):
+def test_video_files(image_folder, tmp_path):
     pytest.importorskip("av")
     (video,) = make_videos([20])
     good = write_video(tmp_path / "good.mkv", video, 10)
     torn = tmp_path / "torn.mkv"
     torn.write_bytes(b"\x1aE\xdf\xa3 nonsense")
-    sound = write_wav(tmp_path / "sound.wav", make_waves()[0], RATE)
+    sound = write_wav(tmp_path / "sound.wav", make_waveforms()[0], RATE)
     X = [good, torn, str(sound), (video, 10), "", tmp_path / "none.mkv"]
-    features = SwinFeatures(picture_folder, on_error="missing", batch_size=3).fit(X)
+    features = SwinFeatures(image_folder, on_error="missing", batch_size=3).fit(X)
     with pytest.warns(UserWarning, match="3 of 6 clips could not be read") as caught:
         data = features.transform(X)
     assert len(caught) == 1

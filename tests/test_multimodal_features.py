@@ -1,4 +1,4 @@
-"""Stored, resumed and combined: from raw rows to clusters."""
+"""Storing, resuming and combining features: from raw rows to clusters."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import TruncatedSVD
@@ -27,8 +28,8 @@ from media import (
     LENGTHS,
     RATE,
     make_videos,
-    make_waves,
-    save_picture_model,
+    make_waveforms,
+    save_image_model,
     save_speech_model,
     write_wav,
 )
@@ -54,13 +55,13 @@ def speech_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def picture_folder(tmp_path_factory):
+def image_folder(tmp_path_factory):
     pytest.importorskip("PIL")
-    return save_picture_model(tmp_path_factory.mktemp("pictures"))
+    return save_image_model(tmp_path_factory.mktemp("images"))
 
 
 def count_calls(monkeypatch, module, name):
-    """Calls of a function of a module from now on."""
+    """Record the arguments of further calls of a module's function."""
     calls, plain = [], getattr(module, name)
 
     def counted(*args, **kwargs):
@@ -86,11 +87,11 @@ def assert_same_bits(found, expected):
 _KILLED = """
 import sys, time
 from pathlib import Path
-from media import make_waves
+from media import make_waveforms
 from skumc.feature_extraction import WavLMFeatures, _wavlm
 
 model, memory, marker, n_before = sys.argv[1:]
-encode_waves, n_calls = _wavlm.encode_waves, 0
+encode_waveforms, n_calls = _wavlm.encode_waveforms, 0
 
 def stall(*args):
     global n_calls
@@ -98,16 +99,16 @@ def stall(*args):
     if n_calls > int(n_before):
         Path(marker).touch()
         time.sleep(600)
-    return encode_waves(*args)
+    return encode_waveforms(*args)
 
-_wavlm.encode_waves = stall
+_wavlm.encode_waveforms = stall
 WavLMFeatures(model, sampling_rate=16000, batch_seconds=0.13, memory=memory).fit_transform(
-    make_waves()
+    make_waveforms()
 )
 """
 
 
-def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_bits(
+def test_killed_extraction_resumes_and_ends_with_the_same_bits(
     speech_folder, tmp_path, monkeypatch
 ):
     marker, memory, n_before = tmp_path / "stalled", tmp_path / "memory", 4
@@ -126,9 +127,9 @@ def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_bits(
         process.kill()
         process.wait()
     assert process.returncode == -signal.SIGKILL
-    waves = make_waves()
+    waves = make_waveforms()
     undisturbed = WavLMFeatures(speech_folder, memory=tmp_path / "other", **SHORT)
-    calls = count_calls(monkeypatch, _wavlm, "encode_waves")
+    calls = count_calls(monkeypatch, _wavlm, "encode_waveforms")
     expected = undisturbed.fit_transform(waves)
     assert len(calls) == N_BATCHES
     calls.clear()
@@ -139,26 +140,26 @@ def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_bits(
     assert isinstance(resumed.packed("audio")[0], np.memmap)
 
 
-def test_a_video_interrupted_goes_on(picture_folder, tmp_path, monkeypatch):
+def test_interrupted_video_extraction_resumes(image_folder, tmp_path, monkeypatch):
     videos = make_videos()
-    expected = SwinFeatures(picture_folder).fit_transform(videos)
-    features = SwinFeatures(picture_folder, memory=tmp_path, batch_size=2).fit(videos)
-    plain, n_pictures = _swin.encode_pictures, []
+    expected = SwinFeatures(image_folder).fit_transform(videos)
+    features = SwinFeatures(image_folder, memory=tmp_path, batch_size=2).fit(videos)
+    plain, n_images = _swin.encode_images, []
 
-    def interrupted(model, processor, pictures, **how):
-        n_pictures.append(len(pictures))
-        if sum(n_pictures) == 1 + 3 + 4:  # the probe, the first video, four frames of the second
+    def interrupted(model, processor, images, **how):
+        n_images.append(len(images))
+        if sum(n_images) == 1 + 3 + 4:  # the probe, the first video, four frames of the second
             raise KeyboardInterrupt
-        return plain(model, processor, pictures, **how)
+        return plain(model, processor, images, **how)
 
-    monkeypatch.setattr(_swin, "encode_pictures", interrupted)
+    monkeypatch.setattr(_swin, "encode_images", interrupted)
     with pytest.raises(KeyboardInterrupt):
         features.transform(videos)
-    assert n_pictures == [1, 2, 1, 2, 2]
-    monkeypatch.setattr(_swin, "encode_pictures", plain)
-    calls = count_calls(monkeypatch, _swin, "encode_pictures")
+    assert n_images == [1, 2, 1, 2, 2]
+    monkeypatch.setattr(_swin, "encode_images", plain)
+    calls = count_calls(monkeypatch, _swin, "encode_images")
     found = features.transform(videos)
-    assert [len(pictures) for _, _, pictures in calls] == [2, 2, 1, 1, 2, 2]
+    assert [len(images) for _, _, images in calls] == [2, 2, 1, 1, 2, 2]
     assert_allclose(
         np.concatenate(frames_of(found, "video")),
         np.concatenate(frames_of(expected, "video")),
@@ -166,12 +167,12 @@ def test_a_video_interrupted_goes_on(picture_folder, tmp_path, monkeypatch):
     )
 
 
-def test_equal_clips_are_computed_once_in_any_row_and_call(speech_folder, tmp_path, monkeypatch):
+def test_equal_clips_are_computed_once_across_rows_and_calls(speech_folder, tmp_path, monkeypatch):
     pytest.importorskip("soundfile")
-    waves = make_waves()
+    waves = make_waveforms()
     path = write_wav(tmp_path / "a.wav", waves[0], RATE)
     copy = shutil.copy(path, tmp_path / "b.wav")
-    calls = count_calls(monkeypatch, _wavlm, "encode_waves")
+    calls = count_calls(monkeypatch, _wavlm, "encode_waveforms")
     memory = joblib.Memory(tmp_path / "memory", verbose=0)
     features = WavLMFeatures(speech_folder, sampling_rate=RATE, memory=memory)
     X = [waves[0], path, waves[1], None, str(copy), waves[0].copy(), (waves[1], RATE)]
@@ -188,11 +189,11 @@ def test_equal_clips_are_computed_once_in_any_row_and_call(speech_folder, tmp_pa
     assert len(calls) == 3
 
 
-def test_another_model_or_way_to_read_is_never_mixed_up(speech_folder, tmp_path, monkeypatch):
-    waves, memory = make_waves(), tmp_path / "memory"
+def test_models_and_settings_do_not_share_stored_frames(speech_folder, tmp_path, monkeypatch):
+    waves, memory = make_waveforms(), tmp_path / "memory"
     moved = tmp_path / "moved"
     shutil.copytree(speech_folder, moved)
-    calls = count_calls(monkeypatch, _wavlm, "encode_waves")
+    calls = count_calls(monkeypatch, _wavlm, "encode_waveforms")
 
     def n_batches(model, **settings):
         calls.clear()
@@ -201,7 +202,7 @@ def test_another_model_or_way_to_read_is_never_mixed_up(speech_folder, tmp_path,
         return len(calls)
 
     assert n_batches(speech_folder) == 1
-    assert n_batches(moved) == 0  # the same weights, wherever they lie
+    assert n_batches(moved) == 0  # the same weights in another folder
     assert n_batches(moved, verbose=0, on_error="missing", modality="voice") == 0
     assert n_batches(moved, layer=1) == n_batches(moved, max_seconds=0.05) == 1
     other = save_speech_model(tmp_path / "other", "WavLM group", do_normalize=False)
@@ -218,7 +219,7 @@ def make_frame(n_samples=16, index=True):
     rng = np.random.default_rng(0)
     words = np.array(["good morning", "never mind", "thanks a lot", "who is it"])
     waves, videos = (
-        make_waves([900 + 60 * i for i in range(n_samples)]),
+        make_waveforms([900 + 60 * i for i in range(n_samples)]),
         make_videos([2] * n_samples),
     )
     frame = pd.DataFrame(
@@ -235,17 +236,17 @@ def make_frame(n_samples=16, index=True):
     return frame
 
 
-def make_features(speech_folder, picture_folder, **changes):
+def make_features(speech_folder, image_folder, **changes):
     parts = {
         "text": make_pipeline(HashingVectorizer(n_features=32), TruncatedSVD(3, random_state=0)),
         "audio": WavLMFeatures(speech_folder, sampling_rate=RATE),
-        "video": SwinFeatures(picture_folder),
+        "video": SwinFeatures(image_folder),
         "columns": {"audio": "wav"},
     }
     return MultimodalFeatures(**(parts | changes))
 
 
-def test_from_raw_rows_to_clusters(speech_folder, picture_folder, tmp_path):
+def test_from_raw_rows_to_clusters(speech_folder, image_folder, tmp_path):
     frame = make_frame()
     frame.loc["row 1", "text"] = ""
     frame.loc["row 2", ["text", "wav"]] = np.nan
@@ -253,7 +254,7 @@ def test_from_raw_rows_to_clusters(speech_folder, picture_folder, tmp_path):
     frame.at["row 4", "video"] = None
     frame.at["row 5", "wav"] = np.full(300, np.nan)
     pipeline = make_pipeline(
-        make_features(speech_folder, picture_folder), UMCClusterer(3, **SOON)
+        make_features(speech_folder, image_folder), UMCClusterer(3, **SOON)
     ).set_params(
         multimodalfeatures__audio__memory=tmp_path,
         multimodalfeatures__video__memory=str(tmp_path),
@@ -280,17 +281,38 @@ def test_from_raw_rows_to_clusters(speech_folder, picture_folder, tmp_path):
         pipeline.predict([records[0], {"unused": 1}])
 
 
-def test_token_states_beside_other_modalities():
+def make_text_model(n_layers):
+    """Make a tiny text model with random weights and a tokenizer of word lengths."""
     import transformers
 
-    tiny = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    model = transformers.BertModel(transformers.BertConfig(vocab_size=30, **tiny))
+    tiny = {"hidden_size": 16, "num_attention_heads": 2, "initializer_range": 0.3}
+    config = transformers.BertConfig(vocab_size=30, num_hidden_layers=n_layers, **tiny)
 
     def tokenizer(texts, **settings):
         return {"input_ids": [[1, *map(len, text.split()), 2] for text in texts]}
 
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return transformers.BertModel(config), tokenizer
+
+
+@pytest.mark.parametrize(("n_layers", "layer"), [(3, 2), (4, 2)])
+def test_default_clusterer_reads_the_documented_layer(n_layers, layer):
+    pair = make_text_model(n_layers)
+    texts = ["never mind", "good morning", "thanks a lot", "who is it", "what", "so long then"]
+    settings = SOON | {"max_epochs": 0}
+    embedding = UMCClusterer(2, text_model=pair, **settings).fit(texts).transform(texts)
+    found = {}
+    for number in (layer, None):
+        X = TransformerTextFeatures(pair, layer=number).fit_transform(texts)
+        found[number] = UMCClusterer(2, **settings).fit(X).transform(X)
+    assert_array_equal(found[layer], embedding)
+    assert not np.allclose(found[None], embedding, atol=1e-3)
+
+
+def test_token_states_combine_with_other_modalities():
     features = MultimodalFeatures(
-        text=TransformerTextFeatures((model, tokenizer)), video="passthrough"
+        text=TransformerTextFeatures(make_text_model(1)), video="passthrough"
     )
     X = [{"text": "never mind", "video": np.ones((2, 3))}, {"text": np.nan}, {"text": "  "}]
     data = features.fit_transform(X)
@@ -298,12 +320,12 @@ def test_token_states_beside_other_modalities():
     assert data.lengths.tolist() == [[4, 2], [0, 0], [0, 0]]
 
 
-def test_unreadable_clips_are_missing_and_summed_up(speech_folder, picture_folder):
+def test_unreadable_clips_count_as_missing_with_one_warning(speech_folder, image_folder):
     frame = make_frame(6)
     frame.at["row 1", "wav"] = "no/such/file.wav"
     frame.at["row 4", "wav"] = np.array([0.1, np.nan])
     frame.at["row 5", "wav"] = "no path\0"
-    features = make_features(speech_folder, picture_folder).fit(frame)
+    features = make_features(speech_folder, image_folder).fit(frame)
     pytest.importorskip("soundfile")
     with pytest.raises(ValueError, match=r"3 of 6 clips .*row 1: 'no/such/file.wav'"):
         features.transform(frame)
@@ -312,7 +334,7 @@ def test_unreadable_clips_are_missing_and_summed_up(speech_folder, picture_folde
         data = features.transform(frame)
     assert data.present[:, 1].tolist() == [True, False, True, True, False, False]
     assert list(features.audio_.errors_) == [1, 4, 5]
-    assert not hasattr(features.audio, "errors_")  # what was passed stays as it is
+    assert not hasattr(features.audio, "errors_")  # the caller's object is not modified
 
 
 def test_parts_are_cloned_and_nested_parameters_reach_them(speech_folder):
@@ -327,19 +349,19 @@ def test_parts_are_cloned_and_nested_parameters_reach_them(speech_folder):
     assert clone(features).get_params()["audio__layer"] == 1
 
 
-def test_a_pipeline_gives_tables_with_the_rows_names(speech_folder, picture_folder):
+def test_pipeline_output_table_keeps_the_index(speech_folder, image_folder):
     frame = make_frame(6)
-    pipeline = make_pipeline(make_features(speech_folder, picture_folder), UMCClusterer(2, **SOON))
+    pipeline = make_pipeline(make_features(speech_folder, image_folder), UMCClusterer(2, **SOON))
     table = pipeline.set_output(transform="pandas").fit(frame).transform(frame)
     assert isinstance(table, pd.DataFrame)
     assert table.index.tolist() == frame.index.tolist()
-    steps = (WavLMFeatures(speech_folder), SwinFeatures(picture_folder), TransformerTextFeatures())
+    steps = (WavLMFeatures(speech_folder), SwinFeatures(image_folder), TransformerTextFeatures())
     for step in steps:
         assert step.set_output(transform="pandas") is step
         assert not step.__sklearn_tags__().input_tags.two_d_array
 
 
-def test_passthrough_hands_cells_on():
+def test_passthrough_keeps_cells():
     frames = [np.ones((2, 3)), None, np.zeros((1, 3))]
     frame = pd.DataFrame({"text": ["good", "", None], "audio": pd.Series(frames, dtype=object)})
     data = MultimodalFeatures(text="passthrough", audio="passthrough").fit_transform(frame)
@@ -348,7 +370,7 @@ def test_passthrough_hands_cells_on():
     assert data.lengths[:, 1].tolist() == [2, 0, 1]
 
 
-def test_any_transformer_gets_the_rows_that_have_the_modality():
+def test_other_transformers_get_only_rows_with_the_modality():
     rng = np.random.default_rng(0)
     vectors = [rng.normal(size=3) for _ in range(5)]
     X = [{"video": vectors[0]}, {}, {"video": vectors[2]}, {"video": None}, {"video": vectors[4]}]
@@ -368,12 +390,12 @@ def test_any_transformer_gets_the_rows_that_have_the_modality():
 @pytest.mark.parametrize(
     ("settings", "X", "message"),
     [
-        ({}, [{"text": "a"}], "Got neither text= nor audio= nor video="),
+        ({}, [{"text": "a"}], "Got none of text=, audio= and video=, expected a transformer"),
         ({"columns": {"audio": "a"}}, [], "columns with the key='audio', expected one of 'text'"),
         ({}, pd.DataFrame({"txt": ["a"]}), "columns.'text'.='text', expected one of 'txt'. Did yo"),
         ({}, pd.DataFrame({"txt": ["a"]}), "0 columns of that name.* leave text= out"),
         ({}, [{"txt": "a"}], "No row of X has that key"),
-        ({}, [{"text": None}], "'text' is missing in every row, so text= has nothing to be fitted"),
+        ({}, [{"text": None}], "'text' is missing in every row, so text= cannot be fitted"),
         ({}, [{"text": "a"}, 3], "Got int in row 1, expected a DataFrame or a list with one dict"),
         ({}, {"text": ["a"]}, "Got X of type dict, expected .*pandas.DataFrame"),
         ({}, [], "Found 0 samples"),
@@ -381,37 +403,40 @@ def test_any_transformer_gets_the_rows_that_have_the_modality():
         ({"text": "pass"}, [], "The 'text' parameter of MultimodalFeatures"),
     ],
 )
-def test_what_is_wrong_is_named(settings, X, message):
+def test_errors_name_the_problem(settings, X, message):
     hashing = make_pipeline(HashingVectorizer(n_features=8), FunctionTransformer(np.asarray))
-    settings = {"text": hashing} | settings if "neither" not in message else settings
+    settings = {"text": hashing} | settings if "none of" not in message else settings
     with pytest.raises(ValueError, match=message):
         MultimodalFeatures(**settings).fit(X)
 
 
-def test_a_transformer_that_gives_something_else_is_named():
+def test_errors_name_a_transformer_with_an_invalid_result():
     X = [{"text": "a"}, {"text": "b"}]
-    for gives, message in [
-        (lambda cells: np.zeros((3, 2)), "The transformer text= gave 3 rows for 2 samples"),
+    for returns, message in [
+        (
+            lambda cells: np.zeros((3, 2)),
+            "The transformer text= returned 3 rows for 2 samples",
+        ),
         (
             lambda cells: MultimodalData({"a": np.eye(2), "b": np.eye(2)}),
-            r"text= gave the modalities \['a', 'b'\], expected one",
+            r"text= returned the modalities \['a', 'b'\], expected one",
         ),
         (lambda cells: np.zeros(2), "Modality 'text': got an array of shape"),
     ]:
-        features = MultimodalFeatures(text=FunctionTransformer(gives)).fit(X)
+        features = MultimodalFeatures(text=FunctionTransformer(returns)).fit(X)
         with pytest.raises(ValueError, match=message):
             features.transform(X)
 
 
-def test_pooled_to_any_other_estimator(speech_folder, picture_folder):
-    features = make_features(speech_folder, picture_folder)
+def test_features_can_be_pooled_to_a_matrix(speech_folder, image_folder):
+    features = make_features(speech_folder, image_folder)
     matrix = make_pipeline(features, PooledFeatures()).fit_transform(make_frame(6, index=False))
     assert matrix.shape == (6, 3 + 16 + 16)
     assert np.isfinite(matrix).all()
 
 
-def test_lengths_are_planned_as_the_tests_think(speech_folder):
+def test_batches_are_planned_as_these_tests_assume(speech_folder):
     features = WavLMFeatures(speech_folder, **SHORT).fit([])
-    clips = [features._find(wave) for wave in make_waves()]
+    clips = [features._find(wave) for wave in make_waveforms()]
     assert [clip.size for clip in clips] == LENGTHS
     assert len(features._plan(clips)) == N_BATCHES

@@ -1,4 +1,4 @@
-"""From raw media and sequences to what an estimator reads."""
+"""Transformers from raw text, audio and video, and from sequences, to input for an estimator."""
 
 from skumc.feature_extraction._multimodal import MultimodalFeatures
 from skumc.feature_extraction._pooled import PooledFeatures
