@@ -140,6 +140,15 @@ def plain_speech_frames(model, wave_at_rate, *, do_normalize=True, layer=None):
     return states[0].numpy()
 
 
+def assert_same_bits(found, expected):
+    """Check that two containers hold the same frames, bit for bit."""
+    assert found.names == expected.names
+    np.testing.assert_array_equal(found.lengths, expected.lengths)
+    for name in expected.names:
+        for frames, others in zip(found.sequences(name), expected.sequences(name), strict=True):
+            assert frames is others is None or frames.tobytes() == others.tobytes()
+
+
 def write_wav(path, samples, rate):
     """Write 16-bit PCM, (n_samples,) or (n_samples, n_channels), with the standard library."""
     pcm = np.asarray(samples)
