@@ -122,10 +122,10 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
     Notes
     -----
     None, NaN, an empty string and an array without entries are missing. The transformers of this
-    module are called with all cells; any other is called with the cells of the rows that have the
-    modality. In ``fit`` each modality needs at least one cell; in ``transform`` all may be
-    missing. Rows are never dropped: a row without any modality is an error of the clusterer. The
-    index of a DataFrame is kept; columns of no modality are ignored.
+    module are called with all cells. Any other is called with the cells of the rows that have the
+    modality: at least one in ``fit``, while all may be missing in ``transform``. Rows are never
+    dropped; a row without any modality raises an error in the clusterer. The index of a DataFrame
+    is kept, and columns of no modality are ignored.
 
     Examples
     --------

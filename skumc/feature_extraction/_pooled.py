@@ -57,7 +57,7 @@ class PooledFeatures(TransformerMixin, BaseEstimator):
         the modality. A constant column becomes 0.
     scale_blocks : bool, default=False
         Whether to divide the columns of each modality by the square root of their number, so that
-        wide and narrow modalities weigh the same in distances.
+        wide and narrow modalities have equal weight in distances.
 
     Attributes
     ----------

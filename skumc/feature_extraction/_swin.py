@@ -35,8 +35,8 @@ class SwinFeatures(ClipFeatures):
         configuration's ``image_size`` (224 if it has none) and standardized with ImageNet's mean
         and deviation.
     frame_rate : float in (0, inf) or None, default=5.0
-        Frames per second to read of files, and of arrays with a frame rate. Slower videos are read
-        whole. None reads every frame. An array without a rate is always read whole.
+        Frames per second to read from files and from arrays with a frame rate. Slower videos are
+        read whole. None reads every frame. An array without a rate is always read whole.
     max_frames : int in [1, inf) or None, default=None
         Maximum number of frames to read; the rest of a video is left out. None reads all.
     memory : str, path, joblib.Memory or None, default=None
@@ -51,7 +51,7 @@ class SwinFeatures(ClipFeatures):
     batch_size : int in [1, inf), default=32
         Number of frames that are decoded and encoded together.
     device : str or torch.device, default="auto"
-        Device to compute on. "auto" is the GPU if there is one; a loaded model stays on its own.
+        Device to compute on. "auto" is the GPU if there is one; a loaded model stays where it is.
     verbose : int in [0, inf), default=0
         1 writes a line with the remaining time every ten seconds, 2 one line per video.
 
@@ -81,8 +81,8 @@ class SwinFeatures(ClipFeatures):
     -----
     A cell of X is an array (n_frames, height, width, 3), uint8 or floats in [0, 1]; a pair (array,
     frames per second); or the path of a file. Floats are rounded to 8 bits. None, NaN, an empty
-    string, a video without frames and one of NaN only are missing. Of a file the first video
-    stream is read, as stored; a rotation for display is not applied.
+    string, a video without frames and one of NaN only are missing. The first video stream
+    of a file is read, as stored; a rotation for display is not applied.
 
     A frame's vector is the model's pooled output, for Swin the mean over positions. If a model has
     no pooler, or its checkpoint has no weights for one, the vector is the mean over positions.

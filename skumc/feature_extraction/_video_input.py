@@ -180,7 +180,7 @@ def find_video(
     cell : array-like of shape (n_frames, height, width, 3), (array-like, rate) or path
         Images in uint8, or floats in [0, 1]; the rate is in frames per second.
     target_rate : float or None
-        Frames per second to read of files and of arrays with a rate. None reads all.
+        Frames per second to read from files and from arrays with a rate. None reads all.
     max_frames : int or None
         Maximum number of frames to read. None reads all.
     batch_size : int

@@ -69,7 +69,7 @@ class WavLMFeatures(ClipFeatures):
         Maximum seconds of audio per batch, padding included; a longer recording is a batch of its
         own. An interruption loses one batch.
     device : str or torch.device, default="auto"
-        Device to compute on. "auto" is the GPU if there is one; a loaded model stays on its own.
+        Device to compute on. "auto" is the GPU if there is one; a loaded model stays where it is.
     verbose : int in [0, inf), default=0
         1 writes a line with the remaining time every ten seconds, 2 one line per batch.
 
