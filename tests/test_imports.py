@@ -16,7 +16,7 @@ ANY = {"numpy", "sklearn", "scipy", "joblib"}
 ROOMS = {
     "_parts": (set(), set()),
     "_devices": (set(), {"torch"}),
-    "_progress": (set(), set()),
+    "_console": (set(), set()),
     "_packed": (set(), {"torch"}),
     "_moments": (set(), {"torch"}),
     "_checkpoints": ({"data"}, {"torch"}),
@@ -24,9 +24,9 @@ ROOMS = {
     "curriculum": ({"_parts"}, set()),
     "losses": ({"_parts"}, {"torch"}),
     "encoders": ({"_moments", "_packed", "_parts"}, {"torch"}),
-    "text": ({"_checkpoints", "_moments", "_packed", "_parts", "_progress", "data"}, {"torch"}),
+    "text": ({"_checkpoints", "_moments", "_packed", "_parts", "_console", "data"}, {"torch"}),
     "training": (
-        {"_moments", "_packed", "_parts", "_progress", "data", "encoders", "losses"},
+        {"_moments", "_packed", "_parts", "_console", "data", "encoders", "losses"},
         {"torch", "threadpoolctl"},
     ),
     "_defaults": ({"_parts", "curriculum", "losses", "encoders", "training"}, {"torch"}),
@@ -46,7 +46,7 @@ ROOMS = {
         {"torch"},
     ),
     "feature_extraction": (
-        {"_checkpoints", "_devices", "_parts", "_progress", "data", "text"},
+        {"_checkpoints", "_devices", "_parts", "_console", "data", "text"},
         {"torch"},
     ),
     "metrics": ({"data"}, set()),

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from skumc._checkpoints import fingerprint
+from skumc._console import ExtractionProgress
 from skumc._evaluation import evaluating
 from skumc._packed import Sequences
-from skumc._progress import ExtractionProgress
 from skumc.data import FrameStore, Ragged, TokenIds, digest
 from skumc.text._run import run
 from skumc.text._tower import length_groups
@@ -55,7 +55,7 @@ class FrozenStates:
         Folder that several fits and processes may share. None keeps the states for this object,
         in memory, or in a temporary file beyond 2 GiB.
     verbose : int, default=0
-        See :class:`~skumc._progress.ExtractionProgress`.
+        See :class:`~skumc._console.ExtractionProgress`.
     """
 
     def __init__(

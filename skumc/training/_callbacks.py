@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skumc._progress import as_clock, write_line
+from skumc._console import as_clock, write_line
 from skumc.training._losses import StepReport
 from skumc.training._state import TrainingState
 

@@ -1,4 +1,4 @@
-"""Videos as people have them, arrays of frames or files, as lists of pictures."""
+"""Videos from arrays and files, as lists of images at one frame rate."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from skumc.data import digest
 from skumc.feature_extraction._clips import Clip, UnreadableClip, file_digest
 from skumc.feature_extraction._pretrained import require
 
-_FRAMES_AT_ONCE = 64  # converted and fingerprinted together
-_TOLERANCE = 0.1  # of the time between two frames: files round theirs, some to a millisecond
+_FRAMES_AT_ONCE = 64  # frames that are converted and fingerprinted together
+_TOLERANCE = 0.1  # share of the time between two frames: files round times, some to milliseconds
 
 
 class FrameClock:
-    """Says of each frame of a video whether to take it, so that ``rate`` frames a second are.
+    """Choose frames of a video so that ``rate`` frames per second are read.
 
     Parameters
     ----------
     rate : float or None
-        Frames a second to take; None takes all. Slower videos are taken whole.
+        Frames per second to read. A slower video is read whole. None reads all frames.
 
     Examples
     --------
@@ -35,13 +35,22 @@ class FrameClock:
     """
 
     def __init__(self, rate: float | None) -> None:
-        self._rate, self._start, self._next_tick = rate, None, 0
+        self._rate = rate
+        self._start: float | None = None
+        self._next_tick = 0
 
     def is_due(self, time: float) -> bool:
-        """Whether to take the frame shown at ``time``, in seconds; ask in order."""
+        """Return whether to read a frame; call it for every frame in order.
+
+        Parameters
+        ----------
+        time : float
+            Time of the frame, in seconds.
+        """
         if self._rate is None:
             return True
-        self._start = time if self._start is None else self._start
+        if self._start is None:
+            self._start = time
         tick = int((time - self._start) * self._rate + _TOLERANCE)
         if tick < self._next_tick:
             return False
@@ -49,33 +58,41 @@ class FrameClock:
         return True
 
 
-def to_pictures(frames: np.ndarray) -> np.ndarray:
-    """Give 8-bit pictures; floats in [0, 1] are rounded to them.
+def to_images(frames: np.ndarray) -> np.ndarray:
+    """Convert images to 8 bits; floats in [0, 1] are rounded.
+
+    Parameters
+    ----------
+    frames : ndarray of uint8 or float
+
+    Returns
+    -------
+    ndarray of uint8, of the same shape
 
     Raises
     ------
     UnreadableClip
-        If a value is out of range or NaN.
+        If a float is outside [0, 1] or NaN.
 
     Examples
     --------
     >>> import numpy as np
-    >>> to_pictures(np.array([[[[0.0, 0.5, 1.0]]]]))
+    >>> to_images(np.array([[[[0.0, 0.5, 1.0]]]]))
     array([[[[  0, 128, 255]]]], dtype=uint8)
     """
     if frames.dtype == np.uint8:
         return frames
     low, high = frames.min(), frames.max()
-    if not (low >= 0 and high <= 1):  # NaN as well
+    if not (low >= 0 and high <= 1):  # also true for NaN
         raise UnreadableClip(
-            f"float pictures lie in [{low:.3g}, {high:.3g}], expected [0, 1]; divide by 255, or "
+            f"float images lie in [{low:.3g}, {high:.3g}], expected [0, 1]; divide by 255, or "
             "pass them as uint8"
         )
     return np.rint(frames * 255).astype(np.uint8)
 
 
 def _checked_frames(frames: Any) -> np.ndarray | None:
-    """An array (n_frames, height, width, 3), None where it is empty or NaN throughout."""
+    """Return an array (n_frames, height, width, 3), None if it is empty or all NaN."""
     frames = np.asarray(frames)
     if frames.size == 0:
         return None
@@ -86,40 +103,44 @@ def _checked_frames(frames: Any) -> np.ndarray | None:
     ):
         raise UnreadableClip(
             f"got an array of shape {frames.shape} and type {frames.dtype}, expected (n_frames, "
-            "height, width, 3), uint8 or floats in [0, 1]; repeat a grey channel three times"
+            "height, width, 3), uint8 or floats in [0, 1]; repeat a gray channel three times"
         )
     is_missing = frames.dtype.kind == "f" and np.isnan(frames[:1]).all() and np.isnan(frames).all()
     return None if is_missing else frames
 
 
-def _read_array(frames: Any, taken: np.ndarray, n_at_once: int) -> Iterator[list[np.ndarray]]:
+def _read_array(frames: Any, chosen: np.ndarray, batch_size: int) -> Iterator[list[np.ndarray]]:
     frames = np.asarray(frames)
-    for start in range(0, len(taken), n_at_once):
-        yield list(to_pictures(frames[taken[start : start + n_at_once]]))
+    for start in range(0, len(chosen), batch_size):
+        yield list(to_images(frames[chosen[start : start + batch_size]]))
 
 
 def _find_array(
-    frames: Any, rate: float | None, wanted: float | None, limit: int | None, n_at_once: int
+    frames: Any,
+    rate: float | None,
+    target_rate: float | None,
+    max_frames: int | None,
+    batch_size: int,
 ) -> Clip | None:
     frames = _checked_frames(frames)
     if frames is None:
         return None
     if rate is None:
-        taken = np.arange(len(frames))
+        chosen = np.arange(len(frames))
     else:
-        clock = FrameClock(wanted)
-        taken = np.flatnonzero([clock.is_due(i / rate) for i in range(len(frames))])
-    taken = taken[:limit]
+        clock = FrameClock(target_rate)
+        chosen = np.flatnonzero([clock.is_due(i / rate) for i in range(len(frames))])
+    chosen = chosen[:max_frames]
     parts = [
-        digest(to_pictures(frames[taken[start : start + _FRAMES_AT_ONCE]]).tobytes())
-        for start in range(0, len(taken), _FRAMES_AT_ONCE)
+        digest(to_images(frames[chosen[start : start + _FRAMES_AT_ONCE]]).tobytes())
+        for start in range(0, len(chosen), _FRAMES_AT_ONCE)
     ]
     key = digest("array", str(frames.shape[1:]), *parts)
-    return Clip(key, 1, partial(_read_array, frames, taken, n_at_once))
+    return Clip(key, 1, partial(_read_array, frames, chosen, batch_size))
 
 
 def _decoded(path: Any) -> Iterator[tuple[float, Any]]:
-    """Time in seconds and frame of a file's first video stream."""
+    """Yield the time in seconds and the frame of a file's first video stream."""
     av = require("av", "video", "Reading video files")
     try:
         with av.open(os.fspath(path)) as container:
@@ -134,59 +155,61 @@ def _decoded(path: Any) -> Iterator[tuple[float, Any]]:
         raise UnreadableClip(f"{os.fspath(path)!r}: {error}") from error
 
 
-def _due_pictures(path: Any, wanted: float | None) -> Iterator[np.ndarray]:
-    clock = FrameClock(wanted)
+def _due_images(path: Any, target_rate: float | None) -> Iterator[np.ndarray]:
+    clock = FrameClock(target_rate)
     for time, frame in _decoded(path):
         if clock.is_due(time):
             yield frame.to_ndarray(format="rgb24")
 
 
 def _read_file(
-    path: Any, wanted: float | None, limit: int | None, n_at_once: int
+    path: Any, target_rate: float | None, max_frames: int | None, batch_size: int
 ) -> Iterator[list[np.ndarray]]:
-    taken = islice(_due_pictures(path, wanted), limit)
-    while pictures := list(islice(taken, n_at_once)):
-        yield pictures
+    chosen = islice(_due_images(path, target_rate), max_frames)
+    while images := list(islice(chosen, batch_size)):
+        yield images
 
 
-def find_video(cell: Any, wanted: float | None, limit: int | None, n_at_once: int) -> Clip | None:
-    """Find out what a cell holds, without keeping any of it decoded.
+def find_video(
+    cell: Any, target_rate: float | None, max_frames: int | None, batch_size: int
+) -> Clip | None:
+    """Identify the video in a cell; its decoded frames are not kept.
 
     Parameters
     ----------
     cell : array-like of shape (n_frames, height, width, 3), (array-like, rate) or path
-        Pictures in uint8, or floats in [0, 1]; the rate in frames a second.
-    wanted : float or None
-        Frames a second to take of files and of arrays with a rate.
-    limit : int or None
-        Frames to take at most.
-    n_at_once : int
-        Frames to decode together.
+        Images in uint8, or floats in [0, 1]; the rate is in frames per second.
+    target_rate : float or None
+        Frames per second to read from files and from arrays with a rate. None reads all.
+    max_frames : int or None
+        Maximum number of frames to read. None reads all.
+    batch_size : int
+        Number of frames to decode together.
 
     Returns
     -------
     Clip or None
-        ``read`` gives lists of pictures, (height, width, 3); None is an empty video.
+        ``read`` yields lists of images, (height, width, 3). None is an empty video.
 
     Raises
     ------
     UnreadableClip
-        If the file or the array is broken.
+        If the file or the array is invalid.
     ValueError
-        If the cell is no video.
+        If the cell is not a video.
     """
     if isinstance(cell, (str, os.PathLike)):
         require("av", "video", "Reading video files")
         key = digest("file", file_digest(cell))
-        return Clip(key, 1, partial(_read_file, cell, wanted, limit, n_at_once))
+        return Clip(key, 1, partial(_read_file, cell, target_rate, max_frames, batch_size))
     rate = None
     if isinstance(cell, tuple) and len(cell) == 2 and isinstance(cell[1], Real):
         cell, rate = cell
         if not 0 < rate < float("inf"):
-            raise ValueError(f"got frame rate {rate!r}, expected frames a second above 0.")
+            raise ValueError(f"got frame rate {rate!r}, expected frames per second above 0.")
     if isinstance(cell, (Real, bytes, dict)) or not hasattr(cell, "__len__"):
         raise ValueError(
             f"got {type(cell).__name__}, expected an array (n_frames, height, width, 3), a pair "
-            "(array, frames a second), a path, or None."
+            "(array, frames per second), a path, or None."
         )
-    return _find_array(cell, rate, wanted, limit, n_at_once)
+    return _find_array(cell, rate, target_rate, max_frames, batch_size)

@@ -1,4 +1,4 @@
-"""Pooling to a matrix, held against a plain loop."""
+"""Pooling to a matrix, compared with a loop over samples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_scikit_learn_conventions(estimator, check):
 
 @st.composite
 def sequences(draw, min_samples=2, max_samples=8):
-    """Columns of cells of three modalities; every sample has the first or the second."""
+    """Draw cells of three modalities; every sample has the first or the second."""
     n_samples = draw(st.integers(min_samples, max_samples))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     columns = {}
@@ -41,7 +41,7 @@ def sequences(draw, min_samples=2, max_samples=8):
 
 
 def plain_pooled(columns, rows, train, *, standardize, scale_blocks):
-    """Pool by a loop over samples and modalities; a modality that train lacks has mean 0."""
+    """Pool in a loop over samples and modalities; a modality absent from train has mean 0."""
     lines = [[] for _ in rows]
     for cells in columns.values():
         width = max(cell.shape[1] for cell in cells if cell is not None)
@@ -58,7 +58,7 @@ def plain_pooled(columns, rows, train, *, standardize, scale_blocks):
 
 
 @given(st.data(), sequences(), st.booleans(), st.booleans(), st.sampled_from([1, 5, 4_000_000]))
-def test_pooling_equals_a_plain_loop(data, columns, standardize, scale_blocks, chunk_values):
+def test_pooling_equals_a_loop_over_samples(data, columns, standardize, scale_blocks, chunk_values):
     columns = {n: cells for n, cells in columns.items() if any(c is not None for c in cells)}
     X = MultimodalData(columns)
     numbers = st.integers(0, len(X) - 1)
@@ -75,7 +75,7 @@ def test_pooling_equals_a_plain_loop(data, columns, standardize, scale_blocks, c
 
 
 @given(sequences(), st.randoms(use_true_random=False))
-def test_order_of_frames_and_company_of_samples_change_nothing(columns, random):
+def test_pooling_does_not_depend_on_frame_order_or_other_samples(columns, random):
     columns = {n: cells for n, cells in columns.items() if any(c is not None for c in cells)}
     X = MultimodalData(columns)
     model = PooledFeatures().fit(X)
@@ -88,7 +88,7 @@ def test_order_of_frames_and_company_of_samples_change_nothing(columns, random):
     assert_array_equal(clone(model).fit_transform(X), whole)
 
 
-def test_samples_without_frames_at_every_place_of_a_chunk():
+def test_samples_without_frames_anywhere_in_a_chunk():
     cells = [None, None, [[1.0], [3.0]], None, [[5.0]], None, [[7.0], [8.0], [9.0]], None]
     X = MultimodalData({"text": np.zeros((8, 1)), "audio": cells})
     pooled = PooledFeatures(standardize=False).fit_transform(X)
@@ -114,12 +114,12 @@ def test_standardized_columns_have_mean_zero_and_deviation_one_where_present():
     )
 
 
-def test_a_constant_column_becomes_zero():
+def test_constant_column_becomes_zero():
     X = {"text": [[[0.1, 1.0]] * (1 + i % 5) for i in range(9)], "audio": np.eye(9)}
     assert_allclose(PooledFeatures().fit_transform(X)[:, :2], 0, atol=1e-12)
 
 
-def test_scaled_blocks_weigh_the_same_in_squared_distances():
+def test_scaled_blocks_contribute_equally_to_squared_distances():
     rng = np.random.default_rng(0)
     X = {"text": rng.normal(size=(60, 50)), "audio": rng.normal(size=(60, 2))}
     pooled = PooledFeatures(scale_blocks=True).fit_transform(X)
@@ -144,7 +144,7 @@ def test_dtype_is_float32_unless_a_modality_is_float64(text, audio, expected):
     assert PooledFeatures().fit_transform(X).dtype == expected
 
 
-def test_sums_are_taken_in_double_precision():
+def test_sums_are_computed_in_double_precision():
     n_frames = 200_000
     values = np.full((2 * n_frames, 1), 0.1, dtype=np.float32)
     X = MultimodalData({"text": Ragged(values, [0, n_frames, 2 * n_frames])})
@@ -152,14 +152,14 @@ def test_sums_are_taken_in_double_precision():
     assert_array_equal(pooled, np.full((2, 1), 0.1, dtype=np.float32))
 
 
-def test_a_modality_missing_throughout_training_gives_zero():
+def test_modality_missing_in_all_training_samples_becomes_zero():
     X = MultimodalData({"text": np.arange(3.0)[:, None], "audio": [None] * 3})
     pooled = PooledFeatures().fit_transform(X)
     assert_array_equal(pooled[:, 1], np.zeros(3))
     assert_allclose(pooled[:, 0], [-np.sqrt(1.5), 0, np.sqrt(1.5)])
 
 
-def test_a_modality_that_transform_lacks_is_the_training_mean():
+def test_modality_absent_in_transform_becomes_the_training_mean():
     X = MultimodalData({"text": [[1.0], [3.0]], "audio": [[2.0, 4.0], [4.0, 8.0]]})
     model = PooledFeatures(standardize=False).fit(X)
     expected = [[1.0, 3.0, 6.0], [3.0, 3.0, 6.0]]
@@ -168,7 +168,7 @@ def test_a_modality_that_transform_lacks_is_the_training_mean():
     assert_array_equal(model.transform(X.select(["audio", "text"])), model.transform(X))
 
 
-def test_every_kind_of_input_gives_the_same_matrix():
+def test_every_input_format_gives_the_same_matrix():
     rng = np.random.default_rng(0)
     text, audio = rng.normal(size=(6, 2)), rng.normal(size=(6, 3))
     audio[[1, 4]] = np.nan
@@ -230,7 +230,7 @@ def test_transform_needs_fit():
             call(PooledFeatures())
 
 
-def test_input_is_left_alone():
+def test_input_is_not_modified():
     text = np.arange(6.0).reshape(3, 2)
     text.flags.writeable = False
     PooledFeatures().fit_transform({"text": text})

@@ -1,4 +1,4 @@
-"""Models that read a picture, one vector a picture."""
+"""Image models of transformers: preprocessing, and one vector per image."""
 
 from __future__ import annotations
 
@@ -15,10 +15,22 @@ _DEFAULT_SIZE = 224
 
 
 def load_processor(name: str) -> Any:
-    """Load what prepares pictures for a model, by name or folder."""
+    """Load the image processor of a model.
+
+    Parameters
+    ----------
+    name : str
+        Name on the Hugging Face hub, or a folder.
+
+    Raises
+    ------
+    ImportError
+        If the processor needs a package that is not installed.
+    """
     import transformers
 
-    # One of two implementations, whatever else is installed: they differ in the last digits.
+    # Fast and slow processors differ in the last digits, so the choice must not depend on the
+    # packages that are installed.
     is_new = int(transformers.__version__.split(".")[0]) >= 5
     choice = {"backend": "pil"} if is_new else {"use_fast": False}
     try:
@@ -30,21 +42,31 @@ def load_processor(name: str) -> Any:
         ) from error
 
 
-def picture_size(config: Any) -> tuple[int, int]:
-    """Height and width, in pixels, of the pictures that a model was made for."""
-    config = getattr(config, "vision_config", config)
-    size = getattr(config, "image_size", None) or _DEFAULT_SIZE
-    height, width = (size, size) if np.ndim(size) == 0 else size
-    return int(height), int(width)
-
-
-class DefaultProcessor:
-    """Resize to the model's size and standardise as for ImageNet.
+def image_size(config: Any) -> tuple[int, int]:
+    """Return the height and width of a model's images, in pixels.
 
     Parameters
     ----------
     config : object
-        A configuration of transformers; ``image_size`` is read, 224 where there is none.
+        A transformers configuration; without ``image_size`` the size is 224.
+
+    Returns
+    -------
+    tuple of (int, int)
+    """
+    config = getattr(config, "vision_config", config)
+    size = getattr(config, "image_size", None) or _DEFAULT_SIZE
+    height, width = np.broadcast_to(size, 2)
+    return int(height), int(width)
+
+
+class DefaultProcessor:
+    """Resize images to a model's size and standardize them with ImageNet's statistics.
+
+    Parameters
+    ----------
+    config : object
+        A transformers configuration; without ``image_size`` the size is 224.
 
     Examples
     --------
@@ -56,7 +78,7 @@ class DefaultProcessor:
     """
 
     def __init__(self, config: Any) -> None:
-        self.size = picture_size(config)
+        self.size = image_size(config)
 
     def __call__(self, images: Sequence[np.ndarray], **unused: Any) -> dict[str, np.ndarray]:
         mean, deviation = (
@@ -73,42 +95,49 @@ class DefaultProcessor:
         return {"pixel_values": torch.cat(pixels).numpy()}
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings."""
+        """Return the settings, which are part of the model's fingerprint."""
         return {"processor": "default", "size": self.size}
 
 
-def picture_model(model: nn.Module) -> nn.Module:
-    """The part of a model that reads pictures."""
+def image_model(model: nn.Module) -> nn.Module:
+    """Return the part of a model that reads images.
+
+    Raises
+    ------
+    ValueError
+        If the model's input is not an image.
+    """
     part = getattr(model, "vision_model", model)
     if getattr(part, "main_input_name", "pixel_values") != "pixel_values":
         raise ValueError(
-            f"Got a {type(model).__name__}, expected a model that reads pictures, such as Swin, "
-            "ViT or ConvNeXt. Name another with model=."
+            f"Got a {type(model).__name__}, expected an image model such as Swin, ViT or ConvNeXt. "
+            "Name another with model=."
         )
     return part
 
 
-def encode_pictures(
-    model: nn.Module, processor: Any, pictures: Sequence[np.ndarray], *, use_pooler: bool
+def encode_images(
+    model: nn.Module, processor: Any, images: Sequence[np.ndarray], *, use_pooler: bool
 ) -> np.ndarray:
-    """One vector a picture.
+    """Encode each image as one vector.
 
     Parameters
     ----------
     model : Module
     processor : callable
-        Prepares pictures.
-    pictures : sequence of ndarray of uint8, shape (height, width, 3)
+        Preprocessor of images.
+    images : sequence of ndarray of uint8, shape (height, width, 3)
     use_pooler : bool
-        Take the model's own summary where it has one, else the mean over its positions.
+        Whether to take the model's pooled output if it has one. Otherwise, and without one, the
+        vector is the mean over positions.
 
     Returns
     -------
-    ndarray of float32, shape (n_pictures, width)
+    ndarray of float32, shape (n_images, width)
     """
-    pixels = processor(
-        images=list(pictures), return_tensors="np", input_data_format="channels_last"
-    )["pixel_values"]
+    pixels = processor(images=list(images), return_tensors="np", input_data_format="channels_last")[
+        "pixel_values"
+    ]
     parameter = next(model.parameters())
     values = torch.from_numpy(np.ascontiguousarray(pixels)).to(parameter.device, parameter.dtype)
     output = model(pixel_values=values, return_dict=True)

@@ -1,4 +1,4 @@
-"""Lines that tell how far something is, and how long it will take."""
+"""Progress lines on standard output, with the remaining time."""
 
 from __future__ import annotations
 
@@ -10,39 +10,42 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 def as_clock(seconds: float) -> str:
-    """Hours, minutes and seconds.
+    """Format a duration as hours, minutes and seconds.
 
     Examples
     --------
     >>> as_clock(3671.4)
     '1:01:11'
     """
-    minutes, seconds = divmod(round(seconds), 60)
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
+    return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
 def write_line(line: str) -> None:
-    """Write a line that is seen at once, also through a pipe."""
+    """Write a line and flush it, so that it appears at once even in a pipe."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 class ExtractionProgress:
-    """Write a line now and then, with the time that remains, where ``verbose`` is set.
+    """Report the progress of a long extraction, with an estimate of the remaining time.
 
     Parameters
     ----------
     verbose : int
-        0 writes nothing; 1 a line every ten seconds and one at the end; more one a batch.
+        0 writes nothing; 1 writes a line at most every ten seconds and one at the end; 2 or more
+        writes one per batch.
     what : str
-        What is extracted, the beginning of each line.
-    n_samples, work : int
-        Samples to encode and their size altogether, in any unit.
+        Start of each line, such as the modality.
+    n_samples : int
+        Number of samples to encode.
+    work : int
+        Total size of these samples, in any unit; the remaining time is proportional to it.
     unit : str, default="clips"
-        What the samples are called.
+        Plural noun for the samples.
     clock : callable, default=time.monotonic
-        Seconds that have passed.
+        Function that returns the current time in seconds.
 
     Examples
     --------
@@ -69,7 +72,15 @@ class ExtractionProgress:
         self._start = self._last_line = clock()
 
     def report(self, n_samples: int, work: int) -> None:
-        """Tell that so many more samples of so much work are done."""
+        """Count a finished batch and write a line if one is due.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of samples in the batch.
+        work : int
+            Total size of these samples.
+        """
         self._n_done += n_samples
         self._work_done += work
         if not self._verbose:

@@ -1,4 +1,4 @@
-"""Token states of a frozen transformer text model."""
+"""Texts as sequences of token states of a pretrained text model."""
 
 from __future__ import annotations
 
@@ -17,36 +17,41 @@ from skumc.text import TextBackbone, TextModel
 
 
 class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
-    """Turn texts into the token states of a transformer encoder that stays as it is.
+    r"""Turn texts into token states of a pretrained text model, which is not trained.
 
-    For people who want text frozen; ``UMCClusterer(text_model=...)`` fine-tunes its last layers
-    instead.
+    One layer is read: by default the last one, after the model's final normalization if it has
+    one. ``UMCClusterer(text_model=...)`` with its defaults does not train the text model either,
+    but reads another layer: the middle one, :math:`\lceil n / 2 \rceil` of :math:`n`. The same
+    states come from ``layer`` at that number, 3 for the 6 layers of the default model. To
+    fine-tune a text model, use the clusterer with ``n_trainable_layers`` above 0.
 
     Parameters
     ----------
     model : str, path or (model, tokenizer), default="sentence-transformers/all-MiniLM-L6-v2"
         Name on the Hugging Face hub, a folder, or the loaded objects. Any model without head that
-        gives ``last_hidden_state``; for ``layer`` one as ``UMCClusterer(text_model=...)`` reads.
+        returns ``last_hidden_state`` works; ``layer`` needs an encoder with one list of layers, as
+        ``UMCClusterer(text_model=...)`` does.
     layer : int in [0, inf) or None, default=None
-        Layer whose states are given, 0 being the embeddings. None is the last.
+        Layer to read; 0 is the embeddings. None is the last layer.
     max_length : int in [1, inf) or None, default=None
-        Longer texts are cut, in tokens. None is the longest that the model reads.
+        Maximum number of tokens; the rest of a text is left out. None is the model's maximum.
     memory : str, path, joblib.Memory or None, default=None
-        Folder that keeps the states: they are memory-mapped, computed once for each distinct text
-        whatever the call or process, and a killed extraction goes on where it was.
+        Folder in which to keep the states. They are memory-mapped and computed once for each
+        distinct text, across calls and processes; an interrupted extraction resumes where it
+        stopped. None keeps them for one call, in memory or in a temporary file beyond 2 GiB.
     modality : str, default="text"
-        Name of the modality in the result, and of the one to read in samples with several.
+        Name of the modality in the result, and of the one to read from a container.
     device : str or torch.device, default="auto"
-        "auto" is the GPU where there is one.
+        Device to compute on. "auto" is the GPU if there is one.
     verbose : int in [0, inf), default=0
-        1 writes a line with the remaining time every ten seconds, 2 one a batch.
+        1 writes a line with the remaining time every ten seconds, 2 one line per batch.
 
     Attributes
     ----------
     backbone_ : TextBackbone
         The loaded model.
     width_ : int
-        Values in a state.
+        Number of values per state.
 
     Raises
     ------
@@ -57,13 +62,14 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
 
     See Also
     --------
-    MultimodalFeatures : Several kinds of raw data at once.
+    MultimodalFeatures : Combine several kinds of raw data.
+    skumc.UMCClusterer : Reads text itself, with ``text_model``.
 
     Notes
     -----
-    A text of L tokens, those that the tokenizer adds included, becomes L states. None, NaN and a
-    string of white space are missing. Padding is masked: what stands beside a text in a batch
-    changes nothing beyond rounding.
+    A text of L tokens, the tokenizer's special tokens included, becomes L states. None, NaN and a
+    string of whitespace are missing. Padding is masked: up to rounding, the states of a text do
+    not depend on the other texts of its batch.
 
     Examples
     --------
@@ -78,7 +84,7 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
     [[4], [0], [3]]
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: dict[str, list[Any] | str] = {
         "model": [str, os.PathLike, tuple, list],
         "layer": [Interval(Integral, 0, None, closed="left"), None],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
@@ -108,17 +114,19 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X: Any = None, y: Any = None) -> TransformerTextFeatures:
-        """Load the model; X is not looked at.
+        """Load the model; X is not used.
 
         Parameters
         ----------
         X : Ignored
+            Not used, present for API consistency.
         y : Ignored
+            Not used, present for API consistency.
 
         Returns
         -------
         TransformerTextFeatures
-            The transformer itself.
+            The fitted transformer itself.
         """
         del X, y
         self._validate_params()
@@ -131,17 +139,17 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> MultimodalData:
-        """Give the states of texts.
+        """Compute the states of each text that is not stored yet.
 
         Parameters
         ----------
         X : list of str or None, array or Series of strings, dict of token ids, MultimodalData
-            Of a container the modality ``modality`` is read.
+            The modality ``modality`` of a container is read.
 
         Returns
         -------
         MultimodalData
-            With one modality of ``width_`` values a token.
+            One modality named ``modality``, with ``width_`` values per token.
         """
         if not hasattr(self, "backbone_"):
             self.fit()
@@ -157,7 +165,7 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
             if data.present.any():
                 raise ValueError(
                     f"Modality {self.modality!r} holds numbers, expected strings or token ids. "
-                    "Leave the transformer out: numbers need no text model."
+                    "Leave this transformer out: numbers need no text model."
                 )
             text = Strings([None] * len(data))
         return data.with_frames(

@@ -1,4 +1,4 @@
-"""Recordings as people have them, arrays or files, as mono at one rate."""
+"""Recordings from arrays and files, as mono waveforms at one sampling rate."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from skumc.feature_extraction._clips import Clip, UnreadableClip, file_digest
 from skumc.feature_extraction._pretrained import require
 
 _MAX_CHANNELS = 64
-_MAX_PEAK = 100.0  # floats beyond are PCM that was cast, not scaled
+_MAX_PEAK = 100.0  # larger floats are PCM cast to float without scaling
+# Zero level and full scale of each PCM type.
 _PCM = {np.dtype(f"i{size}"): (0.0, 2.0 ** (8 * size - 1)) for size in (1, 2, 4)}
 _PCM[np.dtype("u1")] = (128.0, 128.0)
 
 
 def _scaled(samples: np.ndarray) -> np.ndarray:
-    """Samples as float32 in [-1, 1]; whole numbers are PCM."""
+    """Convert floats and PCM integers to float32 in [-1, 1]."""
     if samples.dtype.kind == "f":
         return samples.astype(np.float32)
     native = samples.dtype.newbyteorder("=")
@@ -36,7 +37,7 @@ def _scaled(samples: np.ndarray) -> np.ndarray:
 
 
 def to_mono(samples: Any) -> np.ndarray | None:
-    """Give one channel, float32, (n_samples,); None where there are no samples or all are NaN.
+    """Convert a recording to one float32 channel.
 
     Parameters
     ----------
@@ -46,11 +47,12 @@ def to_mono(samples: Any) -> np.ndarray | None:
     Returns
     -------
     ndarray of float32, shape (n_samples,), or None
+        None if there are no samples or all are NaN.
 
     Raises
     ------
     UnreadableClip
-        If this is no such array.
+        If the shape, type or range is another, or some samples are NaN or infinite.
 
     Examples
     --------
@@ -62,7 +64,8 @@ def to_mono(samples: Any) -> np.ndarray | None:
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] > _MAX_CHANNELS):
         raise UnreadableClip(
             f"got an array of shape {samples.shape}, expected (n_samples,) or (n_samples, "
-            f"n_channels) with at most {_MAX_CHANNELS} channels; transpose channels to the end"
+            f"n_channels) with at most {_MAX_CHANNELS} channels; transpose it if channels come "
+            "first"
         )
     if samples.size == 0 or (samples.dtype.kind == "f" and np.isnan(samples).all()):
         return None
@@ -81,13 +84,15 @@ def to_mono(samples: Any) -> np.ndarray | None:
 
 
 def resample(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """Bring a recording to another rate, by a polyphase low-pass filter.
+    """Resample a waveform with a polyphase low-pass filter.
 
     Parameters
     ----------
     wave : ndarray of shape (n_samples,)
-    rate, new_rate : int
-        Samples a second, in Hz.
+    rate : int
+        Sampling rate of ``wave``, in Hz.
+    new_rate : int
+        Sampling rate of the result, in Hz.
 
     Returns
     -------
@@ -106,26 +111,32 @@ def resample(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 
 
 def _checked_rate(rate: Any) -> int:
-    if not isinstance(rate, Real) or not 0 < rate < 2**31 or rate != int(rate):
+    is_number = isinstance(rate, Real)
+    if not is_number or not 0 < rate < 2**31 or rate != int(rate):
         raise ValueError(f"got sampling rate {rate!r}, expected a whole number of Hz above 0.")
     return int(rate)
 
 
-def _limit(rate: int, max_seconds: float | None) -> int | None:
-    """Samples to read at most."""
+def _max_samples(rate: int, max_seconds: float | None) -> int | None:
+    """Return the maximum number of samples to read."""
     return None if max_seconds is None else max(1, round(max_seconds * rate))
 
 
-def _size(n_samples: int, rate: int, new_rate: int, max_seconds: float | None) -> int:
-    """Samples after cutting and resampling."""
-    limit = _limit(rate, max_seconds)
+def _n_resampled(n_samples: int, rate: int, new_rate: int, max_seconds: float | None) -> int:
+    """Return the number of samples after truncation and resampling."""
+    limit = _max_samples(rate, max_seconds)
     n_samples = n_samples if limit is None else min(n_samples, limit)
     return -(-n_samples * new_rate // rate)
 
 
+def _resampled(wave: np.ndarray | None, rate: int, new_rate: int) -> np.ndarray:
+    return np.zeros(0, np.float32) if wave is None else resample(wave, rate, new_rate)
+
+
 def _read_array(samples: Any, rate: int, new_rate: int, max_seconds: float | None) -> np.ndarray:
     wave = to_mono(samples)
-    return resample(wave[: _limit(rate, max_seconds)], rate, new_rate)
+    beginning = None if wave is None else wave[: _max_samples(rate, max_seconds)]
+    return _resampled(beginning, rate, new_rate)
 
 
 def _read_file(path: Any, new_rate: int, max_seconds: float | None) -> np.ndarray:
@@ -134,7 +145,7 @@ def _read_file(path: Any, new_rate: int, max_seconds: float | None) -> np.ndarra
     try:
         with soundfile.SoundFile(os.fspath(path)) as file:
             rate = file.samplerate
-            n_samples = -1 if max_seconds is None else _limit(rate, max_seconds)
+            n_samples = -1 if max_seconds is None else _max_samples(rate, max_seconds)
             samples = file.read(n_samples, dtype="float32", always_2d=True)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise UnreadableClip(f"{name}: {error}") from error
@@ -142,7 +153,7 @@ def _read_file(path: Any, new_rate: int, max_seconds: float | None) -> np.ndarra
         wave = to_mono(samples)
     except UnreadableClip as error:
         raise UnreadableClip(f"{name}: {error}") from error
-    return np.zeros(0, np.float32) if wave is None else resample(wave, rate, new_rate)
+    return _resampled(wave, rate, new_rate)
 
 
 def _find_file(path: Any, new_rate: int, max_seconds: float | None) -> Clip | None:
@@ -154,41 +165,41 @@ def _find_file(path: Any, new_rate: int, max_seconds: float | None) -> Clip | No
         raise UnreadableClip(f"{os.fspath(path)!r}: {error}") from error
     if info.frames == 0:
         return None
-    size = _size(info.frames, info.samplerate, new_rate, max_seconds)
+    size = _n_resampled(info.frames, info.samplerate, new_rate, max_seconds)
     return Clip(digest("file", key), size, partial(_read_file, path, new_rate, max_seconds))
 
 
 def find_recording(
-    cell: Any, given_rate: int | None, new_rate: int, max_seconds: float | None
+    cell: Any, default_rate: int | None, new_rate: int, max_seconds: float | None
 ) -> Clip | None:
-    """Find out what a cell holds, without keeping any of it decoded.
+    """Identify the recording in a cell; its decoded samples are not kept.
 
     Parameters
     ----------
     cell : array-like, (array-like, rate) or path
         See :func:`to_mono` for arrays.
-    given_rate : int or None
-        Rate of arrays that come without one, in Hz.
+    default_rate : int or None
+        Sampling rate of arrays without one of their own, in Hz.
     new_rate : int
-        Rate to bring the recording to, in Hz.
+        Sampling rate of the result, in Hz.
     max_seconds : float or None
-        Only the beginning is read.
+        Maximum duration in seconds; the rest is not read. None reads all.
 
     Returns
     -------
     Clip or None
-        ``read`` gives float32 samples, (n_samples,); None is an empty recording.
+        ``read`` returns float32 samples, (n_samples,). None is an empty recording.
 
     Raises
     ------
     UnreadableClip
-        If the file or the array is broken.
+        If the file or the array is invalid.
     ValueError
-        If the cell is no recording, or an array comes without a rate.
+        If the cell is not a recording, or an array has no sampling rate.
     """
     if isinstance(cell, (str, os.PathLike)):
         return _find_file(cell, new_rate, max_seconds)
-    rate = given_rate
+    rate = default_rate
     if isinstance(cell, tuple) and len(cell) == 2 and np.ndim(cell[0]) > 0:
         cell, rate = cell
     if isinstance(cell, (Real, bytes, dict)) or not hasattr(cell, "__len__"):
@@ -207,4 +218,4 @@ def find_recording(
         return None
     read = partial(_read_array, cell, rate, new_rate, max_seconds)
     key = digest("array", str(rate), wave.tobytes())
-    return Clip(key, _size(len(wave), rate, new_rate, max_seconds), read)
+    return Clip(key, _n_resampled(len(wave), rate, new_rate, max_seconds), read)

@@ -1,4 +1,4 @@
-"""Models that read a wave: wav2vec2 and its kin, for clips of any length."""
+"""Speech models that read waveforms, such as wav2vec 2.0, on recordings of any length."""
 
 from __future__ import annotations
 
@@ -11,59 +11,74 @@ import numpy as np
 import torch
 from torch import nn
 
-# Of these the sources show that a mask hides all of the padding but in the first convolution's
-# normalisation, see _unpadded_norm; others get recordings of equal length together.
+# According to their sources in transformers, the mask of these models hides all padding except in
+# the first convolution's normalization, see _norm_without_padding. Other models get batches of
+# equal length.
 _PADDABLE = {"wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"}
 
 
 def load_extractor(name: str) -> Any:
-    """Load what prepares waves for a model, by name or folder."""
+    """Load the feature extractor of a model.
+
+    Parameters
+    ----------
+    name : str
+        Name on the Hugging Face hub, or a folder.
+    """
     from transformers import AutoFeatureExtractor
 
     return AutoFeatureExtractor.from_pretrained(name)
 
 
 def default_extractor(config: Any) -> Any:
-    """What a model without its own gets: 16 kHz, each recording at mean 0 and variance 1."""
+    """Return the feature extractor of models that have none.
+
+    It expects 16 kHz and brings each recording to mean 0 and variance 1.
+
+    Parameters
+    ----------
+    config : object
+        Not used.
+    """
     del config
     from transformers import Wav2Vec2FeatureExtractor
 
     return Wav2Vec2FeatureExtractor(sampling_rate=16_000, do_normalize=True)
 
 
-class SpeechArithmetic:
-    """How many frames a wav2vec2-like model makes of how many samples.
+class FrameGeometry:
+    """Number, spacing and width of the frames of a model like wav2vec 2.0.
 
     Parameters
     ----------
     config : object
-        A configuration of transformers.
+        A transformers configuration.
     layer : int or None
         Hidden state that is read; None is the model's output.
 
     Attributes
     ----------
     hop : int
-        Samples from one frame to the next.
-    n_samples_min : int
-        Samples that give one frame.
+        Number of samples from one frame to the next.
+    min_samples : int
+        Number of samples that give one frame.
     width : int
-        Values in a frame.
+        Number of values per frame.
     paddable : bool
-        Whether recordings of different length can go together.
+        Whether recordings of different length can share a batch.
 
     Raises
     ------
     ValueError
-        If the model is not like wav2vec2, or has no such layer.
+        If the model does not read waveforms, or has no such layer.
 
     Examples
     --------
     >>> from types import SimpleNamespace
     >>> config = SimpleNamespace(model_type="wavlm", conv_kernel=(10, 3), conv_stride=(5, 2),
     ...                          hidden_size=8, num_hidden_layers=2)
-    >>> arithmetic = SpeechArithmetic(config, layer=None)
-    >>> arithmetic.hop, arithmetic.n_samples_min, arithmetic.n_frames(np.array([20, 40]))
+    >>> geometry = FrameGeometry(config, layer=None)
+    >>> geometry.hop, geometry.min_samples, geometry.n_frames(np.array([20, 40]))
     (10, 20, array([1, 3]))
     """
 
@@ -72,21 +87,21 @@ class SpeechArithmetic:
         if not kernels or not strides or not hasattr(config, "num_hidden_layers"):
             raise ValueError(
                 f"Got a model of type {getattr(config, 'model_type', None)!r}, expected one that "
-                "reads a wave, as WavLM, Wav2Vec2 and HuBERT do."
+                "reads waveforms, such as WavLM, Wav2Vec2 or HuBERT. Name another with model=."
             )
         if layer is not None and layer > config.num_hidden_layers:
             raise ValueError(
                 f"Got layer={layer}, expected None or a number in [0, {config.num_hidden_layers}]: "
-                "0 is what enters the first layer."
+                "0 is the input of the first layer."
             )
         self._convolutions = list(zip(kernels, strides, strict=True))
         adapted = bool(getattr(config, "add_adapter", False)) and layer is None
         self.hop = int(np.prod(strides))
-        self.n_samples_min = 1
-        n_squeezed = getattr(config, "squeeze_factor", 1)  # SEW's layers see several as one
+        self.min_samples = 1
+        n_squeezed = getattr(config, "squeeze_factor", 1)  # frames per position of SEW's layers
         for kernel, stride in reversed(self._convolutions):
-            self.n_samples_min = (self.n_samples_min - 1) * stride + kernel
-        self.n_samples_min += (n_squeezed - 1) * self.hop
+            self.min_samples = (self.min_samples - 1) * stride + kernel
+        self.min_samples += (n_squeezed - 1) * self.hop
         if layer is not None:
             self.hop *= n_squeezed
         if adapted:
@@ -99,31 +114,41 @@ class SpeechArithmetic:
         )
 
     def n_frames(self, n_samples: np.ndarray, n_convolutions: int | None = None) -> np.ndarray:
-        """Frames of recordings, after all convolutions or the first few."""
+        """Return the number of frames of each recording.
+
+        Parameters
+        ----------
+        n_samples : ndarray of int, shape (n_recordings,)
+        n_convolutions : int or None, default=None
+            Count the frames after this many convolutions; None is after all.
+
+        Returns
+        -------
+        ndarray of int, shape (n_recordings,)
+        """
         for kernel, stride in self._convolutions[:n_convolutions]:
             n_samples = (n_samples - kernel) // stride + 1
         return n_samples
 
 
 @contextmanager
-def _unpadded_norm(model: nn.Module, n_frames: np.ndarray) -> Iterator[None]:
-    """Let normalisation over time see the first ``n_frames`` frames of each recording only.
+def _norm_without_padding(model: nn.Module, n_frames: np.ndarray) -> Iterator[None]:
+    """Normalize over time within the first ``n_frames`` frames of each recording only.
 
-    "group" models normalise the first convolution's output over all frames, padding included; no
-    mask reaches there.
+    Models with ``feat_extract_norm="group"`` normalize the first convolution's output over all
+    frames, padding included; the attention mask does not reach there.
     """
 
-    def renormalise(norm: nn.GroupNorm, args: tuple[torch.Tensor], output: torch.Tensor):
+    def renormalize(norm: nn.GroupNorm, args: tuple[torch.Tensor], output: torch.Tensor):
         for i, n in enumerate(n_frames.tolist()):
             output[i : i + 1, :, :n] = nn.functional.group_norm(
                 args[0][i : i + 1, :, :n], norm.num_groups, norm.weight, norm.bias, norm.eps
             )
         return output
 
-    norms = [
-        module for module in model.feature_extractor.modules() if isinstance(module, nn.GroupNorm)
-    ]
-    hooks = [norm.register_forward_hook(renormalise) for norm in norms]
+    convolutions = model.get_submodule("feature_extractor")
+    norms = [module for module in convolutions.modules() if isinstance(module, nn.GroupNorm)]
+    hooks = [norm.register_forward_hook(renormalize) for norm in norms]
     try:
         yield
     finally:
@@ -132,39 +157,39 @@ def _unpadded_norm(model: nn.Module, n_frames: np.ndarray) -> Iterator[None]:
 
 
 def _prepared(
-    extractor: Any, waves: Sequence[np.ndarray], n_samples_min: int
+    extractor: Any, waves: Sequence[np.ndarray], min_samples: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Waves as the model wants them, padded with silence, and their lengths.
+    """Return preprocessed waveforms, padded with silence, and their lengths.
 
-    Each is prepared alone, so that its mean and variance are its own.
+    Each is preprocessed alone, so that its mean and variance are its own.
     """
     rate = extractor.sampling_rate
     inputs = [
         np.asarray(extractor(wave, sampling_rate=rate)["input_values"][0], np.float32)
         for wave in waves
     ]
-    n_samples = np.maximum([len(wave) for wave in inputs], n_samples_min)
+    n_samples = np.maximum([len(wave) for wave in inputs], min_samples)
     padded = np.zeros((len(inputs), n_samples.max()), np.float32)
     for line, wave in zip(padded, inputs, strict=True):
         line[: len(wave)] = wave
     return padded, n_samples
 
 
-def encode_waves(
+def encode_waveforms(
     model: nn.Module,
     extractor: Any,
-    arithmetic: SpeechArithmetic,
+    geometry: FrameGeometry,
     waves: Sequence[np.ndarray],
     layer: int | None,
 ) -> list[np.ndarray]:
-    """Frames of each recording, as if it were alone.
+    """Compute the frames of each recording, equal to those of the recording alone.
 
     Parameters
     ----------
     model : Module
     extractor : callable
-        Prepares one wave.
-    arithmetic : SpeechArithmetic
+        Preprocessor of one waveform.
+    geometry : FrameGeometry
     waves : sequence of ndarray of float32, shape (n_samples,)
     layer : int or None
 
@@ -172,24 +197,26 @@ def encode_waves(
     -------
     list of ndarray of float32, shape (n_frames, width)
     """
-    padded, n_samples = _prepared(extractor, waves, arithmetic.n_samples_min)
+    padded, n_samples = _prepared(extractor, waves, geometry.min_samples)
     all_equal = bool((n_samples == n_samples[0]).all())
-    if not all_equal and not arithmetic.paddable:  # a file's header may promise another length
-        return [encode_waves(model, extractor, arithmetic, [w], layer)[0] for w in waves]
+    # A batch was planned by the lengths in the files' headers, which may be wrong.
+    if not all_equal and not geometry.paddable:
+        return [encode_waveforms(model, extractor, geometry, [w], layer)[0] for w in waves]
     parameter = next(model.parameters())
     values = torch.from_numpy(padded).to(parameter.device, parameter.dtype)
-    reading = {"output_hidden_states": layer is not None, "return_dict": True}
+    options = {"output_hidden_states": layer is not None, "return_dict": True}
     if all_equal:
-        output = model(values, **reading)
+        output = model(values, **options)
     else:
         mask = torch.arange(padded.shape[1]) < torch.from_numpy(n_samples)[:, None]
-        with _unpadded_norm(model, arithmetic.n_frames(n_samples, 1)), warnings.catch_warnings():
-            # transformers' WavLM hands torch two masks of different type
+        first_frames = geometry.n_frames(n_samples, 1)
+        with _norm_without_padding(model, first_frames), warnings.catch_warnings():
+            # WavLM in transformers passes two masks of different types to torch.
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-            output = model(values, attention_mask=mask.long().to(parameter.device), **reading)
+            output = model(values, attention_mask=mask.long().to(parameter.device), **options)
     states = output.last_hidden_state if layer is None else output.hidden_states[layer]
     states = states.float().cpu().numpy()
     if all_equal:
         return list(states)
-    n_frames = arithmetic.n_frames(n_samples)
+    n_frames = geometry.n_frames(n_samples)
     return [rows[:n] for rows, n in zip(states, n_frames, strict=True)]
