@@ -11,7 +11,7 @@ from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import check_estimator
 
 from data_makers import make_sequences
-from monitors import Rising
+from fitting import Rising
 from skumc import MultimodalData, UMCClusterer
 from skumc.curriculum import ConstantThreshold, LinearThreshold
 from skumc.datasets import make_multimodal_blobs

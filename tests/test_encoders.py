@@ -10,11 +10,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from skumc.training._batches import to_batch
 from torch import nn
 
 import skumc
 from data_makers import make_sequences, pad
-from monitors import Rising
+from fitting import Rising
 from skumc import MultimodalData, UMCClusterer
 from skumc.encoders import (
     EncoderOutput,
@@ -29,7 +30,6 @@ from skumc.encoders import (
     segment_means,
 )
 from skumc.training import calibrate, embed
-from skumc.training._batches import to_batch
 
 CPU = torch.device("cpu")
 

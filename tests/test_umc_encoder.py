@@ -6,12 +6,13 @@ from itertools import combinations, cycle, product
 import numpy as np
 import pytest
 import torch
+from skumc.training._batches import to_batch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from data_makers import make_sequences, pad
-from monitors import Rising
+from fitting import Rising
 from plain_encoder import (
     CPU,
     WIDTHS,
@@ -40,7 +41,6 @@ from skumc.encoders import (
     masked_mean,
 )
 from skumc.training import embed, modality_views
-from skumc.training._batches import to_batch
 
 NAMES = ("audio", "text", "video")  # the anchor is not the first
 

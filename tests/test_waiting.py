@@ -5,6 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from skumc.training._batches import to_batch
+from skumc.training._neighbors import Neighborhood
+from skumc.training._optimisation import TermMeter, backward_terms
+from skumc.training._views import (
+    AUGMENTATIONS,
+    modality_views,
+    neighbor_batch,
+    neighbor_views,
+    positive_views,
+)
 
 from data_makers import make_sequences
 from skumc.encoders import (
@@ -28,17 +38,7 @@ from skumc.losses import (
 from skumc.text import TextTower
 from skumc.text._split import Split
 from skumc.training import ProgressiveTrainer
-from skumc.training._batches import to_batch
-from skumc.training._neighbors import Neighborhood
-from skumc.training._optimisation import TermMeter, backward_terms
 from skumc.training._trainer import contrastive_views
-from skumc.training._views import (
-    AUGMENTATIONS,
-    modality_views,
-    neighbor_batch,
-    neighbor_views,
-    positive_views,
-)
 from text_models import make_model
 
 CPU, META = torch.device("cpu"), torch.device("meta")
