@@ -15,7 +15,7 @@ from skumc._devices import resolve_device
 from skumc.data import inference_batches
 from skumc.encoders import EncoderOutput
 from skumc.losses import WeightedLosses
-from skumc.training import GradientNorms, History, ProgressLines, SilhouetteMonitor
+from skumc.training import Callback, GradientNorms, History, ProgressLines, SilhouetteMonitor
 from skumc.training._clustering import assign_labels, cluster_embedding, clustering_objective
 from skumc.training._isolation import isolated
 from skumc.training._state import TrainingState
