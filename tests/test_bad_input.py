@@ -15,11 +15,14 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skumc import MultimodalData, UMCClusterer
+from skumc._parameters import PART_CHOICES
 from skumc.curriculum import AdaptiveThreshold, DensitySelector
 from skumc.encoders import UMCEncoder
 from skumc.feature_extraction import PooledFeatures
 from skumc.losses import SupConLoss
-from skumc.training import SilhouetteMonitor
+from skumc.pseudo_labels import PropagatedLabels
+from skumc.text import TextModel
+from skumc.training import MemoryEstimate, Optimization, ProgressLines, SilhouetteMonitor
 
 NAN, INF = np.nan, np.inf
 
@@ -531,36 +534,51 @@ BAD_PARAMETERS = {
     "n_clusters": [0, -1, 2.0, "2", None],
     "modalities": ["text", 3],
     "anchor": [0, ["text"]],
-    "text_model": [3, {"model": "bert"}],
-    "n_trainable_layers": [-1, 1.5, "some", None],
-    "text_learning_rate": [0, -1e-3, NAN, INF, None],
-    "max_text_length": [0, 1.5, "long"],
-    "text_layer": [-1, 1.5, "last"],
-    "memory": [3, True],
-    "augmentation": ["view", None, 1],
-    "spread_confidence": [-0.1, 1.1, "0.9", NAN],
+    "text": [3, {"model": "bert"}],
+    "supervised_views": [3, {"text"}],
+    "callbacks": [3, print],
     "pretrain_epochs": [-1, 1.5, None],
     "max_epochs": [-1, 1.5, None],
-    "min_epochs": [-1, 0.5],
     "patience": [0, -1, 1.5],
     "batch_size": [0, 1.5, None],
     "learning_rate": [0, 0.0, -1e-3, NAN, INF, "auto"],
     "pretrain_learning_rate": [0, -1e-3, NAN, INF],
-    "optimizer": ["adm", None, 1],
-    "weight_decay": [-1e-9, NAN, INF, None],
-    "warmup_proportion": [-0.01, 1.01, NAN, None],
-    "schedule": ["cosinus", None, 1],
-    "grad_clip": [0, -1.0, NAN, INF],
-    "accumulate_steps": [0, 0.5, None],
-    "weight_averaging": [-0.1, 1.0, "0.9", NAN, None],
     "device": [0, None],
     "precision": ["float16", torch.float32, None],
-    "compile": [None, 1.5, "yes"],
-    "max_memory": [0, -1, 1.5, "4GiB"],
     "random_state": [-1, "seed", 1.5],
     "verbose": [-1, "yes", None],
 }
-PARTS = ["encoder", "losses", "threshold", "selector", "kmeans", "monitor"]
+PARTS = list(PART_CHOICES)
+BAD_PART_PARAMETERS = {
+    TextModel: {
+        "name": [3, {"model": "bert"}],
+        "n_trainable_layers": [-1, 1.5, "some", None],
+        "learning_rate": [0, -1e-3, NAN, INF, None],
+        "max_length": [0, 1.5, "long"],
+        "layer": [-1, 1.5, "last"],
+        "memory": [3, True],
+    },
+    PropagatedLabels: {"min_confidence": [-0.1, 1.1, "0.9", NAN]},
+    Optimization: {
+        "optimizer": ["adm", None, 1],
+        "weight_decay": [-1e-9, NAN, INF, None],
+        "warmup_proportion": [-0.01, 1.01, NAN, None],
+        "schedule": ["cosinus", None, 1],
+        "grad_clip": [0, -1.0, NAN, INF],
+        "accumulate_steps": [0, 0.5, None],
+        "weight_averaging": [-0.1, 1.0, "0.9", NAN, None],
+        "min_epochs": [-1, 0.5],
+    },
+    MemoryEstimate: {"max_memory": [0, -1, 1.5, "4GiB"]},
+    ProgressLines: {"every": [0, 1.5]},
+}
+PLACES = {
+    TextModel: lambda part: {"text": part},
+    PropagatedLabels: lambda part: {"pseudo_labels": part},
+    Optimization: lambda part: {"optimization": part},
+    MemoryEstimate: lambda part: {"callbacks": [part]},
+    ProgressLines: lambda part: {"callbacks": [part]},
+}
 
 
 def test_every_parameter_is_tried():
@@ -577,6 +595,27 @@ def test_a_parameter_outside_its_interval_is_named(name, value):
     message = rf"The '{name}' parameter of UMCClusterer must be .* Got {re.escape(repr(value))}"
     X = MultimodalData(text_and_audio())
     assert_refuses(umc(**{name: value}), X, InvalidParameterError, message)
+
+
+@pytest.mark.parametrize("part", BAD_PART_PARAMETERS, ids=lambda part: part.__name__)
+def test_every_parameter_of_a_part_is_tried(part):
+    assert set(BAD_PART_PARAMETERS[part]) == set(part._parameter_constraints)
+    assert set(BAD_PART_PARAMETERS[part]) == set(part().get_params(deep=False))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        (part, name, value)
+        for part, parameters in BAD_PART_PARAMETERS.items()
+        for name, values in parameters.items()
+        for value in values
+    ],
+)
+def test_a_parameter_of_a_part_outside_its_interval_is_named(part, name, value):
+    message = f"The '{name}' parameter of {part.__name__} must be .* Got {re.escape(repr(value))}"
+    estimator = umc(**PLACES[part](part(**{name: value})))
+    assert_refuses(estimator, text_and_audio(), InvalidParameterError, message)
 
 
 @pytest.mark.parametrize("name", ["standardize", "scale_blocks", "modalities"])
@@ -608,6 +647,10 @@ class Nothing:
     ("part", "lacking"),
     [
         ("encoder", "build()"),
+        ("neighbors", "build(), refresh()"),
+        ("pairs", "prepare(), sample(), encode()"),
+        ("pseudo_labels", "label()"),
+        ("optimization", "make(), validate()"),
         ("losses", "terms()"),
         ("threshold", "update()"),
         ("selector", "select()"),
@@ -624,6 +667,10 @@ def test_a_part_without_its_method_is_refused(part, lacking):
     ("part", "name", "meant"),
     [
         ("encoder", "projections", "projection"),
+        ("neighbors", "grph", "graph"),
+        ("pairs", "view", "views"),
+        ("pseudo_labels", "propagatd", "propagated"),
+        ("optimization", "defualt", "default"),
         ("losses", "ucm", "umc"),
         ("threshold", "adaptiv", "adaptive"),
         ("selector", "densty", "density"),
