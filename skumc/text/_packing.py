@@ -112,7 +112,7 @@ def pack(tail: nn.Module, width: int) -> bool:
     Returns
     -------
     bool
-        False if the tail is left unchanged: transformers cannot exchange its attention, or its
+        False if the tail is left unchanged: transformers cannot replace its attention, or its
         attention depends on more than the states of the text.
     """
     lengths = torch.tensor(_PROBED)

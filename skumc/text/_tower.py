@@ -75,7 +75,7 @@ class TextTower(nn.Module):
 
     Notes
     -----
-    Texts cannot be packed if the model reads token ids or transformers cannot exchange its
+    Texts cannot be packed if the model reads token ids or transformers cannot replace its
     attention. Then texts of similar length are padded together.
 
     Examples
