@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skumc import MultimodalData
-from skumc.data import Ragged, frame_chunks, sample_chunks
+from skumc.data import Ragged
+from skumc.data._ragged import frame_chunks, sample_chunks
 
 NAMES = ("text", "audio", "video")
 

@@ -13,8 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._progress import ExtractionProgress
-from skumc.data import FrameStore, MultimodalData, digest
-from skumc.data._build import is_missing
+from skumc.data import FrameStore, MultimodalData, digest, is_blank
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
 from skumc.feature_extraction._pretrained import LoadedModel, frozen
 
@@ -42,11 +41,6 @@ class Clip:
     key: str
     size: int
     read: Callable[[], Any]
-
-
-def is_blank(cell: Any) -> bool:
-    """Whether a cell is missing: None, NaN, NA, or a string of white space."""
-    return is_missing(cell) or (isinstance(cell, str) and not cell.strip())
 
 
 def file_digest(path: str | os.PathLike) -> str:

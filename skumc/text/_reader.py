@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from skumc.data import MultimodalData, inference_batches
-from skumc.data._build import name_rows
+from skumc.data._rows import name_rows
 from skumc.text._backbone import TextBackbone
 from skumc.text._structure import calm
 from skumc.text._tower import TextTower

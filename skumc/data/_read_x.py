@@ -1,4 +1,4 @@
-"""Everything that an estimator accepts as X, as one container."""
+"""Read X: every form that an estimator accepts becomes one container."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import validate_data
 
 from skumc._parts import unknown_name_message
-from skumc.data._build import is_missing, name_rows, plain_array
 from skumc.data._container import MultimodalData
+from skumc.data._missing import is_missing_value
+from skumc.data._modality import plain_array
+from skumc.data._rows import name_rows
 from skumc.data._text import is_tokenized_text
 
 TABLE_MODALITY = "features"
 TEXT_MODALITY = "text"
 
 _HOW_TO_PASS_SEQUENCES = (
-    'Pass sequences by name, as MultimodalData({"features": X}) with one array (n_frames, width) a '
-    "sample."
+    'Pass sequences by name, as MultimodalData({"features": X}) with one array (n_frames, width) '
+    "per sample."
 )
 
 
@@ -31,10 +33,10 @@ def _is_frame(X: Any) -> bool:
 
 
 def _is_numeric_column(column: Any) -> bool:
-    """Whether a column holds one number a cell, also where pandas keeps them as objects."""
+    """Whether a column holds one number per cell, also where pandas keeps them as objects."""
     if getattr(column.dtype, "kind", "O") in "buif":
         return True
-    first = next((cell for cell in column if not is_missing(cell)), None)
+    first = next((cell for cell in column if not is_missing_value(cell)), None)
     return isinstance(first, Real)
 
 
@@ -59,7 +61,7 @@ def _is_sentences(X: Any) -> bool:
         return False
     if getattr(getattr(X, "dtype", None), "kind", "O") in "biufc":
         return False
-    first = next((cell for cell in X if not is_missing(cell)), None)
+    first = next((cell for cell in X if not is_missing_value(cell)), None)
     return isinstance(first, str) or (first is None and any(cell is None for cell in X))
 
 
@@ -80,7 +82,7 @@ def _read_container(X: Any) -> MultimodalData:
 
 
 def _column_number(argument: str, column: Any, n_columns: int, names: Sequence[Any]) -> int:
-    """Number of one column that is given by name or number."""
+    """Resolve one column, given by name or number, to its number."""
     if not isinstance(column, str) and column in names:
         return list(names).index(column)
     if isinstance(column, str):
@@ -92,7 +94,7 @@ def _column_number(argument: str, column: Any, n_columns: int, names: Sequence[A
         if column not in names:
             raise ValueError(unknown_name_message(argument, column, names))
         return list(names).index(column)
-    if not isinstance(column, Integral) or not -n_columns <= column < n_columns:
+    if not isinstance(column, Integral) or not -n_columns <= int(column) < n_columns:
         raise ValueError(
             f"Got {argument} with column {column!r}, expected names or numbers in "
             f"[0, {n_columns - 1}]."
@@ -101,10 +103,10 @@ def _column_number(argument: str, column: Any, n_columns: int, names: Sequence[A
 
 
 def _columns(name: str, wanted: Any, n_columns: int, column_names: Sequence[Any]) -> np.ndarray:
-    """Column numbers of one modality of a table."""
+    """Resolve the columns of one modality of a table to their numbers."""
     argument = f"modalities[{name!r}]"
     if isinstance(wanted, slice):
-        columns = np.arange(n_columns)[wanted]
+        columns = list(range(n_columns))[wanted]
     else:
         wanted = [wanted] if isinstance(wanted, (str, Integral)) else wanted
         if not isinstance(wanted, Iterable):
@@ -115,7 +117,8 @@ def _columns(name: str, wanted: Any, n_columns: int, column_names: Sequence[Any]
         if any(isinstance(column, (bool, np.bool_)) for column in wanted):
             if len(wanted) != n_columns:
                 raise ValueError(
-                    f"Got {argument} with a mask of length {len(wanted)} for {n_columns} columns."
+                    f"Got {argument} with a mask of length {len(wanted)} for {n_columns} columns, "
+                    "expected one entry per column."
                 )
             wanted = np.flatnonzero(wanted)
         columns = [_column_number(argument, c, n_columns, column_names) for c in wanted]
@@ -125,10 +128,10 @@ def _columns(name: str, wanted: Any, n_columns: int, column_names: Sequence[Any]
 
 
 def _as_matrix(X: Any) -> Any:
-    """Refuse what is no matrix of numbers, where scikit-learn would not say what to do."""
+    """Refuse anything but a matrix of numbers where scikit-learn's message has no remedy."""
     if hasattr(X, "columns"):
         if X.shape[1] == 0:
-            raise ValueError("Got X without columns, expected one a feature or one a modality.")
+            raise ValueError("Got X without columns, expected one per feature or one per modality.")
         return X
     try:
         array = plain_array(X)
@@ -143,8 +146,9 @@ def _as_matrix(X: Any) -> Any:
         return X  # scikit-learn names the culprit
     if array.dtype.kind in "UST":
         raise ValueError(
-            "X holds strings, expected numbers. Pass sentences as a list of str, one a sample, to "
-            "an estimator with a text_model, or turn them into embeddings first, one row a sample."
+            "X holds strings, expected numbers. Pass sentences as a list of str, one per sample, "
+            "to an estimator with a text model, or turn them into embeddings first, one row per "
+            "sample."
         )
     if array.dtype.kind == "c":
         raise ValueError(
@@ -186,7 +190,7 @@ def _read_table(
 
 
 def _select(X: MultimodalData, modalities: Any, *, reset: bool) -> MultimodalData:
-    """The modalities that a container is to be read with; after fit, those of them it has."""
+    """Select the modalities that an estimator reads; after fit, those that X has."""
     if modalities is None:
         return X
     if isinstance(modalities, (str, Mapping)) or not isinstance(modalities, Sequence):
@@ -196,7 +200,7 @@ def _select(X: MultimodalData, modalities: Any, *, reset: bool) -> MultimodalDat
         )
     known = [name for name in modalities if name in X.names]
     if not known or (reset and len(known) < len(modalities)):
-        unknown = next((name for name in modalities if name not in known), [])
+        unknown: Any = next((name for name in modalities if name not in known), [])
         raise ValueError(unknown_name_message("modalities", unknown, X.names))
     return X.select(known)
 
@@ -211,46 +215,63 @@ def _check_rows(X: MultimodalData) -> None:
         )
 
 
-def _align(X: MultimodalData, widths: Mapping[str, int], unseen: frozenset[str]) -> MultimodalData:
+def _align(
+    X: MultimodalData, widths: Mapping[str, int | None], unseen: frozenset[str]
+) -> MultimodalData:
     """Bring the modalities of X into fit's order; refuse unknown ones and other widths.
 
-    What was missing in every sample of fit may have any width, and is left out if it is another.
+    A modality that was missing in every sample of fit may have any width. If it differs, the
+    modality is left out.
     """
     for name, width in X.widths.items():
         if name not in widths:
             known = ", ".join(map(repr, widths))
             raise ValueError(
-                f"X has the unknown modality {name!r}; fit saw {known}. Rename it, or leave it "
-                "out with X.select(names)."
+                f"Got X with the unknown modality {name!r}, expected those of fit: {known}. Rename "
+                "it, or leave it out with X.select(names)."
             )
         if name in unseen or width == widths[name] or not X.select([name]).present.any():
             continue
         got = "holds text" if width is None else f"has width {width}"
-        seen = "text" if widths[name] is None else f"width {widths[name]}"
+        fitted = "text" if widths[name] is None else f"width {widths[name]}"
         raise ValueError(
-            f"Modality {name!r} {got}, but fit saw {seen}. Pass the same features as in fit."
+            f"Modality {name!r} {got}, but had {fitted} in fit. Pass the same features as in fit."
         )
     usable = [name for name in X.names if X.widths[name] == widths[name]]
     return X.with_absent(widths, usable)
 
 
+def _learn(estimator: BaseEstimator, data: MultimodalData, *, is_table: bool) -> None:
+    """Store the names and widths of the training samples on an estimator."""
+    estimator.modality_widths_ = data.widths
+    estimator._unseen_modalities = frozenset(
+        name for name in data.names if not data.select([name]).present.any()
+    )
+    if is_table:  # validate_data has set the number and names of the columns
+        estimator._fitted_on_table = True
+    else:
+        estimator.__dict__.pop("_fitted_on_table", None)
+        estimator.n_features_in_ = len(data.names)
+        estimator.feature_names_in_ = np.asarray(data.names, dtype=object)
+
+
 def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) -> MultimodalData:
-    """Read any accepted X; with ``reset`` learn its names and widths, else hold it against them.
+    """Read any accepted X; learn its names and widths in fit, and check them afterwards.
 
     Parameters
     ----------
     estimator : estimator
-        Gets ``n_features_in_``, ``feature_names_in_`` and ``modality_widths_`` when ``reset``.
+        ``n_features_in_``, ``feature_names_in_`` and ``modality_widths_`` are set if ``reset``.
     X : 2-D array, numeric DataFrame, MultimodalData, dict, list of dicts, DataFrame of cells
     modalities : dict of str to columns, list of str, or None
-        Columns of each modality of a table; names to read of anything else.
+        Columns of each modality if X is a table, otherwise names of the modalities to read.
     reset : bool
         Whether this is ``fit``.
 
     Returns
     -------
     MultimodalData
-        With the modalities in fit's order.
+        Modalities are in fit's order.
 
     Raises
     ------
@@ -276,7 +297,7 @@ def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) ->
     was_table = table if reset else hasattr(estimator, "_fitted_on_table")
     if table and not was_table:
         raise ValueError(
-            f"Got a 2-D table, but fit saw the modalities "
+            "Got a 2-D table, expected the modalities of fit: "
             f"{', '.join(map(repr, estimator.modality_widths_))}. Pass them by name, for example "
             "as MultimodalData."
         )
@@ -291,29 +312,19 @@ def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) ->
                 f"Found {len(data)} sample(s) (n_samples={len(data)}) while a minimum of "
                 f"{2 if reset else 1} is required by {type(estimator).__name__}. Pass more samples."
             )
-    if not reset:
+    if reset:
+        _check_rows(data)
+        _learn(estimator, data, is_table=table)
+    else:
         data = _align(data, estimator.modality_widths_, estimator._unseen_modalities)
         _check_rows(data)
-        return data
-    _check_rows(data)
-    estimator.modality_widths_ = data.widths
-    seen = data.present.any(axis=0)
-    estimator._unseen_modalities = frozenset(
-        name for name, is_seen in zip(data.names, seen, strict=True) if not is_seen
-    )
-    if table:
-        estimator._fitted_on_table = True
-    else:
-        estimator.__dict__.pop("_fitted_on_table", None)
-        estimator.n_features_in_ = len(data.names)
-        estimator.feature_names_in_ = np.asarray(data.names, dtype=object)
     return data
 
 
 def with_index(estimator: BaseEstimator, X: Any, values: np.ndarray) -> Any:
-    """Outputs of ``transform``, as a DataFrame with X's index where pandas output is asked for.
+    """Give the output of ``transform`` X's index if pandas output is configured.
 
-    scikit-learn keeps the index of a DataFrame; this keeps that of a container.
+    scikit-learn keeps the index of a DataFrame; this function keeps that of a container.
 
     Examples
     --------
