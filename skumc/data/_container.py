@@ -12,7 +12,7 @@ from skumc._parts import unknown_name_message
 from skumc.data._forms import (
     check_names,
     check_sizes,
-    frame_columns,
+    data_frame_columns,
     named_views,
     padded_modalities,
     record_columns,
@@ -160,7 +160,7 @@ class MultimodalData:
 
         Its index is kept.
         """
-        return cls(frame_columns(frame), index=frame.index)
+        return cls(data_frame_columns(frame), index=frame.index)
 
     def to_frame(self) -> Any:
         """Convert to a pandas DataFrame, one array (n_frames, width) or None per cell.

@@ -81,7 +81,7 @@ def record_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]
     return {name: [record.get(name) for record in records] for name in names}
 
 
-def frame_columns(frame: Any) -> dict[str, list[Any]]:
+def data_frame_columns(frame: Any) -> dict[str, list[Any]]:
     """List the cells of each column of a DataFrame."""
     names = list(frame.columns)
     if len(set(names)) != len(names):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 _CHUNK_VALUES = 4_000_000  # values processed at a time, so that a memory map is never read whole
 
@@ -82,6 +82,8 @@ class Ragged:
     offsets : array-like of shape (n_samples + 1,)
         Sample ``i`` has the frames ``values[offsets[i]:offsets[i + 1]]``; a sample without
         frames is missing.
+    dtype : dtype, default=None
+        Type of the stored values, int64 for token ids. None is the float type described above.
     checked : bool, default=False
         Whether the values are known to be finite. :class:`MultimodalData` then does not scan
         them, which would read a memory map whole.
@@ -103,7 +105,14 @@ class Ragged:
            [2., 3.]])
     """
 
-    def __init__(self, values: ArrayLike, offsets: ArrayLike, *, checked: bool = False) -> None:
+    def __init__(
+        self,
+        values: ArrayLike,
+        offsets: ArrayLike,
+        dtype: DTypeLike | None = None,
+        *,
+        checked: bool = False,
+    ) -> None:
         values = values if isinstance(values, np.memmap) else np.asarray(values)
         if values.ndim != 2 or values.shape[1] == 0 or values.dtype.kind not in "buif":
             raise ValueError(
@@ -122,8 +131,8 @@ class Ragged:
                 f"Got offsets that do not rise from 0 to the {len(values)} frames, expected "
                 "n_samples + 1 whole numbers: the cumulative lengths with a leading 0."
             )
-        frames = values.astype(_float_dtype(values.dtype), copy=False)
-        self._set(frames, offsets[:-1], offsets[1:], checked)
+        dtype = _float_dtype(values.dtype) if dtype is None else dtype
+        self._set(values.astype(dtype, copy=False), offsets[:-1], offsets[1:], checked)
 
     def _set(
         self, frames: np.ndarray, starts: np.ndarray, stops: np.ndarray, checked: bool
@@ -134,7 +143,12 @@ class Ragged:
 
     @classmethod
     def from_lengths(
-        cls, values: ArrayLike, lengths: ArrayLike, *, checked: bool = False
+        cls,
+        values: ArrayLike,
+        lengths: ArrayLike,
+        dtype: DTypeLike | None = None,
+        *,
+        checked: bool = False,
     ) -> Ragged:
         """Build from the number of frames per sample instead of offsets.
 
@@ -144,7 +158,7 @@ class Ragged:
         [0, 2, 2, 3]
         """
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        return cls(values, offsets, checked=checked)
+        return cls(values, offsets, dtype, checked=checked)
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -195,7 +209,7 @@ class Ragged:
         """Pack the samples ``rows`` one after another; adjacent ones are not copied."""
         values = self._frames[self.frame_rows(rows)]
         lengths = self._stops[rows] - self._starts[rows]
-        return Ragged.from_lengths(values, lengths, checked=self.checked)
+        return Ragged.from_lengths(values, lengths, values.dtype, checked=self.checked)
 
     def view(self, rows: np.ndarray) -> Ragged:
         """Select the samples ``rows``, in any order and with repeats, without copying frames.
@@ -235,4 +249,5 @@ class Ragged:
         return mean * peak, scale
 
     def __reduce__(self) -> tuple:
-        return Ragged, (_portable(self.values), _portable(self.offsets))
+        values = _portable(self.values)
+        return Ragged, (values, _portable(self.offsets), values.dtype)

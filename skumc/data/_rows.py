@@ -40,7 +40,7 @@ def resolve_rows(key: Any, n_samples: int) -> np.ndarray:
     key = np.asarray(key)
     if key.size == 0 and key.dtype.kind == "f":
         key = key.astype(np.int64)
-    if key.ndim != 1 or key.dtype.kind not in "bui":
+    if key.ndim != 1 or key.dtype.kind not in "biu":
         raise IndexError(
             f"Got an index of shape {key.shape} and type {key.dtype}, expected row numbers, a "
             "boolean mask or a slice: X[rows]."
