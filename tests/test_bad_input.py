@@ -94,7 +94,7 @@ BAD_X = {
     "frame without columns": (
         lambda: pd.DataFrame(index=range(3)),
         ValueError,
-        "Got X without columns, expected one a feature or one a modality",
+        "Got X without columns, expected one per feature or one per modality",
     ),
     "unequal numbers of samples": (
         lambda: {"text": np.eye(3), "audio": np.eye(4)},
@@ -146,7 +146,7 @@ BAD_X = {
     "array of strings": (
         lambda: np.array([["a", "b"], ["c", "d"]]),
         ValueError,
-        "X holds strings, expected numbers. Pass sentences as a list of str, one a sample",
+        "X holds strings, expected numbers. Pass sentences as a list of str, one per sample",
     ),
     "list of strings": (
         lambda: ["a", "b"],
@@ -335,7 +335,7 @@ BAD_X = {
     "a record that is no dict": (
         lambda: [{"text": [1.0]}, None],
         ValueError,
-        "Got NoneType in row 1, expected a list with one dict a sample",
+        "Got NoneType in row 1, expected a list with one dict per sample",
     ),
 }
 
@@ -367,7 +367,7 @@ BAD_MODALITIES = {
     "column that is no number": (blocks(text=[1.0]), r"modalities\['text'\] with column 1.0"),
     "mask of another length": (
         blocks(text=[True, False]),
-        r"modalities\['text'\] with a mask of length 2 for 3 columns",
+        r"modalities\['text'\] with a mask of length 2 for 3 columns, expected one entry",
     ),
     "columns that are none": (
         blocks(text=None),
@@ -472,8 +472,14 @@ def method_of(estimator):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"text": np.ones((12, 4))}, "'text' has width 4, but fit saw width 5. Pass the same feat"),
-        ({"vdeo": np.ones((12, 4))}, r"unknown modality 'vdeo'; fit saw 'text', 'audio'. .*select"),
+        (
+            {"text": np.ones((12, 4))},
+            "'text' has width 4, but had width 5 in fit. Pass the same feat",
+        ),
+        (
+            {"vdeo": np.ones((12, 4))},
+            r"unknown modality 'vdeo', expected those of fit: 'text', 'audio'. .*select",
+        ),
         (
             {"text": [None] * 12, "audio": [None] * 12},
             r"of \['text', 'audio'\] is missing in rows 0, 1",
@@ -496,7 +502,7 @@ def test_predict_refuses_no_samples(fitted):
 
 @pytest.mark.parametrize("table", [np.ones((4, 2)), pd.DataFrame({"text": [1.0], "audio": [2.0]})])
 def test_predict_refuses_a_table_after_named_modalities(fitted, table):
-    message = "Got a 2-D table, but fit saw the modalities 'text', 'audio'. Pass them by name"
+    message = "Got a 2-D table, expected the modalities of fit: 'text', 'audio'. Pass them by name"
     assert_refuses(fitted, table, ValueError, message, method_of(fitted))
 
 
@@ -513,8 +519,8 @@ def test_predict_refuses_what_a_table_did_not_have(make_estimator):
         (table[["b", "a", "c"]], "Feature names must be in the same order"),
         (table.assign(a=INF), r"Modality 'text' has infinite values \(inf\) in rows 0, 1"),
         (table.assign(b=NAN), "Modality 'audio' is partly NaN in rows 0, 1"),
-        ({"text": [[1.0, 2.0]]}, "Modality 'text' has width 2, but fit saw width 1"),
-        ([{"smell": [1.0]}], "unknown modality 'smell'; fit saw 'text', 'audio'"),
+        ({"text": [[1.0, 2.0]]}, "Modality 'text' has width 2, but had width 1 in fit"),
+        ([{"smell": [1.0]}], "unknown modality 'smell', expected those of fit: 'text', 'audio'"),
     ]:
         assert_refuses(model, X, ValueError, message, method)
     model = make_estimator().fit(table.to_numpy())
@@ -716,7 +722,7 @@ def test_bad_values_inside_a_part_are_named(parameters, error, message):
         (lambda: MultimodalData.from_views([]), "Got an empty dict as modalities"),
         (
             lambda: MultimodalData.from_views([np.eye(2)], names=["a", "b"]),
-            r"Got names=\['a', 'b'\], expected 1 different names, one a view",
+            r"Got names=\['a', 'b'\], expected 1 different names, one per view",
         ),
         (
             lambda: MultimodalData.from_views([np.eye(2)] * 2, names=["a", "a"]),

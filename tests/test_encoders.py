@@ -357,7 +357,7 @@ def test_batch_size_and_order_never_change_embedding(missing, monkeypatch):
     close(embed(network, X[order], CPU, "float32")[0], expected[order])
     close(embed(network, X[5:6], CPU, "float32")[0], expected[5:6])
     for budget in (1, 7, 20):
-        monkeypatch.setattr("skumc.data._batches._INFERENCE_FRAMES", budget)
+        monkeypatch.setattr("skumc.data._inference_batches._INFERENCE_FRAMES", budget)
         close(embed(network, X, CPU, "float32")[0], expected)
         close(embed(network, X, CPU, "float32")[1], gates)
 

@@ -43,7 +43,7 @@ def test_inference_batches_hold_every_row_once_within_budget(budget, n_samples):
     X, _ = make_sequences(n_samples)
     longest = X.lengths.max(axis=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skumc.data._batches._INFERENCE_FRAMES", budget)
+        patch.setattr("skumc.data._inference_batches._INFERENCE_FRAMES", budget)
         batches = list(inference_batches(X))
     assert sorted(np.concatenate(batches)) == list(range(n_samples))
     for batch in batches:

@@ -456,7 +456,7 @@ def test_batch_size_and_order_never_change_anything(switches, monkeypatch):
     for whole, part in zip(expected, embed(network, X[order], CPU, "float32"), strict=True):
         close(part, whole[order])
     for budget in (1, 12):
-        monkeypatch.setattr("skumc.data._batches._INFERENCE_FRAMES", budget)
+        monkeypatch.setattr("skumc.data._inference_batches._INFERENCE_FRAMES", budget)
         for whole, part in zip(expected, embed(network, X, CPU, "float32"), strict=True):
             close(part, whole)
 
