@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from data_makers import make_sequences
 from fitting import WITHOUT_NEIGHBORS, Rising
 from skumc import MultimodalData, UMCClusterer
+from skumc._parameters import PART_CHOICES
 from skumc.curriculum import ConstantThreshold, LinearThreshold
 from skumc.datasets import make_multimodal_blobs
 from skumc.encoders import ProjectionEncoder, UMCEncoder
