@@ -26,7 +26,7 @@ from skumc.encoders import (
     TextGuidedFusion,
     UMCEncoder,
 )
-from skumc.encoders._guided import MeanPooling
+from skumc.encoders._pooling import MeanPooling
 
 WIDTH, HEADS = 6, 2
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}

@@ -645,7 +645,7 @@ def test_samples_of_like_length_together_give_the_same(monkeypatch, kind):
         "_forward_together",
         lambda self, part, views: sizes.append(len(part["text"][1])) or together(self, part, views),
     )
-    monkeypatch.setattr("skumc.encoders._umc._LIKE_LENGTH", 2)
+    monkeypatch.setattr("skumc.encoders._umc_network._GROUP_SIZE", 2)
     found = network.forward_views(batch, views)
     assert sum(sizes[: n_samples // 2]) >= n_samples and max(sizes) <= 3
     for output, before in zip(found, expected, strict=True):

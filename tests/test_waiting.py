@@ -16,7 +16,7 @@ from skumc.encoders import (
     encode_views,
     masked_mean,
 )
-from skumc.encoders._output import take_samples
+from skumc.encoders._batch import take_samples
 from skumc.losses import (
     CompactnessLoss,
     ContrastiveLoss,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skumc._packed import Sequences
+from skumc._sequences import Sequences
 from skumc.text._structure import calm, run
 
 _NAME = "skumc_packed"

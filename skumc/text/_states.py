@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from skumc._checkpoints import fingerprint
-from skumc._packed import Sequences
 from skumc._progress import ExtractionProgress
+from skumc._sequences import Sequences
 from skumc.data import FrameStore, Ragged, TokenIds, digest
 from skumc.text._structure import calm, run
 from skumc.text._tower import length_groups

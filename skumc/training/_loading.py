@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skumc._packed import sent
+from skumc._sequences import sent
 from skumc.encoders import Batch
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skumc._packed import sent
+from skumc._sequences import sent
 from skumc.data import MultimodalData
 from skumc.encoders import Batch, EncoderOutput, encode_views
 from skumc.losses import batch_centers

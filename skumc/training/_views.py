@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skumc._packed import frames_of, sent
+from skumc._sequences import frames_of, sent
 from skumc.data import MultimodalData
 from skumc.encoders import Batch, EncoderOutput, encode_views
 from skumc.training._batches import to_batch
