@@ -13,8 +13,8 @@ from skumc._sequences import frame_places, frames_of, sent
 Batch: TypeAlias = Mapping[str, tuple[Tensor, Tensor]]
 """Frames (n_frames_total, width) and lengths (n_samples,) of each modality.
 
-Frames of one sample follow those of another; a sample without the modality has length 0. Lengths
-stay on the CPU when frames are on a GPU: they determine shapes, and reading them must not wait."""
+Samples follow one another; a sample without the modality has length 0. Lengths stay on the CPU when
+frames are on a GPU: they determine shapes, and reading them must not wait."""
 
 
 class EncoderOutput(NamedTuple):
@@ -47,6 +47,11 @@ class EncoderOutput(NamedTuple):
         """Select the output of some samples."""
         projections = {name: values[chosen] for name, values in self.projections.items()}
         return EncoderOutput(self.embedding[chosen], self.gates[chosen], projections)
+
+
+def present_modalities(batch: Batch, names: Sequence[str]) -> Tensor:
+    """Return which samples have which modalities, (n_samples, n_modalities) bool on the CPU."""
+    return torch.stack([batch[name][1] > 0 for name in names], dim=1)
 
 
 def hide_modalities(batch: Batch, visible: Sequence[str]) -> Batch:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from skumc._sequences import Sequences, first_frames, sent
 from skumc.encoders._attention import n_heads_message
-from skumc.encoders._batch import Batch, EncoderOutput
+from skumc.encoders._batch import Batch, EncoderOutput, present_modalities
 from skumc.encoders._dropout import Dropout
 from skumc.encoders._statistics import FrameStatistics, Standardization
 
@@ -120,7 +120,7 @@ class CausalNetwork(nn.Module):
                 summaries.append(self._cls(frames, lengths))
             else:
                 summaries.append(next(towers)(frames, lengths))
-        present = torch.stack([batch[name][1] > 0 for name in self.names], dim=1)
+        present = present_modalities(batch, self.names)
         fused = self.fusion(torch.cat(summaries, dim=1))
         gates = sent(present / present.sum(dim=1, keepdim=True), fused.device)
         projections = {"contrastive": self.head(fused)}

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from skumc._moments import Moments
 from skumc._sequences import sent
-from skumc.encoders._batch import Batch, EncoderOutput
+from skumc.encoders._batch import Batch, EncoderOutput, present_modalities
 from skumc.encoders._dropout import Dropout
 from skumc.encoders._dual_projection import DualProjection
 from skumc.encoders._fusion import GatedFusion
@@ -191,7 +191,7 @@ class ProjectionNetwork(nn.Module):
         present : Tensor of bool, shape (n_samples, n_modalities)
             On the CPU.
         """
-        present = torch.stack([batch[name][1] > 0 for name in self.names], dim=1)
+        present = present_modalities(batch, self.names)
         vectors = []
         for place, name in enumerate(self.names):
             frames, lengths = batch[name]
@@ -310,7 +310,7 @@ class ProjectionEncoder(BaseEstimator):
         Parameters
         ----------
         statistics : dict of str to FrameStatistics
-            Mean and scale of each modality's features, whose number is its width, and the length
+            Mean and scale of each modality's features (their number is its width) and the length
             of its longest sequence.
         anchor : str
             Not used: all modalities are treated alike.

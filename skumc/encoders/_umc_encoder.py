@@ -154,7 +154,7 @@ class UMCEncoder(BaseEstimator):
         Parameters
         ----------
         statistics : dict of str to FrameStatistics
-            Mean and scale of each modality's features, whose number is its width.
+            Mean and scale of each modality's features; their number is its width.
         anchor : str
             The guiding modality.
 

@@ -17,6 +17,7 @@ from skumc.encoders._batch import (
     fill_missing,
     hide_modalities,
     joined_outputs,
+    present_modalities,
     take_samples,
     zero_frames,
 )
@@ -177,7 +178,7 @@ class UMCNetwork(nn.Module):
 
     def _share(self, batch: Batch, views: Sequence[Sequence[str]]) -> _Shared:
         """Compute what the views, all of which show the anchor, have in common."""
-        present = torch.stack([batch[name][1] > 0 for name in self.names], dim=1)
+        present = present_modalities(batch, self.names)
         if self.hidden_as_zeros:
             batch = self._filled(batch)
         anchor = self._frames(self.anchor, *batch[self.anchor]) if self.projects_anchor else None
