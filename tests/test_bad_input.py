@@ -867,9 +867,13 @@ def test_an_encoder_without_parameters_is_clustered_as_it_is():
 @pytest.mark.parametrize(
     ("give", "error", "message"),
     [
-        (lambda h: h, TypeError, "gave Tensor, expected an EncoderOutput.*Check encoder="),
-        (lambda h: (h, None, {}), ValueError, "gave gates of shape NoneType.*Check encoder="),
-        (lambda h: _triple(h[:2]), ValueError, r"gave embedding of shape \(2, 4\) for 4 samples"),
+        (lambda h: h, TypeError, "returned Tensor, expected an EncoderOutput.*Check encoder="),
+        (lambda h: (h, None, {}), ValueError, "returned gates of shape NoneType.*Check encoder="),
+        (
+            lambda h: _triple(h[:2]),
+            ValueError,
+            r"returned embedding of shape \(2, 4\) for 4 samples",
+        ),
         (lambda h: _triple(2 * h), ValueError, "lengths 2 to 2, expected unit norm"),
     ],
 )

@@ -11,7 +11,7 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skumc._packed import Sequences
+from skumc._sequences import Sequences
 from skumc.text import TextTower, _tower
 from skumc.text._packing import _attend, pack
 from skumc.text._split import Split

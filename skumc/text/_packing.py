@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skumc._evaluation import evaluating
-from skumc._packed import Sequences
+from skumc._sequences import Sequences
 from skumc.text._run import run
 
 _NAME = "skumc_packed"

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skumc._packed import Sequences, frame_places, sent
+from skumc._sequences import Sequences, frame_places, sent
 from skumc.text._packing import pack, run_packed
 from skumc.text._run import run
 
