@@ -63,7 +63,7 @@ PHRASES = (
         ("every one of them", "none of the samples"),
     ),
     Rule(
-        r"[,;] for (it|they|there|we|you|chance|the|nothing|its|their)\b",
+        r", for (it|they|there|we|you|chance|the|nothing|its|their)\b",
         "start a sentence, or write 'because' or 'since'",
         ("betrayed, for chance varies less", "Sorted,\nfor they come in any order"),
         ("See, for example, the guide", "for the caller", "one loss, for instance"),
