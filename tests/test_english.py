@@ -210,6 +210,12 @@ def strings(tree):
             yield node.lineno, node.value
 
 
+def module_findings(source, tree, texts):
+    yield from findings(PHRASES, [*texts, *comments(source)])
+    yield from findings(SUMMARIES, list(docstrings(tree)))
+    yield from findings(SPELLING, [(1, source)])
+
+
 def identify(path):
     return str(path.relative_to(ROOT))
 
@@ -233,12 +239,9 @@ def test_page_has_no_banned_phrase(path):
 def test_module_has_no_banned_phrase(path):
     source = path.read_text(encoding="utf8")
     tree = ast.parse(source)
-    found = [
-        *findings(PHRASES, [*strings(tree), *comments(source)]),
-        *findings(SUMMARIES, docstrings(tree)),
-        *findings(SPELLING, [(1, source)]),
-    ]
-    assert_nothing(path, found)
+    # messages of the package count too; strings of an example may be data
+    texts = strings(tree) if "skumc" in path.relative_to(ROOT).parts else docstrings(tree)
+    assert_nothing(path, module_findings(source, tree, texts))
 
 
 @pytest.mark.parametrize("path", TESTS, ids=identify)
@@ -272,11 +275,7 @@ def test_every_part_of_a_module_is_searched_and_lines_are_counted():
         '    raise ValueError(f"Got {x}, whose " "rows")\n'
     )
     tree = ast.parse(source)
-    found = [
-        *findings(PHRASES, [*strings(tree), *comments(source)]),
-        *findings(SUMMARIES, docstrings(tree)),
-        *findings(SPELLING, [(1, source)]),
-    ]
+    found = module_findings(source, tree, strings(tree))
     assert sorted((line, phrase) for line, phrase, _ in found) == [
         (1, "What"),
         (3, "neighbour"),
