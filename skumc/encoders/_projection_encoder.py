@@ -71,7 +71,7 @@ class Summary(nn.Module):
 
 
 class ProjectionNetwork(nn.Module):
-    """The module that :class:`ProjectionEncoder` builds.
+    """The module that :class:`ProjectionEncoder` builds; its stages are described there.
 
     Parameters
     ----------
