@@ -133,7 +133,8 @@ class OptionalEncoderMethods(Protocol):
         Parameters
         ----------
         shares : sequence of n_modalities floats
-            In the order of the batch: 1 for a trusted modality and 0.1 for any other.
+            In the order of the batch: 1 for a trusted modality, ``untrusted_share`` of the neighbor
+            graph for any other.
         """
         ...
 
@@ -159,14 +160,6 @@ class OptionalEncoderMethods(Protocol):
 
         Called before training: these parameters are trained with the text model's learning rate.
         Without it all parameters are trained with the encoder's.
-        """
-        ...
-
-    def frame_maps(self) -> Iterator[nn.Module]:
-        """Return the submodules that map rows to rows.
-
-        Called with ``compile=True`` to compile their ``forward`` during ``fit``. Without it the
-        encoder's own ``forward`` is compiled.
         """
         ...
 
