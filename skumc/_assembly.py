@@ -35,7 +35,7 @@ def make_parts(estimator: UMCClusterer) -> dict[str, Any]:
 
 
 def seed_parts(parts: dict[str, Any], rng: np.random.RandomState) -> None:
-    """Seed the parts that draw random numbers and whose ``random_state`` is None."""
+    """Seed the parts that draw random numbers and have ``random_state=None``."""
     for name in ("selector", "encoder"):
         part = parts[name]
         if hasattr(part, "get_params") and part.get_params().get("random_state", 0) is None:
@@ -91,6 +91,12 @@ def training_settings(
         device=device,
         precision=estimator.precision,
     )
+
+
+def text_reader(estimator: UMCClusterer, data: MultimodalData) -> TextReader:
+    """Load a text model for each modality of text."""
+    names = [name for name, width in data.widths.items() if width is None]
+    return TextReader(names, TextModel.from_argument(estimator.text), verbose=estimator.verbose)
 
 
 def check_samples(data: MultimodalData, n_clusters: int) -> None:

@@ -23,6 +23,7 @@ from skumc._assembly import (
     choose_anchor,
     make_parts,
     seed_parts,
+    text_reader,
     training_parts,
     training_settings,
 )
@@ -32,7 +33,7 @@ from skumc._parts import PartsMixin
 from skumc._presets import preset_parameters
 from skumc.data import read_X, with_index
 from skumc.losses import WeightedLosses
-from skumc.text import TextModel, TextReader
+from skumc.text import TextModel
 from skumc.training import SilhouetteMonitor
 from skumc.training._clustering import assign_labels
 from skumc.training._embedding import Embedded, calibrate, embed, embed_attention
@@ -49,9 +50,9 @@ class UMCClusterer(
 ):
     """Cluster samples that have several modalities, without labels.
 
-    Each modality is projected to one width; the modalities are fused to one unit-norm embedding
-    per sample. The encoder is pretrained on positive pairs. Then, epoch by epoch, the embedding is
-    clustered, trustworthy samples are selected, and the encoder is trained on their pseudo-labels.
+    An encoder fuses the modalities to one unit-norm embedding per sample. It is pretrained on
+    positive pairs. Then, epoch by epoch, the embedding is clustered, trustworthy samples are
+    selected, and the encoder is trained on their pseudo-labels.
 
     Parameters
     ----------
@@ -330,6 +331,7 @@ class UMCClusterer(
         del y
         self._validate_params()
         parts = make_parts(self)
+        training = training_parts(self, parts)
         for name in ("losses", "threshold", "selector", "kmeans", "monitor", "pseudo_labels"):
             setattr(self, f"{name}_", parts[name])
         device = resolve_device(self.device)
@@ -339,18 +341,13 @@ class UMCClusterer(
         rng = check_random_state(self.random_state)
         seed_parts(parts, rng)
         with isolated(rng.randint(MAX_SEED), device):
-            names = [name for name, width in data.widths.items() if width is None]
-            self._text = TextReader(names, TextModel.from_argument(self.text), verbose=self.verbose)
+            self._text = text_reader(self, data)
             data = self._text.read(data, device)
             encoder = build_encoder(parts["encoder"], self._text, data, self.anchor_, device)
             self.encoder_ = encoder.to(device)
             calibrate(self.encoder_, data, device)
-            trainer = ProgressiveTrainer(
-                self.encoder_,
-                training_parts(self, parts),
-                training_settings(self, parts["encoder"], self.anchor_, device),
-                rng,
-            )
+            settings = training_settings(self, parts["encoder"], self.anchor_, device)
+            trainer = ProgressiveTrainer(self.encoder_, training, settings, rng)
             self.cluster_centers_, self.high_quality_mask_ = trainer.run(data)
             self.embedding_ = embed(self.encoder_, data, device, self.precision).embedding
         self.labels_ = assign_labels(self.embedding_, self.cluster_centers_)
@@ -429,7 +426,7 @@ class UMCClusterer(
         -------
         dict of str to list of n_samples arrays
             For each modality but the anchor, per sample an array of float32 with shape
-            (n_heads, n_anchor_frames, n_frames) whose last axis sums to 1, or None where the
+            (n_heads, n_anchor_frames, n_frames) that sums to 1 over the last axis; None where the
             modality is missing. A sample without its anchor has one row of a learned stand-in.
 
         Raises

@@ -22,8 +22,8 @@ class Moments:
     -----
     Blocks are combined by the update of Chan, Golub and LeVeque (1979), which loses no digits to
     large means. Features are expected to be of order 1: a deviation of at most 1e-6 counts as
-    constant. Raw values of any unit have :meth:`skumc.data.Ragged.mean_and_scale`, whose bound is
-    relative.
+    constant. Raw values of any unit have :meth:`skumc.data.Ragged.mean_and_scale`, with a relative
+    bound.
 
     Examples
     --------

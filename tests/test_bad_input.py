@@ -806,7 +806,7 @@ def test_a_modality_that_fit_never_saw_is_left_out_in_predict():
         fitted.predict([{"audio": X[0]}])
 
 
-def test_masks_of_tables_are_honoured():
+def test_masks_of_tables_count():
     X = np.random.default_rng(0).normal(size=(24, 4))
     mask = np.zeros((24, 4), bool)
     mask[:3, 2:] = True
@@ -892,9 +892,9 @@ def test_encoder_that_builds_no_module_is_named():
         UMCClusterer(2, encoder=Spec()).fit(np.eye(4))
 
 
-def test_kmeans_that_cannot_start_from_centres_is_named():
+def test_kmeans_that_cannot_start_from_centers_is_named():
     X = np.random.default_rng(0).normal(size=(24, 4))
-    with pytest.raises(ValueError, match="kmeans=BisectingKMeans.*from the last epoch's centres"):
+    with pytest.raises(ValueError, match="kmeans=BisectingKMeans.*from given centers"):
         UMCClusterer(2, kmeans=BisectingKMeans(), **K2).fit(X)
 
 

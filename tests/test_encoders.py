@@ -287,7 +287,7 @@ def test_a_constant_feature_and_raw_features_are_left_as_they_are():
 def test_segments_fit_into_the_width_of_a_summary(width, longest, asked, expected):
     statistics = {"x": FrameStatistics(np.zeros(width), np.ones(width), None, longest)}
     network = ProjectionEncoder(n_segments=asked, hidden_width=8).build(statistics, "x")
-    (summary,) = network.summarise
+    (summary,) = network.summarize
     assert (summary.n_segments, summary.width) == (expected, expected * width)
     output = network.eval()({"x": (torch.randn(7, width), torch.tensor([5, 2]))})
     assert output.embedding.shape == (2, 8)

@@ -386,10 +386,10 @@ def test_token_types_reach_the_model():
 def test_token_ids_and_types_that_the_model_does_not_know_are_named(n_trainable):
     backbone = backbone_of(pair(), n_trainable)
     cells = [None, {"input_ids": [2, 98, 3]}, {"input_ids": [2, 99, 3]}]
-    with pytest.raises(ValueError, match=r"Got token id 99 in row 2, but .* knows 0 to 98\. Use"):
+    with pytest.raises(ValueError, match=r"Got token id 99 in row 2, but .* embeds 0 to 98\. Use"):
         backbone.frames(TokenIds.from_cells("text", cells), CPU)
     cells[2] = {"input_ids": [2, 3], "token_type_ids": [1, 2]}
-    with pytest.raises(ValueError, match=r"Got token type 2 in row 2, but .* knows 0 to 1"):
+    with pytest.raises(ValueError, match=r"Got token type 2 in row 2, but .* embeds 0 to 1"):
         backbone.frames(TokenIds.from_cells("text", cells), CPU)
 
 

@@ -78,7 +78,7 @@ class FrameStore:
     width : int
         Number of values in a frame; they are kept as float32.
     source : dict, default=None
-        What all frames were computed from, such as the version of a file; a JSON object. A folder
+        Origin of all frames, such as the version of a file, as a JSON object. A folder
         with frames from another source is refused.
     argument : str, default="memory"
         Name of the user's parameter that chooses the folder, for error messages.
@@ -124,7 +124,7 @@ class FrameStore:
 
     @classmethod
     def existing(cls, folder: Path, source: Mapping[str, Any]) -> FrameStore:
-        """Open a folder whose width is not known; nothing is written.
+        """Open a folder of unknown width; nothing is written.
 
         Raises
         ------

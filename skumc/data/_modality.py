@@ -142,7 +142,7 @@ def check_values(name: str, sequences: Ragged) -> Ragged:
             rows = np.unique(owner[chunk][infinite])
             raise ValueError(
                 f"Modality {name!r} has infinite values (inf) in {name_rows(rows)}. Replace them, "
-                "or pass None for a sample whose modality is missing."
+                "or pass None for a sample without the modality."
             )
         np.add.at(n_nan, owner[chunk], np.isnan(block).sum(axis=1))
     if not n_nan.any():
@@ -167,7 +167,7 @@ def _from_pandas(name: str, values: Any) -> np.ndarray:
     if not set(kinds) <= set("buif"):
         column = values.columns[[kind not in "buif" for kind in kinds].index(True)]
         raise ValueError(
-            f"Modality {name!r} is a table whose column {column!r} holds no numbers. Expected "
+            f"Modality {name!r} is a table with a column {column!r} that holds no numbers. Expected "
             "numbers in every column; for sequences pass one column of arrays."
         )
     array = values.to_numpy()

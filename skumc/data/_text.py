@@ -24,7 +24,7 @@ def is_tokenized_text(values: Any) -> bool:
 
 
 def _as_int64(numbers: np.ndarray) -> np.ndarray:
-    """Convert whole numbers; those beyond int64 become its maximum, which no model knows."""
+    """Convert whole numbers; those beyond int64 become its maximum, which no model embeds."""
     if numbers.dtype == np.uint64:
         numbers = np.minimum(numbers, np.uint64(np.iinfo(np.int64).max))
     return numbers.astype(np.int64)

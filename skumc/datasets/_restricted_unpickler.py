@@ -262,7 +262,7 @@ class RestrictedUnpickler(pickle._Unpickler):
     # methods that a pickle may call
 
     def _array(self, data: Any, number_type: Any, shape: Any, order: Any) -> np.ndarray:
-        """Lay a read-only array over bytes, whose number must fit the shape; none are copied."""
+        """View bytes as a read-only array; their number must fit the shape."""
         if type(number_type) is not _NumberType:
             raise Refused(f"gives an array the type {_kind(number_type)}")
         if type(data) is str:  # how Python 2 wrote bytes
@@ -272,7 +272,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         if type(shape) is not tuple or len(shape) > _MAX_DIMENSIONS:
             raise ValueError(f"an array without a shape of up to {_MAX_DIMENSIONS} axes")
         if not all(type(size) is int and 0 <= size < 2**63 for size in shape):
-            raise ValueError("an array whose shape is not made of whole numbers")
+            raise ValueError("an array with a shape that is not made of whole numbers")
         dtype = number_type.dtype
         if math.prod(shape) * dtype.itemsize != len(data):
             raise ValueError(f"an array of shape {shape} and type {dtype} in {len(data)} bytes")

@@ -122,7 +122,7 @@ class ProjectionNetwork(nn.Module):
         self.names = tuple(statistics)
         offset = F.normalize(torch.randn(hidden_width), dim=0)
         # lists: a modality's name may hold dots, a module's may not
-        self.summarise = nn.ModuleList(
+        self.summarize = nn.ModuleList(
             Summary(stats, n_segments, standardize) for stats in statistics.values()
         )
         self.projections = nn.ModuleList(
@@ -140,7 +140,7 @@ class ProjectionNetwork(nn.Module):
 
     @property
     def _summaries(self) -> list[Summary]:
-        return cast(list[Summary], list(self.summarise))
+        return cast(list[Summary], list(self.summarize))
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
         """Take mean and standard deviation of the summaries of all samples."""
@@ -188,7 +188,7 @@ class ProjectionNetwork(nn.Module):
         for place, name in enumerate(self.names):
             frames, lengths = batch[name]
             has = lengths > 0
-            vector = self._project(place, self.summarise[place](frames, lengths[has]))
+            vector = self._project(place, self.summarize[place](frames, lengths[has]))
             if len(vector) < len(lengths):
                 rows = sent(torch.nonzero(has).squeeze(1), vector.device)
                 vector = vector.new_zeros(len(lengths), vector.shape[1]).index_copy(0, rows, vector)

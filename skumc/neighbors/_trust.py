@@ -1,4 +1,4 @@
-"""Which modalities to trust, and how well their neighborhoods agree."""
+"""Trust in modalities, and the agreement of their neighborhoods."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from skumc.encoders import Batch, EncoderOutput
 
 
 class BasePairs(BaseEstimator):
-    """Base of positive pairs whose batch holds the samples themselves.
+    """Base of positive pairs with the samples themselves as the batch.
 
     A subclass writes :meth:`encode`, and extends the other two where it needs more.
 

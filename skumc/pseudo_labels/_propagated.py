@@ -38,7 +38,7 @@ def propagate_labels(
     labels : ndarray of int, shape (n_samples,)
         Label of each sample.
     seeds : ndarray of bool, shape (n_samples,)
-        Samples whose label is propagated.
+        Samples that propagate their label.
     partners : ndarray of int, shape (n_samples, n_partners)
         Nearest neighbors of each sample.
 

@@ -179,5 +179,5 @@ class TextBackbone:
                 row = np.repeat(np.arange(len(tokens)), tokens.lengths)[unknown[0]]
                 raise ValueError(
                     f"Got {what} {numbers[unknown[0]]} in row {row}, but the text model "
-                    f"{self._name!r} knows 0 to {n_known - 1}. Use the model's own tokenizer."
+                    f"{self._name!r} embeds 0 to {n_known - 1}. Use the model's own tokenizer."
                 )

@@ -77,7 +77,7 @@ def cluster_embedding(
         origin = "" if start is None else " from given centers"
         raise ValueError(
             f"kmeans={type(kmeans).__name__} cannot be fitted{origin}: {error} Pass an estimator "
-            "like KMeans, whose init takes an array, or None."
+            "like KMeans that can start from an array, init=centers, or None."
         ) from error
     centers = kmeans.cluster_centers_.astype(embedding.dtype, copy=False)
     return assign_labels(embedding, centers), centers
@@ -98,7 +98,7 @@ def clustering_objective(
     -------
     dict of str to float
         ``within``: sum of squared distances to the centers; ``separation``: smallest squared
-        distance between two centers (0 for one centre); ``objective``: their difference.
+        distance between two centers (0 for one center); ``objective``: their difference.
 
     Notes
     -----

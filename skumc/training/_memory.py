@@ -97,7 +97,7 @@ def memory_need(
     Parameters
     ----------
     encoder : Module
-        In training mode; it and the random numbers are left as they were.
+        In training mode; its state and the random numbers are restored.
     data : MultimodalData
         The training samples.
     views : sequence of sequences of str

@@ -66,7 +66,7 @@ def learning_rate_factor(
 
 
 class Optimization(BaseEstimator):
-    r"""How gradients become weights.
+    r"""Optimizer, learning-rate schedule and averaging of weights.
 
     Parameters
     ----------
@@ -84,8 +84,8 @@ class Optimization(BaseEstimator):
         Number of batches per optimizer step. The result equals that of the larger batch for losses
         that are a mean over samples; contrastive losses and centers read one batch at a time.
     weight_averaging : float in [0, 1), default=0.98
-        Decay :math:`d` of the running average of the weights in the progressive loop, whose
-        encoder is clustered, judged and kept. 0 takes the weights as they are.
+        Decay :math:`d` of the running average of the weights in the progressive loop. The
+        encoder with the average is clustered, judged and kept. 0 takes the weights as they are.
     min_epochs : int in [0, inf) or None, default=None
         First epoch of the progressive loop in which a lack of improvement counts towards
         ``patience``. None is 60 % of ``max_epochs``.

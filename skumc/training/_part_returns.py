@@ -25,8 +25,8 @@ def check_distinct(embedding: np.ndarray, n_clusters: int) -> None:
         row = int(nearest.argmax())
         if nearest[row] < _SAME_POINT and n_found < n_clusters:
             raise ValueError(
-                f"Got n_clusters={n_clusters}, but X has only {n_found} distinct sample(s) as the "
-                "encoder sees them. Choose a smaller n_clusters."
+                f"Got n_clusters={n_clusters}, but X has only {n_found} distinct sample(s) "
+                "after encoding. Choose a smaller n_clusters."
             )
 
 
