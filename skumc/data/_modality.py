@@ -167,7 +167,7 @@ def _from_pandas(name: str, values: Any) -> np.ndarray:
     if not set(kinds) <= set("buif"):
         column = values.columns[[kind not in "buif" for kind in kinds].index(True)]
         raise ValueError(
-            f"Modality {name!r} is a table with a column {column!r} that holds no numbers. Expected "
+            f"Modality {name!r} is a table, and its column {column!r} holds no numbers. Expected "
             "numbers in every column; for sequences pass one column of arrays."
         )
     array = values.to_numpy()
