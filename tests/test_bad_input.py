@@ -236,7 +236,7 @@ BAD_X = {
     "frame of dates": (
         lambda: {"text": pd.DataFrame({"x": [1, 2], "day": pd.to_datetime(["2020", "2021"])})},
         ValueError,
-        "Modality 'text' is a table whose column 'day' holds no numbers",
+        "Modality 'text' is a table, and its column 'day' holds no numbers",
     ),
     **{
         f"{name} as X": (
