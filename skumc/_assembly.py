@@ -1,8 +1,8 @@
-"""From the estimator's parameters to the parts, the settings and the encoder of one fit."""
+"""From the parameters of ``UMCClusterer`` to the parts, the settings and the encoder of a fit."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +16,11 @@ from skumc.text import TextModel, TextReader
 from skumc.training import MemoryEstimate, ProgressLines
 from skumc.training._settings import TrainingParts, TrainingSettings
 
-if TYPE_CHECKING:
-    from skumc._clusterer import UMCClusterer
-
 _LEARNING_RATE = 1e-3  # of an encoder without a learning rate of its own
 MAX_SEED = 2**31 - 1
 
 
-def make_parts(estimator: UMCClusterer) -> dict[str, Any]:
+def make_parts(estimator: Any) -> dict[str, Any]:
     """Copy the parts, by parameter, and check each against its contract."""
     parts = {name: estimator._make_part(name) for name in PART_CHOICES if name != "losses"}
     if isinstance(estimator.losses, dict):
@@ -53,7 +50,7 @@ def _keep_modules(part: Any, terms: dict[str, tuple[float, Any]]) -> None:
             part.extra = {**part.extra, role: (weight, loss)}
 
 
-def training_parts(estimator: UMCClusterer, parts: dict[str, Any]) -> TrainingParts:
+def training_parts(estimator: Any, parts: dict[str, Any]) -> TrainingParts:
     """Gather what a training run takes; losses with parameters stay in the loss part."""
     losses = parts["losses"].terms()
     _keep_modules(parts["losses"], losses)
@@ -73,7 +70,7 @@ def training_parts(estimator: UMCClusterer, parts: dict[str, Any]) -> TrainingPa
 
 
 def training_settings(
-    estimator: UMCClusterer, encoder: Any, anchor: str, device: torch.device
+    estimator: Any, encoder: Any, anchor: str, device: torch.device
 ) -> TrainingSettings:
     """Gather the numbers of a training run; ``encoder`` is the specification."""
     own = getattr(encoder, "learning_rate", _LEARNING_RATE)
@@ -93,7 +90,7 @@ def training_settings(
     )
 
 
-def text_reader(estimator: UMCClusterer, data: MultimodalData) -> TextReader:
+def text_reader(estimator: Any, data: MultimodalData) -> TextReader:
     """Load a text model for each modality of text."""
     names = [name for name, width in data.widths.items() if width is None]
     return TextReader(names, TextModel.from_argument(estimator.text), verbose=estimator.verbose)

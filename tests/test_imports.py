@@ -49,7 +49,7 @@ CHOSEN = set(PARTS) - {"feature_extraction", "datasets", "metrics"}
 ESTIMATOR = {
     "_parameters": (CHOSEN, {"torch"}),
     "_presets": (CHOSEN, {"torch"}),
-    "_assembly": ({"_parameters", "_clusterer"} | CHOSEN, {"torch"}),
+    "_assembly": ({"_parameters"} | CHOSEN, {"torch"}),
     "_clusterer": ({"_assembly", "_parameters", "_presets"} | CHOSEN, {"torch"}),
     "__init__": ({"_clusterer", "data"}, {"torch"}),
 }
