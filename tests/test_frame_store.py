@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import signal
+import weakref
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_what_was_added_is_found_in_any_order_and_number(tmp_path_factory, batch
         assert len(store.take([None, *map(digest, map(str, wanted))])[0]) == 0
 
 
-def test_a_folder_is_read_by_others_and_mapped(tmp_path):
+def test_a_folder_is_read_by_other_stores_and_mapped(tmp_path):
     fill(FrameStore(tmp_path, 3), range(5))
     store = FrameStore(tmp_path, 3)
     check(store, [4, 0, 4, 2])
@@ -75,9 +76,9 @@ def test_frames_without_index_are_overwritten(tmp_path):
     check(FrameStore(tmp_path, 3), [5, 4, 2, 1, 0])
 
 
-def test_reading_waits_for_nobody(tmp_path):
+def test_reading_does_not_wait_for_the_lock(tmp_path):
     fill(FrameStore(tmp_path, 3), range(3))
-    with FileLock(tmp_path / "lock"):  # someone adds
+    with FileLock(tmp_path / "lock"):  # another process adds
         context = multiprocessing.get_context("spawn")
         reader = context.Process(target=_read, args=(tmp_path,))
         reader.start()
@@ -120,7 +121,7 @@ def _fill_and_die(folder):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
-def test_a_killed_holder_of_the_lock_keeps_nobody_out(tmp_path):
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
     worker = multiprocessing.get_context("spawn").Process(target=_fill_and_die, args=(tmp_path,))
     worker.start()
     worker.join(60)
@@ -151,7 +152,7 @@ def test_a_folder_that_cannot_be_written_names_the_argument(tmp_path):
 
 
 @pytest.mark.parametrize("n_left", [None, 0, 8])
-def test_frames_that_someone_deleted_are_never_zeros(tmp_path, n_left):
+def test_deleted_frames_are_never_read_as_zeros(tmp_path, n_left):
     keys = [digest(letter) for letter in "ab"]
     store = FrameStore(tmp_path, 2)
     with store.locked():
@@ -163,3 +164,63 @@ def test_frames_that_someone_deleted_are_never_zeros(tmp_path, n_left):
         damaged.add({keys[1]: np.ones((1, 2))})
     with pytest.raises(ValueError, match="is damaged: .* Delete it"):
         FrameStore(tmp_path, 2).take(keys[:1])
+
+
+def test_frames_of_another_source_are_refused(tmp_path):
+    fill(FrameStore(tmp_path, 3, {"size": 1}), range(3))
+    check(FrameStore(tmp_path, 3, {"size": 1}), range(3))
+    check(FrameStore.existing(tmp_path, {"size": 1}), range(3))
+    for source in (None, {"size": 2}):
+        with pytest.raises(ValueError, match="'size': 1.*another folder"):
+            FrameStore(tmp_path, 3, source)
+    with pytest.raises(ValueError, match="'size': 1"):
+        FrameStore.existing(tmp_path, {"size": 2})
+
+
+def test_a_missing_folder_is_not_made_by_reading(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        FrameStore.existing(tmp_path / "frames", {})
+    assert not (tmp_path / "frames").exists()
+
+
+def test_pairs_are_written_one_at_a_time(folder):
+    store, at_once = FrameStore(folder, 3), []
+
+    def pairs():
+        for number in range(5):
+            if folder is not None:
+                at_once.append(len(alive))
+            rows = frames_of(number)
+            alive.add(rows.ctypes.data)
+            weakref.finalize(rows, alive.discard, rows.ctypes.data)
+            yield digest(str(number)), rows
+            del rows
+
+    alive: set[int] = set()
+    with store.locked():
+        store.add(pairs())
+    check(store, range(5))
+    assert max(at_once, default=0) <= 2  # the first one and the last
+
+
+def test_an_add_that_fails_leaves_the_store_as_it_was(folder):
+    def pairs():
+        yield digest("1"), frames_of(1)
+        raise RuntimeError("the frames cannot be computed")
+
+    store = FrameStore(folder, 3)
+    fill(store, [0])
+    with pytest.raises(RuntimeError, match="cannot be computed"), store.locked():
+        store.add(pairs())
+    assert digest("1") not in store
+    fill(store, [1, 2])
+    check(store, [2, 1, 0])
+    if folder is not None:
+        check(FrameStore(folder, 3), [2, 1, 0])
+
+
+def test_the_parameter_that_chooses_the_folder_is_named_once(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"as cache_folder\.$") as caught:
+        FrameStore(tmp_path / "file" / "frames", 2, argument="cache_folder")
+    assert str(caught.value).count("Cannot write") == 1

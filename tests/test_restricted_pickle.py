@@ -136,22 +136,9 @@ def test_memory_and_time_are_bounded_by_the_size_of_the_file(kind, tmp_path, no_
     assert seconds < 20  # about 2, and minutes where it is quadratic
 
 
-UNITS = [b"]", b"}", b"(", b")", b"l", b"d", b"t", b"\x85", b"\x86", b"\x94", b"2", b"0", b"1"]
-UNITS += [
-    b"N",
-    b"a",
-    b"e",
-    b"s",
-    b"u",
-    b"h\x00",
-    b"h\x01",
-    b"h\x02",
-    b"R",
-    b"b",
-    b"q\x00",
-    b"K\x01",
-]
-UNITS += [b"K\x01", b"C\x02ab", b"\x8c\x02\xc4\x80", b"B\0\0\0\0", b"X\0\0\0\0", CALL, b"M\xff\xff"]
+OPERATIONS = [bytes([code]) for code in b"]}()ldtaesuNRb012\x85\x86\x94"]
+PUSHES = [b"h\x00", b"h\x01", b"h\x02", b"q\x00", b"K\x01", b"C\x02ab", b"\x8c\x02\xc4\x80"]
+UNITS = [*OPERATIONS, *PUSHES, b"B\0\0\0\0", b"X\0\0\0\0", b"M\xff\xff", CALL]
 
 
 @settings(max_examples=20, deadline=None)
