@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from typing import Any
 
 import numpy as np
@@ -17,29 +16,28 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skumc._defaults import PARAMETER_CONSTRAINTS, PART_CHOICES, check_parts
-from skumc._devices import resolve_device
-from skumc._parts import PartsMixin, unknown_name_message
-from skumc._presets import preset_parameters
-from skumc.data import MultimodalData, read_X, with_index
-from skumc.encoders import EncoderWithText, FrameStatistics
-from skumc.losses import WeightedLosses
-from skumc.text import TextReader
-from skumc.training import (
-    Embedded,
-    ProgressiveTrainer,
-    SilhouetteMonitor,
-    TrainingParts,
-    TrainingSettings,
-    assign_labels,
-    calibrate,
-    embed,
-    embed_attention,
-    isolated,
+from skumc._assembly import (
+    MAX_SEED,
+    build_encoder,
+    check_samples,
+    choose_anchor,
+    make_parts,
+    seed_parts,
+    training_parts,
+    training_settings,
 )
-
-_LEARNING_RATE = 1e-3  # of an encoder that names none
-_MAX_SEED = 2**31 - 1
+from skumc._devices import resolve_device
+from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
+from skumc._parts import PartsMixin
+from skumc._presets import preset_parameters
+from skumc.data import read_X, with_index
+from skumc.losses import WeightedLosses
+from skumc.text import TextModel, TextReader
+from skumc.training import SilhouetteMonitor
+from skumc.training._clustering import assign_labels
+from skumc.training._embedding import Embedded, calibrate, embed, embed_attention
+from skumc.training._isolation import isolated
+from skumc.training._trainer import ProgressiveTrainer
 
 
 class UMCClusterer(
@@ -49,158 +47,126 @@ class UMCClusterer(
     ClusterMixin,
     BaseEstimator,
 ):
-    """Find clusters in samples that have several modalities, without labels.
+    """Cluster samples that have several modalities, without labels.
 
-    Each modality is projected to one width and fused to one unit-norm embedding a sample; the
-    encoder is pretrained by contrast, then trained in epochs that cluster the embedding, choose
-    trustworthy samples and learn from their pseudo-labels.
+    Each modality is projected to one width; the modalities are fused to one unit-norm embedding
+    per sample. The encoder is pretrained on positive pairs. Then, epoch by epoch, the embedding is
+    clustered, trustworthy samples are selected, and the encoder is trained on their pseudo-labels.
 
     Parameters
     ----------
     n_clusters : int in [1, inf), default=8
         Number of clusters.
     modalities : dict, list of str or None, default=None
-        For a 2-D table the columns of each modality, ``{"text": columns, "audio": columns}``;
-        columns are names, numbers, a range or a slice. For samples with named modalities the
-        names to use. None uses all; of a table as one modality.
+        Columns of each modality in a 2-D table, ``{"text": columns, "audio": columns}``, given as
+        names, numbers, a range or a slice; for samples with named modalities the names to use.
+        None uses all; a table is then one modality.
     anchor : str or None, default=None
-        The modality that leads: others are seen from its positions. None takes ``"text"``, or
-        the first one.
+        Name of the leading modality, which attention queries from. None is ``"text"``, or else the
+        first modality.
+    text : str, path, (model, tokenizer), TextModel or None, default=None
+        Transformer that reads modalities of strings or token ids: a name on the Hugging Face hub, a
+        folder, or loaded objects; frozen by default. :class:`~skumc.text.TextModel` sets its layer,
+        the layers to fine-tune and the cache.
     encoder : None, "projection", "umc", "causal", instance or Module, default=None
-        Specification with a method ``build(statistics, anchor)``, or a ready
-        :class:`torch.nn.Module` called as :func:`~skumc.encoders.encode_views` says, of which a
-        copy keeps its weights as the start. None is :class:`~skumc.encoders.ProjectionEncoder`;
-        "umc" is :class:`~skumc.encoders.UMCEncoder`, with text-guided attention.
+        Specification of the encoder, with a method ``build(statistics, anchor)``, or a ready
+        :class:`torch.nn.Module`, of which a copy is trained; see :mod:`skumc.encoders`. None is
+        :class:`~skumc.encoders.ProjectionEncoder`; "umc" is
+        :class:`~skumc.encoders.UMCEncoder`, with text-guided attention.
+    neighbors : None, "graph", "none" or instance, default=None
+        K-nearest-neighbor graph, which also judges the modalities. None is
+        :class:`~skumc.neighbors.NeighborGraph`; "none" trusts all modalities and looks up no
+        neighbors.
+    pairs : None, str or instance, default=None
+        Positive pairs of the contrastive losses: "neighbors" (None) pairs a sample with a neighbor,
+        "views" with itself without a modality, "disjoint" two views without a common modality,
+        "dropout" and "noise" the embedding with a perturbed copy, "frames" the sample with some of
+        its frames hidden. See :mod:`skumc.pairs`.
+    pseudo_labels : None, "propagated", "selected" or instance, default=None
+        Labels of the supervised losses. None propagates the labels of the selected samples along
+        the neighbor graph, :class:`~skumc.pseudo_labels.PropagatedLabels`; "selected" teaches the
+        selected samples only.
+    supervised_views : str, list of lists of str or None, default=None
+        Views of a sample in the supervised step. None is "single": all modalities, and each trusted
+        one alone; "leave_one_out" and "full" are others. See :func:`~skumc.pairs.supervised_views`.
     losses : None, dict or WeightedLosses, default=None
-        A dict gives some roles a weight, a name, a callable or a pair (weight, callable):
-        ``{"separation": 0.0}``. None is :class:`~skumc.losses.WeightedLosses`.
+        Losses and their weights. A dict changes some roles to a weight, a name, a callable or a
+        pair (weight, callable): ``{"separation": 0.0}``. None is
+        :class:`~skumc.losses.WeightedLosses`. Losses with parameters train with the encoder.
     threshold : None, "adaptive", "linear", "constant" or instance, default=None
-        Share of each cluster that is trusted, epoch by epoch. None is
+        Share of each cluster to select, epoch by epoch. None is
         :class:`~skumc.curriculum.AdaptiveThreshold`.
     selector : None, "density", "centroid", "random" or instance, default=None
-        Which samples of a cluster those are. None is :class:`~skumc.curriculum.DensitySelector`.
+        Choice of the samples in a cluster. None is :class:`~skumc.curriculum.DensitySelector`.
     kmeans : None, "kmeans", "minibatch" or instance, default=None
-        Clusters the embedding: an estimator with the parameters ``n_clusters``, ``init`` and
-        ``n_init`` and the attribute ``cluster_centers_``. None is ``KMeans(n_init=10)``; after
-        the first epoch the last centres are the start and ``n_init`` is 1.
+        Clusterer of the embedding, with the parameters ``n_clusters``, ``init`` and ``n_init`` and
+        the attribute ``cluster_centers_``. None is ``KMeans(n_init=10)``; after the first epoch it
+        starts from the means of the last labels.
     monitor : None, "silhouette" or callable, default=None
-        ``monitor(embedding, labels)``, larger is better, chooses the epoch that is kept. None is
-        :class:`~skumc.training.SilhouetteMonitor`.
-    augmentation : str, default="neighbors"
-        What the contrastive losses bring together. "neighbors": a sample and one of its nearest
-        neighbours, or parts of them, by how far modalities agree on who is near whom (see Notes).
-        "views": a sample with and without one of its modalities; "disjoint": two views of it that
-        have no modality in common, drawn for each batch; "dropout" or "noise": a copy of the
-        embedding with dropout 0.1 or with noise of deviation 0.01; "frames": a second pass with
-        15 % of the frames hidden.
-    spread_confidence : float in [0, 1] or None, default=0.9
-        With ``augmentation="neighbors"``, pseudo-labels spread from the trustworthy samples to
-        their neighbours, and samples are taught by the label that reaches them where it is at
-        least that share of all that does. None teaches the trustworthy samples only.
-    text_model : str, path, (model, tokenizer) or None, default=None
-        The transformers encoder that reads modalities of strings or token ids: a name on the
-        Hugging Face hub, a folder, or the loaded objects, of which copies are trained. BERT,
-        RoBERTa, DistilBERT, MiniLM, MPNet, ELECTRA, ModernBERT and what is built alike.
-    n_trainable_layers : int in [0, inf) or "all", default=0
-        So many of its last layers train, with what follows them, as the source does with one;
-        "all" trains the embeddings too. The frozen layers run once for each distinct text, which
-        makes 0 many times faster.
-    text_learning_rate : float in (0, inf), default=2e-5
-        Largest learning rate of the text model, in pretraining and in the progressive loop.
-    max_text_length : int in [1, inf) or None, default=None
-        Longer texts are cut, in tokens. None is the longest that the text model reads.
-    text_layer : int in [0, inf), "middle" or None, default="middle"
-        Layer whose states are read, 0 being the embeddings; later layers are dropped. "middle" is
-        half of the layers, or as many as train; None is the last.
-    memory : str, path, joblib.Memory or None, default=None
-        Folder that keeps what frozen layers gave, for later fits and other processes. None keeps
-        it for one call, in memory, or in a temporary file beyond 2 GiB.
+        Label-free score ``monitor(embedding, labels)`` of an epoch; the epoch with the largest is
+        kept. None is :class:`~skumc.training.SilhouetteMonitor`.
+    callbacks : list of object or None, default=None
+        Hooks with some of the methods of :class:`~skumc.training.Callback`. They are called as
+        given, not copied.
+    optimization : None or Optimization, default=None
+        Optimizer, schedule, averaging of weights and ``min_epochs``. None is
+        :class:`~skumc.training.Optimization`.
     pretrain_epochs : int in [0, inf), default=10
-        Epochs of contrastive pretraining; 0 leaves it out.
+        Number of epochs of contrastive pretraining.
     max_epochs : int in [0, inf), default=12
-        Epochs of the progressive loop at most; 0 clusters the pretrained embedding.
-    min_epochs : int in [0, inf) or None, default=None
-        Epoch from which a lack of improvement counts. None is 60 % of ``max_epochs``.
+        Maximum number of epochs of the progressive loop; 0 clusters the pretrained embedding.
     patience : int in [1, inf) or None, default=5
-        Epochs without improvement of the monitor after which training ends. None never ends it.
+        Number of epochs without improvement of the monitor after which training ends, counted from
+        ``optimization__min_epochs``. None never ends it.
     batch_size : int in [1, inf), default=256
-        Samples in a batch at most.
+        Maximum number of samples per batch.
     learning_rate : float in (0, inf) or None, default=None
-        Largest learning rate of the progressive loop. None is the encoder's ``learning_rate``
-        where it has one, 4e-3 for "projection" and 1e-3 for the attention of the others, and
-        1e-3 where it has not.
+        Largest learning rate of the progressive loop. None is the encoder's own (4e-3 for
+        "projection", 1e-3 for the others).
     pretrain_learning_rate : float in (0, inf) or None, default=None
         Largest learning rate of pretraining. None is as above.
-    optimizer : {"adam", "adamw", "sgd"} or callable, default="adamw"
-        A callable gets ``(parameters, lr=..., weight_decay=...)``.
-    weight_decay : float in [0, inf), default=1e-4
-        Passed to the optimizer.
-    warmup_proportion : float in [0, 1], default=0.1
-        Share of a phase in which the learning rate rises.
-    schedule : {"cosine", "linear", "constant"}, default="constant"
-        Then it falls as a cosine to 1 %, or as a line to 0, or stays.
-    grad_clip : float in (0, inf) or None, default=None
-        Bound on the absolute value of each gradient; None does not clip.
-    accumulate_steps : int in [1, inf), default=1
-        Batches whose gradients make one step. It equals the larger batch for losses that are a
-        mean over samples; contrastive losses and centres see one batch at a time.
-    weight_averaging : float in [0, 1), default=0.98
-        Share of the running average of the weights that each step of the progressive loop keeps.
-        What is clustered, judged and kept is the encoder with the average; 0 takes the weights as
-        they are.
     device : str or torch.device, default="auto"
-        "auto" is the GPU where there is one.
+        Device of the encoder; "auto" is a GPU if there is one.
     precision : {"float32", "bfloat16"}, default="float32"
-        Arithmetic of the encoder; embeddings and losses are float32 always.
-    compile : bool, default=False
-        Whether ``torch.compile`` makes code of the encoder's maps of rows for the time of a fit.
-        That takes time before the training, and needs a C++ compiler, or Triton on a GPU; where
-        it fails a RuntimeWarning says so and the encoder runs as it is. On a CPU it is not worth
-        it.
-    max_memory : int in [1, inf) or None, default=None
-        Bytes that training may take beside the data. What it will take is measured on a few
-        samples before it starts; more raises MemoryError with the batch size that fits. With None
-        more than is free on the device is a RuntimeWarning.
+        Arithmetic of the encoder; embeddings and losses are always float32.
     random_state : int, RandomState instance or None, default=None
-        Determines initial weights, batches, dropout and k-means. An int repeats results bit for
-        bit at equal library versions and numbers of threads.
+        Seed of initial weights, batches, dropout and k-means. An int gives bit-identical results at
+        equal library versions and thread counts.
     verbose : int in [0, inf), default=0
-        Write a line with the remaining time every ``verbose`` epochs.
+        Print a line with the remaining time every ``verbose`` epochs.
 
     Attributes
     ----------
     labels_ : ndarray of int32, shape (n_samples,)
-        Cluster of each training sample; equal to ``predict`` on the training samples.
+        Cluster of each training sample, equal to ``predict`` on the training samples.
     cluster_centers_ : ndarray of float32, shape (n_clusters, n_components)
-        Centres in the space of the embedding.
+        Centers in the space of the embedding.
     embedding_ : ndarray of float32, shape (n_samples, n_components)
-        Unit-norm embedding of the training samples; equal to ``transform`` on them.
+        Unit-norm embedding of the training samples, equal to ``transform`` on them.
     high_quality_mask_ : ndarray of bool, shape (n_samples,)
-        Samples trusted in the epoch that was kept.
+        Samples selected in the epoch that was kept.
     history_ : History
-        One record an epoch: threshold and its terms, shares of selected samples and of those that
-        pseudo-labels teach, each loss and the norm of its gradient (None where no sample was left
-        for it), monitor, objective of section 3.1.2, learning rate, seconds, and
-        ``restored``, true for the epoch that was kept. A main epoch's monitor is taken before it
-        trains.
+        One record per epoch: threshold and its terms, shares of selected and of taught samples,
+        each loss (None where it had no sample), monitor, objective of section 3.1.2, learning rate,
+        seconds, and ``restored``, true for the epoch that was kept. Monitor and objective are those
+        of the clustering that ``fit`` returns for the epoch.
     trusted_modalities_ : dict of str to bool
-        Which modalities say something that another one says too; all of them where
-        ``augmentation`` is not "neighbors".
+        Modalities that share neighbors with another one; all of them without a neighbor graph.
     agreement_ : float
-        Share of the neighbours of the input that at least two trusted modalities show, within
-        [0, 1]; 1 where one modality is trusted, NaN where ``augmentation`` is not "neighbors".
+        Share of the input's neighbors that at least two trusted modalities have in common, within
+        [0, 1]; 1 where one modality is trusted, NaN without a neighbor graph.
     n_iter_ : int
-        Epochs of the progressive loop that trained.
+        Number of epochs of the progressive loop that trained.
     encoder_ : torch.nn.Module
         The trained encoder.
-    losses_, threshold_, selector_, kmeans_, monitor_ : object
+    losses_, threshold_, selector_, kmeans_, monitor_, pseudo_labels_ : object
         The parts used.
     anchor_ : str
-        The modality that led.
+        The leading modality.
     modality_widths_ : dict of str to int
-        Names of the modalities, in order, and values in a frame.
+        Names of the modalities, in order, and widths of their frames.
     n_features_in_ : int
-        Columns of a table, else number of modalities.
+        Number of columns of a table, otherwise number of modalities.
     feature_names_in_ : ndarray of str, shape (n_features,)
         Column names of a DataFrame, or names of the modalities.
 
@@ -209,27 +175,15 @@ class UMCClusterer(
     TypeError
         If X is sparse, or a part lacks a method that it needs.
     ValueError
-        If X has fewer different samples than clusters, misses every modality of a sample, or is
-        no input as described in :class:`~skumc.data.MultimodalData`; if a parameter is outside
-        its interval, or a part gives what it should not.
+        If X or a parameter is invalid; the message names it and the remedy.
     FloatingPointError
         If a loss stops being finite.
 
     Notes
     -----
-    The method is UMC: unsupervised multimodal clustering for semantics discovery, algorithms 1
-    and 2 of its methodology (sections 3.7.2 and 3.8.2). ``predict`` gives the nearest of the
-    stored centres; nothing is clustered anew.
-
-    Where the defaults differ from it, the guide says why, with figures. The largest difference is
-    ``augmentation="neighbors"``. Before training, each modality's nearest neighbours are looked up.
-    A modality that finds none of them again in any other, beyond chance, is not trusted: it starts
-    with a tenth of a gate's share and is left out of neighbours and of contrastive views. The share
-    of neighbours that several modalities show, ``agreement_``, then says how often a contrastive
-    loss compares samples in full with a neighbour, and how often parts of them with no modality
-    in common (in pretraining) or random parts (later). In each epoch of the progressive loop the
-    labels of the trustworthy samples spread along neighbours (Zhou et al., 2004), centres are the
-    means of what was reached, and samples that one label reaches almost alone are taught by it.
+    The method is UMC, unsupervised multimodal clustering for semantics discovery: algorithms 1 and
+    2 of its methodology (sections 3.7.2 and 3.8.2). ``predict`` assigns the nearest of the stored
+    centers. The guide lists where the defaults differ from the source, with figures.
 
     Ctrl-C ends training, keeps the best state so far, warns, and leaves a fitted estimator.
 
@@ -259,76 +213,54 @@ class UMCClusterer(
         *,
         modalities: dict | list | None = None,
         anchor: str | None = None,
+        text: Any = None,
         encoder: Any = None,
+        neighbors: Any = None,
+        pairs: Any = None,
+        pseudo_labels: Any = None,
+        supervised_views: Any = None,
         losses: Any = None,
         threshold: Any = None,
         selector: Any = None,
         kmeans: Any = None,
         monitor: Any = None,
-        augmentation: str = "neighbors",
-        spread_confidence: float | None = 0.9,
-        text_model: Any = None,
-        n_trainable_layers: int | str = 0,
-        text_learning_rate: float = 2e-5,
-        max_text_length: int | None = None,
-        text_layer: int | str | None = "middle",
-        memory: Any = None,
+        callbacks: list | None = None,
+        optimization: Any = None,
         pretrain_epochs: int = 10,
         max_epochs: int = 12,
-        min_epochs: int | None = None,
         patience: int | None = 5,
         batch_size: int = 256,
         learning_rate: float | None = None,
         pretrain_learning_rate: float | None = None,
-        optimizer: Any = "adamw",
-        weight_decay: float = 1e-4,
-        warmup_proportion: float = 0.1,
-        schedule: str = "constant",
-        grad_clip: float | None = None,
-        accumulate_steps: int = 1,
-        weight_averaging: float = 0.98,
         device: str | torch.device = "auto",
         precision: str = "float32",
-        compile: bool = False,
-        max_memory: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
         self.n_clusters = n_clusters
         self.modalities = modalities
         self.anchor = anchor
+        self.text = text
         self.encoder = encoder
+        self.neighbors = neighbors
+        self.pairs = pairs
+        self.pseudo_labels = pseudo_labels
+        self.supervised_views = supervised_views
         self.losses = losses
         self.threshold = threshold
         self.selector = selector
         self.kmeans = kmeans
         self.monitor = monitor
-        self.augmentation = augmentation
-        self.spread_confidence = spread_confidence
-        self.text_model = text_model
-        self.n_trainable_layers = n_trainable_layers
-        self.text_learning_rate = text_learning_rate
-        self.max_text_length = max_text_length
-        self.text_layer = text_layer
-        self.memory = memory
+        self.callbacks = callbacks
+        self.optimization = optimization
         self.pretrain_epochs = pretrain_epochs
         self.max_epochs = max_epochs
-        self.min_epochs = min_epochs
         self.patience = patience
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.pretrain_learning_rate = pretrain_learning_rate
-        self.optimizer = optimizer
-        self.weight_decay = weight_decay
-        self.warmup_proportion = warmup_proportion
-        self.schedule = schedule
-        self.grad_clip = grad_clip
-        self.accumulate_steps = accumulate_steps
-        self.weight_averaging = weight_averaging
         self.device = device
         self.precision = precision
-        self.compile = compile
-        self.max_memory = max_memory
         self.random_state = random_state
         self.verbose = verbose
 
@@ -338,33 +270,35 @@ class UMCClusterer(
         Parameters
         ----------
         **params : dict
-            A nested parameter of a part that is None, a name or a dict puts an instance in its
-            place first.
+            A nested parameter of a part that is None, a name or a dict replaces it with an instance
+            first.
 
         Returns
         -------
         UMCClusterer
             The estimator itself.
         """
-        nested = any(name.startswith("losses__") for name in params)
+        nested = {name.split("__")[0] for name in params if "__" in name}
         losses = params.get("losses", self.losses)
-        if nested and isinstance(losses, dict):
+        if "losses" in nested and isinstance(losses, dict):
             params["losses"] = WeightedLosses.from_mapping(losses)
+        if "text" in nested:
+            params["text"] = TextModel.from_argument(params.get("text", self.text))
         return super().set_params(**params)
 
     @classmethod
     def from_preset(cls, name: str, n_clusters: int = 8, **parameters: Any) -> UMCClusterer:
-        """Build a clusterer with the parameters of a published way.
+        """Build a clusterer with the parameters of a published method.
 
         Parameters
         ----------
         name : {"source", "acl2024"}
-            "source" is the methodology as printed wherever a parameter can say so; the guide's page
-            "What the source prints, what we do" lists what it leaves. "acl2024" is the paper before
-            it, with its network.
+            "source" is the methodology as printed wherever a parameter can express it; the guide's
+            page on the source lists the rest. "acl2024" is the earlier paper with its network.
         n_clusters : int, default=8
+            Number of clusters.
         **parameters : dict
-            Take precedence over the preset's.
+            Further parameters, nested ones included; they take precedence over the preset's.
 
         Returns
         -------
@@ -376,7 +310,7 @@ class UMCClusterer(
         >>> UMCClusterer.from_preset("acl2024", 20, random_state=0).max_epochs
         18
         """
-        return cls(n_clusters, **(preset_parameters(name) | parameters))
+        return cls(n_clusters, **preset_parameters(name)).set_params(**parameters)
 
     def fit(self, X: Any, y: Any = None) -> UMCClusterer:
         """Train the encoder and find the clusters.
@@ -395,47 +329,45 @@ class UMCClusterer(
         """
         del y
         self._validate_params()
-        self._make_parts()
+        parts = make_parts(self)
+        for name in ("losses", "threshold", "selector", "kmeans", "monitor", "pseudo_labels"):
+            setattr(self, f"{name}_", parts[name])
         device = resolve_device(self.device)
         data = read_X(self, X, self.modalities, reset=True)
-        self._check_samples(data)
-        self.anchor_ = self._choose_anchor(data)
+        check_samples(data, self.n_clusters)
+        self.anchor_ = choose_anchor(self.anchor, data)
         rng = check_random_state(self.random_state)
-        for part in (self.selector_, self._encoder_spec):
-            _seed_part(part, rng)
-        with isolated(rng.randint(_MAX_SEED), device):
-            self._text = self._make_text_reader(data)
+        seed_parts(parts, rng)
+        with isolated(rng.randint(MAX_SEED), device):
+            names = [name for name, width in data.widths.items() if width is None]
+            self._text = TextReader(names, TextModel.from_argument(self.text), verbose=self.verbose)
             data = self._text.read(data, device)
-            self.encoder_ = self._build_encoder(data, device).to(device)
+            encoder = build_encoder(parts["encoder"], self._text, data, self.anchor_, device)
+            self.encoder_ = encoder.to(device)
             calibrate(self.encoder_, data, device)
             trainer = ProgressiveTrainer(
                 self.encoder_,
-                TrainingParts(
-                    losses=self._loss_terms(),
-                    threshold=self.threshold_,
-                    selector=self.selector_,
-                    kmeans=self.kmeans_,
-                    monitor=self.monitor_,
-                ),
-                self._settings(device),
+                training_parts(self, parts),
+                training_settings(self, parts["encoder"], self.anchor_, device),
                 rng,
             )
             self.cluster_centers_, self.high_quality_mask_ = trainer.run(data)
             self.embedding_ = embed(self.encoder_, data, device, self.precision).embedding
         self.labels_ = assign_labels(self.embedding_, self.cluster_centers_)
         self.history_, self.n_iter_ = trainer.history, trainer.n_iter
-        self.trusted_modalities_, self.agreement_ = trainer.trusted, trainer.agreement
+        self.trusted_modalities_ = parts["neighbors"].trusted_
+        self.agreement_ = parts["neighbors"].agreement_
         return self
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
-        """Fit, and give the embedding of the training samples.
+        """Fit, and return the embedding of the training samples.
 
         Parameters
         ----------
         X : array, DataFrame, MultimodalData, list of dicts or dict
         y : Ignored
         **fit_params : dict
-            None are known.
+            There are none.
 
         Returns
         -------
@@ -449,7 +381,7 @@ class UMCClusterer(
         Parameters
         ----------
         X : array, DataFrame, MultimodalData, list of dicts or dict
-            With the modalities of ``fit``; one that is lacking is missing in every sample.
+            With the modalities of ``fit``; an absent one counts as missing in every sample.
 
         Returns
         -------
@@ -459,7 +391,7 @@ class UMCClusterer(
         return with_index(self, X, self._embed(X).embedding)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Give each sample the number of the nearest stored centre.
+        """Assign each sample to the nearest stored center.
 
         Parameters
         ----------
@@ -472,7 +404,7 @@ class UMCClusterer(
         return assign_labels(self._embed(X).embedding, self.cluster_centers_)
 
     def modality_weights(self, X: Any) -> np.ndarray:
-        """Give the share that each modality has in the embedding of each sample.
+        """Return the share of each modality in the embedding of each sample.
 
         Parameters
         ----------
@@ -482,12 +414,12 @@ class UMCClusterer(
         -------
         ndarray of float32, shape (n_samples, n_modalities)
             In the order of ``modality_widths_``; rows sum to 1. The share of a missing modality is
-            0, unless the encoder runs it as zeros (``missing="zeros"``).
+            0, unless the encoder replaces it with zeros (``missing="zeros"``).
         """
         return self._embed(X).gates
 
     def attention_weights(self, X: Any) -> dict[str, list[np.ndarray | None]]:
-        """Show where the anchor looks: weights of the cross-attention, sample by sample.
+        """Return the weights of the cross-attention from the anchor, per sample.
 
         Parameters
         ----------
@@ -496,7 +428,7 @@ class UMCClusterer(
         Returns
         -------
         dict of str to list of n_samples arrays
-            For each modality but the anchor, by sample an array of float32 and shape
+            For each modality but the anchor, per sample an array of float32 with shape
             (n_heads, n_anchor_frames, n_frames) whose last axis sums to 1, or None where the
             modality is missing. A sample without its anchor has one row of a learned stand-in.
 
@@ -515,17 +447,17 @@ class UMCClusterer(
         if not weights:
             raise AttributeError(
                 f"The encoder {type(self.encoder_).__name__} has no attention_weights: it has no "
-                "cross-attention. Use encoder=\"umc\", or a UMCEncoder with cross_attention=True, "
+                'cross-attention. Use encoder="umc", or a UMCEncoder with cross_attention=True, '
                 "and several modalities."
             )
         return weights
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean silhouette of the predicted clusters in the space of the embedding.
+        """Return the mean silhouette of the predicted clusters in the space of the embedding.
 
-        It judges a clustering by the embedding of its own encoder, so it does not compare
-        estimators with different encoders or training; use labelled metrics for that where you
-        have labels.
+        The embedding is that of the estimator's own encoder, so the score does not compare
+        estimators with different encoders or training; where there are labels, use labeled metrics
+        for that.
 
         Parameters
         ----------
@@ -535,7 +467,7 @@ class UMCClusterer(
         Returns
         -------
         float
-            In [-1, 1]; of at most 5,000 samples, 0.0 where there is only one cluster.
+            Within [-1, 1], of at most 5,000 samples; 0.0 where there is only one cluster.
         """
         del y
         embedding = self._embed(X).embedding
@@ -564,105 +496,5 @@ class UMCClusterer(
         data = self._text.read(data, device)
         return embed(self.encoder_.to(device), data, device, self.precision)
 
-    def _make_text_reader(self, data: MultimodalData) -> TextReader:
-        memory = getattr(self.memory, "location", self.memory)
-        return TextReader(
-            [name for name, width in data.widths.items() if width is None],
-            self.text_model,
-            n_trainable_layers=self.n_trainable_layers,
-            text_layer=self.text_layer,
-            max_length=self.max_text_length,
-            memory=None if memory is None else os.fspath(memory),
-            verbose=self.verbose,
-        )
-
-    def _make_parts(self) -> None:
-        """Copy the parts, and hold each against its contract."""
-        if isinstance(self.losses, dict):
-            self.losses_ = WeightedLosses.from_mapping(self.losses)
-        else:
-            self.losses_ = self._make_part("losses")
-        self.threshold_ = self._make_part("threshold")
-        self.selector_ = self._make_part("selector")
-        self.kmeans_ = self._make_part("kmeans")
-        self.monitor_ = self._make_part("monitor")
-        self._encoder_spec = self._make_part("encoder")
-        check_parts(
-            losses=self.losses_,
-            threshold=self.threshold_,
-            selector=self.selector_,
-            kmeans=self.kmeans_,
-            monitor=self.monitor_,
-            encoder=self._encoder_spec,
-        )
-
-    def _loss_terms(self) -> dict[str, tuple[float, Any]]:
-        """Weight and loss by role; losses that train stay in ``losses_``."""
-        terms = self.losses_.terms()
-        for role, (_, loss) in terms.items():
-            if isinstance(loss, torch.nn.Module):
-                setattr(self.losses_, role, loss)
-        return terms
-
-    def _check_samples(self, data: MultimodalData) -> None:
-        if self.n_clusters > len(data):
-            raise ValueError(
-                f"Got n_clusters={self.n_clusters} for n_samples={len(data)}. Choose n_clusters "
-                "at most n_samples."
-            )
-        n_distinct = data.count_distinct(self.n_clusters)
-        if n_distinct < self.n_clusters:
-            raise ValueError(
-                f"Got n_clusters={self.n_clusters}, but X has only {n_distinct} distinct "
-                "sample(s). Choose a smaller n_clusters."
-            )
-
-    def _choose_anchor(self, data: MultimodalData) -> str:
-        if self.anchor is None:
-            return "text" if "text" in data.names else data.names[0]
-        if self.anchor not in data.names:
-            raise ValueError(unknown_name_message("anchor", self.anchor, data.names))
-        return self.anchor
-
-    def _build_encoder(self, data: MultimodalData, device: torch.device) -> torch.nn.Module:
-        encoder = self._encoder_spec
-        if not isinstance(encoder, torch.nn.Module):
-            encoder = self._build_from_specification(data, device)
-        towers = self._text.towers
-        return EncoderWithText(encoder, towers) if towers else encoder
-
-    def _build_from_specification(
-        self, data: MultimodalData, device: torch.device
-    ) -> torch.nn.Module:
-        statistics = {
-            name: FrameStatistics(
-                *self._text.mean_and_scale(data, name, device),
-                self._text.pooling(name),
-                max(int(data.packed(name).lengths.max()), 1),
-            )
-            for name in data.names
-        }
-        module = self._encoder_spec.build(statistics, self.anchor_)
-        if not isinstance(module, torch.nn.Module):
-            raise TypeError(
-                f"encoder={self.encoder!r} built {type(module).__name__}, expected a "
-                "torch.nn.Module. Check its build()."
-            )
-        return module
-
-    def _settings(self, device: torch.device) -> TrainingSettings:
-        shared = TrainingSettings.__dataclass_fields__.keys() & self.get_params(deep=False).keys()
-        values = {name: getattr(self, name) for name in shared - {"anchor", "device"}}
-        for name in ("learning_rate", "pretrain_learning_rate"):
-            if values[name] is None:
-                values[name] = getattr(self._encoder_spec, "learning_rate", _LEARNING_RATE)
-        return TrainingSettings(anchor=self.anchor_, device=device, **values)
-
 
 _NO_MODULE = torch.nn.Module()
-
-
-def _seed_part(part: Any, rng: np.random.RandomState) -> None:
-    """Make a part that draws random numbers repeatable, unless it has a seed of its own."""
-    if hasattr(part, "get_params") and part.get_params().get("random_state", 0) is None:
-        part.set_params(random_state=rng.randint(_MAX_SEED))

@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""The device to compute on."""
 
 from __future__ import annotations
 
@@ -6,14 +6,35 @@ import torch
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Give the device to work on; "auto" is the GPU where there is one."""
+    """Return the device for a ``device`` parameter.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        "auto" is the GPU if torch finds one, otherwise the CPU.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If the device is neither the CPU nor a CUDA device, or torch finds no CUDA device.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
     if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise ValueError(
-            f"Got device={device!r}, expected 'auto', 'cpu', 'cuda', 'cuda:0' or the like."
+            f"Got device={device!r}, expected 'auto', 'cpu', 'cuda' or a numbered GPU such as "
+            "'cuda:0'."
         ) from error
     if resolved.type not in ("cpu", "cuda"):
         raise ValueError(f"Got device={device!r}, expected 'auto', 'cpu' or a CUDA device.")

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 
 def unknown_name_message(argument: str, name: object, known: Iterable[str]) -> str:
-    """Say which name is unknown, which ones exist and which was likely meant."""
-    known = sorted(map(str, known))
-    close = get_close_matches(str(name), known, n=1)
+    """Return an error message with the unknown name, the known ones and the closest of them."""
+    names = sorted(map(str, known))
+    close = get_close_matches(str(name), names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"Got {argument}={name!r}, expected one of {', '.join(map(repr, known))}.{hint}"
+    return f"Got {argument}={name!r}, expected one of {', '.join(map(repr, names))}.{hint}"
 
 
 def clone_part(part: Any) -> Any:
-    """Copy a part as scikit-learn does; what is no estimator is deep-copied with its state."""
+    """Clone an estimator; deep-copy any other part with its state."""
     return clone(part, safe=False)
 
 
 def require_methods(argument: str, part: object, methods: Iterable[str]) -> None:
-    """Raise TypeError if ``part`` lacks one of ``methods``; name the argument and the remedy."""
+    """Raise TypeError if ``part`` lacks one of ``methods`` or is a class."""
     if isinstance(part, type):
         raise TypeError(
             f"Got {argument}={part.__name__}, a class, expected an instance. Pass "
@@ -38,17 +38,17 @@ def require_methods(argument: str, part: object, methods: Iterable[str]) -> None
         )
 
 
-class PartsMixin:
-    """Let parameters hold None (the default), a name, or an instance of a part.
+class PartsMixin(BaseEstimator):
+    """Estimator with parameters that are None (the default), a name, or an instance of a part.
 
     ``_part_choices`` maps each such parameter to its named factories; the first name is the
-    default. Setting a nested parameter (``threshold__max_threshold``) of a part that is still
-    None or a name puts the instance in its place first.
+    default. If the part is None or a name, setting a nested parameter
+    (``threshold__max_threshold``) first replaces it by its instance.
     """
 
     _part_choices: ClassVar[dict[str, dict[str, Callable[[], Any]]]] = {}
 
-    def set_params(self, **params: Any):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of this object and, as ``part__parameter``, of its parts."""
         nested = {key: value for key, value in params.items() if "__" in key}
         super().set_params(**{key: value for key, value in params.items() if key not in nested})
@@ -60,7 +60,7 @@ class PartsMixin:
         return self
 
     def _make_part(self, parameter: str) -> Any:
-        """Give the instance that a part parameter stands for; the user's own is copied."""
+        """Return the instance for a part parameter; an instance is copied."""
         value, choices = getattr(self, parameter), self._part_choices[parameter]
         if value is None:
             return next(iter(choices.values()))()

@@ -1,4 +1,4 @@
-"""Published ways, as parameters."""
+"""Published methods as parameters."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from skumc._parts import unknown_name_message
 from skumc.curriculum import DensitySelector, LinearThreshold
 from skumc.encoders import CausalEncoder, UMCEncoder
 from skumc.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, WeightedLosses
+from skumc.text import TextModel
+from skumc.training import Optimization
 
 _PUBLISHED_TEMPERATURES = {"infonce": 0.2, "contrastive": 1.0, "supcon": 1.4}
+_WITHOUT_NEIGHBORS = {
+    "neighbors": "none",
+    "pseudo_labels": "selected",
+    "supervised_views": "leave_one_out",
+}
 
 
 def _published_losses(average: str = "anchors", **weights: float) -> WeightedLosses:
-    """The losses at the temperatures of the published code."""
+    """Build the losses with the temperatures of the published code."""
     return WeightedLosses(
         infonce=InfoNCELoss(_PUBLISHED_TEMPERATURES["infonce"]),
         contrastive=ContrastiveLoss(_PUBLISHED_TEMPERATURES["contrastive"]),
@@ -25,29 +32,27 @@ def _published_losses(average: str = "anchors", **weights: float) -> WeightedLos
 
 
 def _source() -> dict[str, Any]:
-    """The methodology as printed, where the defaults read it otherwise."""
+    """Return the methodology as printed, where the defaults differ."""
     return {
         "encoder": UMCEncoder(anchor_summary="cls", missing="zeros", standardize=False),
         "losses": _published_losses("samples"),
         "kmeans": KMeans(n_init=1),
-        "augmentation": "dropout",
+        **_WITHOUT_NEIGHBORS,
+        "pairs": "dropout",
+        "text": TextModel(layer=None, n_trainable_layers=1),
+        "optimization": Optimization(
+            "adam", weight_decay=0.01, schedule="cosine", weight_averaging=0.0, min_epochs=0
+        ),
         "pretrain_epochs": 100,
         "max_epochs": 100,
         "batch_size": 128,
-        "min_epochs": 0,
-        "text_layer": None,
-        "n_trainable_layers": 1,
         "learning_rate": 3e-4,
         "pretrain_learning_rate": 2e-5,
-        "optimizer": "adam",
-        "weight_decay": 0.01,
-        "schedule": "cosine",
-        "weight_averaging": 0.0,
     }
 
 
 def _acl2024() -> dict[str, Any]:
-    """The network, the schedule and the losses of the ACL 2024 paper."""
+    """Return the network, the schedule and the losses of the ACL 2024 paper."""
     return {
         "encoder": CausalEncoder(),
         "losses": _published_losses(
@@ -55,19 +60,18 @@ def _acl2024() -> dict[str, Any]:
         ),
         "threshold": LinearThreshold(start=0.1, step=0.05),
         "selector": DensitySelector(candidates=tuple(i / 100 for i in range(10, 32, 2))),
-        "augmentation": "views",
-        "text_layer": None,
-        "n_trainable_layers": 1,
+        **_WITHOUT_NEIGHBORS,
+        "pairs": "views",
+        "text": TextModel(layer=None, n_trainable_layers=1),
+        "optimization": Optimization(
+            "adamw", weight_decay=0.01, schedule="linear", weight_averaging=0.0
+        ),
         "pretrain_epochs": 100,
         "max_epochs": 18,
+        "patience": None,
         "batch_size": 128,
         "learning_rate": 3e-4,
         "pretrain_learning_rate": 2e-5,
-        "patience": None,
-        "optimizer": "adamw",
-        "weight_decay": 0.01,
-        "schedule": "linear",
-        "weight_averaging": 0.0,
     }
 
 
@@ -75,7 +79,7 @@ _PRESETS = {"source": _source, "acl2024": _acl2024}
 
 
 def preset_parameters(name: str) -> dict[str, Any]:
-    """Parameters of a preset, with parts of their own.
+    """Return the parameters of a preset, with new instances of its parts.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ __all__ = ["clustering_accuracy", "clustering_scorer", "clustering_scores"]
 
 
 def _is_missing(label: object) -> bool:
-    """Tell None and what differs from itself (NaN, NaT, pandas' NA) from a label."""
+    """Whether a label is None or differs from itself (NaN, NaT, NA of pandas)."""
     if label is None:
         return True
     equal = label == label
@@ -25,7 +26,7 @@ def _is_missing(label: object) -> bool:
 
 
 def _label_codes(labels: ArrayLike, name: str) -> np.ndarray:
-    """Replace each label by the number of its kind, 0, 1, ...; 1 and "1" are two kinds."""
+    """Replace each label by the code of its class, 0, 1, ...; 1 and "1" are two classes."""
     # np.asarray would turn the list [1, "a"] into strings.
     is_sequence = isinstance(labels, list | tuple)
     values = np.asarray(labels, dtype=object) if is_sequence else np.asarray(labels)
@@ -33,31 +34,31 @@ def _label_codes(labels: ArrayLike, name: str) -> np.ndarray:
         values = values[:, 0]
     if values.ndim != 1:
         raise ValueError(
-            f"Got {name} of shape {values.shape}, expected one label for each sample, shape "
+            f"Got {name} of shape {values.shape}, expected one label per sample, shape "
             "(n_samples,). Pass labels, not scores or one-hot rows."
         )
     if values.dtype == object:
-        numbers: dict[object, int] = {}
-        codes = [numbers.setdefault(label, len(numbers)) for label in values]
-        distinct, codes = list(numbers), np.array(codes, dtype=np.intp)
+        known: dict[object, int] = {}
+        codes = np.array([known.setdefault(label, len(known)) for label in values], dtype=np.intp)
+        distinct: Iterable[object] = known
     else:
         distinct, codes = np.unique(values, return_inverse=True)
     if any(_is_missing(label) for label in distinct):
         raise ValueError(
-            f"Got {name} with missing labels (None or NaN), expected a label for each sample. "
+            f"Got {name} with missing labels (None or NaN), expected one label per sample. "
             "Leave those samples out of both y_true and y_pred."
         )
     return codes
 
 
 def _paired_codes(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Code the labels of both sides; refuse unequal lengths and emptiness."""
+    """Encode the labels of both sides; raise ValueError if lengths differ or are 0."""
     true_codes = _label_codes(y_true, "y_true")
     pred_codes = _label_codes(y_pred, "y_pred")
     if len(true_codes) != len(pred_codes):
         raise ValueError(
             f"Got {len(true_codes)} labels in y_true and {len(pred_codes)} in y_pred, expected one "
-            "of each for every sample. Pass y_true and y_pred of equal length."
+            "of each per sample. Pass y_true and y_pred of equal length."
         )
     if len(true_codes) == 0:
         raise ValueError(
@@ -67,7 +68,7 @@ def _paired_codes(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[np.ndarray, np.
 
 
 def _matched_share(true_codes: np.ndarray, pred_codes: np.ndarray) -> float:
-    """Share of samples on the best one-to-one matching of clusters to classes."""
+    """Return the share of samples in the best one-to-one matching of clusters to classes."""
     n_true, n_pred = true_codes.max() + 1, pred_codes.max() + 1
     cells = np.bincount(true_codes * n_pred + pred_codes, minlength=n_true * n_pred)
     contingency = cells.reshape(n_true, n_pred)
@@ -76,14 +77,14 @@ def _matched_share(true_codes: np.ndarray, pred_codes: np.ndarray) -> float:
 
 
 def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    r"""Share of samples whose cluster is matched to their class, under the best matching.
+    r"""Compute the share of samples in the best one-to-one matching of clusters to classes.
 
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        True classes: integers, also negative ones, strings, or other labels, also mixed.
+        True classes: integers, also negative, strings, or labels of other or mixed types.
     y_pred : array-like of shape (n_samples,)
-        Clusters, labelled in any way. Their number may differ from the number of classes.
+        Clusters, with labels of any type. Their number may differ from the number of classes.
 
     Returns
     -------
@@ -93,11 +94,11 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the two differ in length, are empty, are not one-dimensional, or hold missing labels.
+        If the two differ in length, are empty or not one-dimensional, or have missing labels.
 
     See Also
     --------
-    clustering_scores : This score together with NMI, ARI and FMI.
+    clustering_scores : This score with NMI, ARI and FMI.
 
     Notes
     -----
@@ -107,13 +108,13 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     where :math:`n` is the number of samples, :math:`y_i` the class and :math:`c_i` the cluster of
     sample :math:`i`, and :math:`m` runs over the one-to-one matchings of clusters to classes. With
-    more clusters than classes, the clusters left over match nothing and their samples count as
-    wrong; with fewer, so do the samples of the classes left over. The score is symmetric and at
+    more clusters than classes, the surplus clusters are unmatched and their samples count as
+    wrong; with fewer, so do the samples of the surplus classes. The score is symmetric and at
     least 1 / max(number of classes, number of clusters).
 
-    The best matching is an assignment problem [1]_ on the table of class and cluster counts, which
-    is dense: memory is the number of classes times the number of clusters. Its use as an accuracy
-    of clusterings follows [2]_. A noise label such as -1 counts as one more cluster.
+    The best matching is an assignment problem [1]_ on the contingency table, which is dense: memory
+    is O(number of classes * number of clusters). Its use as an accuracy of clusterings follows
+    [2]_. A noise label such as -1 counts as one more cluster.
 
     References
     ----------
@@ -125,7 +126,7 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     Examples
     --------
-    Names do not matter, only who is together:
+    Only the partition matters, not the labels:
 
     >>> from skumc.metrics import clustering_accuracy
     >>> clustering_accuracy(["cat", "cat", "dog", "dog"], [7, 7, -1, -1])
@@ -133,7 +134,7 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     >>> clustering_accuracy(["cat", "cat", "dog", "dog"], [0, 0, 0, 1])
     0.75
 
-    A class split into two clusters keeps the larger of them:
+    A class split into two clusters is matched to the larger one:
 
     >>> clustering_accuracy([0, 0, 0, 1], [0, 0, 2, 1])
     0.75
@@ -144,7 +145,7 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 def clustering_scores(
     y_true: ArrayLike, y_pred: ArrayLike, *, percent: bool = False
 ) -> dict[str, float]:
-    r"""Four scores of a clustering against true classes: NMI, ARI, ACC and FMI.
+    r"""Compute four scores of a clustering against true classes: NMI, ARI, ACC and FMI.
 
     Parameters
     ----------
@@ -153,26 +154,26 @@ def clustering_scores(
     y_pred : array-like of shape (n_samples,)
         Clusters, of any label type. Their number may differ from the number of classes.
     percent : bool, default=False
-        Give the scores times 100, as tables in papers do.
+        Whether to multiply the scores by 100, as tables in papers do.
 
     Returns
     -------
     scores : dict of str to float
-        Larger is better in all four.
+        For all four, larger is better.
 
-        - ``"NMI"``: normalised mutual information, 0 to 1.
-        - ``"ARI"``: adjusted Rand index, -0.5 to 1; 0 is expected by chance.
-        - ``"ACC"``: :func:`clustering_accuracy`, above 0, to 1.
+        - ``"NMI"``: normalized mutual information, 0 to 1.
+        - ``"ARI"``: adjusted Rand index, -0.5 to 1; its expected value by chance is 0.
+        - ``"ACC"``: :func:`clustering_accuracy`, above 0 and up to 1.
         - ``"FMI"``: Fowlkes-Mallows index, 0 to 1.
 
     Raises
     ------
     ValueError
-        If the two differ in length, are empty, are not one-dimensional, or hold missing labels.
+        If the two differ in length, are empty or not one-dimensional, or have missing labels.
 
     See Also
     --------
-    clustering_scorer : The same four as ``scoring=`` of scikit-learn's searchers.
+    clustering_scorer : The same scores for ``scoring=`` of scikit-learn's searches.
 
     Notes
     -----
@@ -184,13 +185,13 @@ def clustering_scores(
 
     where :math:`Y` are the classes, :math:`C` the clusters, :math:`I` the mutual information and
     :math:`H` the entropy; :math:`\mathrm{RI}` is the share of pairs of samples on which both sides
-    agree (together or apart) and :math:`E` its mean over random labellings with the same sizes;
+    agree (together or apart) and :math:`E` its mean over random labelings with the same sizes;
     :math:`TP` counts the pairs together on both sides, :math:`FP` and :math:`FN` those together
     among the clusters only or among the classes only.
 
     NMI, ARI and FMI are scikit-learn's. NMI divides by the arithmetic mean of the two entropies
-    (scikit-learn's default); values computed with the geometric mean are larger or equal. FMI is
-    0.0 where no two samples are together on both sides, also when every sample is alone on both.
+    (scikit-learn's default); values with the geometric mean are larger or equal. FMI is 0.0 if no
+    two samples are together on both sides, also if all clusters and classes are singletons.
 
     Examples
     --------
@@ -211,7 +212,7 @@ def clustering_scores(
 
 
 def clustering_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) -> dict[str, float]:
-    """Score a fitted estimator's ``predict(X)`` against ``y`` by NMI, ARI, ACC and FMI.
+    """Score ``predict(X)`` of a fitted estimator against ``y`` by NMI, ARI, ACC and FMI.
 
     Pass the function itself as ``scoring=`` to :func:`~sklearn.model_selection.cross_validate`, or
     to :class:`~sklearn.model_selection.GridSearchCV` with ``refit="NMI"`` or another of the four.
@@ -219,7 +220,7 @@ def clustering_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) -> dic
     Parameters
     ----------
     estimator : object with ``predict``
-        A fitted clusterer. One without ``predict``, such as DBSCAN, has nothing to say about
+        A fitted clusterer. Clusterers without ``predict``, such as DBSCAN, have no labels for
         held-out samples.
     X : array-like or MultimodalData of shape (n_samples, ...)
         Samples to predict.
@@ -229,17 +230,17 @@ def clustering_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) -> dic
     Returns
     -------
     scores : dict of str to float
-        ``"NMI"``, ``"ARI"``, ``"ACC"`` and ``"FMI"``, as :func:`clustering_scores` gives them.
+        ``"NMI"``, ``"ARI"``, ``"ACC"`` and ``"FMI"``, see :func:`clustering_scores`.
 
     Raises
     ------
     ValueError
-        If ``y`` is None, or :func:`clustering_scores` refuses the labels.
+        If ``y`` is None or the labels are invalid, see :func:`clustering_scores`.
 
     Notes
     -----
     A search with this scorer uses the true classes to choose the parameters, so the scores of the
-    chosen ones are no longer those of an unsupervised method.
+    best parameters are not those of an unsupervised method.
 
     Examples
     --------
@@ -260,6 +261,6 @@ def clustering_scorer(estimator: Any, X: Any, y: ArrayLike | None = None) -> dic
     if y is None:
         raise ValueError(
             "Got y=None, expected true labels: clustering_scorer compares with them. Pass y, or "
-            "use a scoring that needs none."
+            "use a scoring without labels."
         )
     return clustering_scores(y, estimator.predict(X))

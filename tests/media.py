@@ -1,4 +1,4 @@
-"""Tiny speech and image models, recordings and videos, and the plain way through a model."""
+"""Tiny speech and image models, recordings and videos, and reference code for their frames."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SPEECH_KINDS = {
 
 
 def make_speech_model(kind="WavLM layer", **settings):
-    """A tiny wav2vec2-like model with random weights."""
+    """Make a tiny speech model with random weights."""
     import transformers
 
     family = kind.split()[0]
@@ -55,12 +55,12 @@ def make_speech_model(kind="WavLM layer", **settings):
         )
     for name, statistic in model.named_buffers():
         if "running_mean" in name:
-            statistic += 0.5  # as after training: silence in is not silence out
+            statistic += 0.5  # as after training: silence does not stay zero
     return model.eval()
 
 
 def save_speech_model(folder, kind="WavLM layer", *, do_normalize=True, rate=RATE):
-    """The same in a folder with its feature extractor."""
+    """Save the same model in a folder with its feature extractor."""
     from transformers import Wav2Vec2FeatureExtractor
 
     make_speech_model(kind).save_pretrained(folder)
@@ -68,8 +68,8 @@ def save_speech_model(folder, kind="WavLM layer", *, do_normalize=True, rate=RAT
     return folder
 
 
-def make_picture_model(kind="Swin"):
-    """A tiny image backbone with random weights."""
+def make_image_model(kind="Swin"):
+    """Make a tiny image model with random weights."""
     import transformers
 
     settings = {
@@ -95,11 +95,11 @@ def make_picture_model(kind="Swin"):
         return getattr(transformers, f"{kind}Model")(config).eval()
 
 
-def save_picture_model(folder, kind="Swin"):
-    """The same in a folder with its image processor; pixels are resized to 32 x 32."""
+def save_image_model(folder, kind="Swin"):
+    """Save the same model in a folder with an image processor that resizes to 32 x 32 pixels."""
     import json
 
-    make_picture_model(kind).save_pretrained(folder)
+    make_image_model(kind).save_pretrained(folder)
     processor = {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,
@@ -115,19 +115,20 @@ def save_picture_model(folder, kind="Swin"):
     return folder
 
 
-def make_waves(lengths=LENGTHS, seed=0):
-    """Noise with a slow swell, so that every part of a recording differs."""
+def make_waveforms(lengths=LENGTHS, seed=0):
+    """Make noise of growing amplitude, so that every part of a recording differs."""
     rng = np.random.default_rng(seed)
     return [(rng.normal(0.1, 0.2, n) * np.linspace(0.2, 1, n)).astype(np.float32) for n in lengths]
 
 
 def make_videos(lengths=(3, 5, 1, 4), shape=(24, 40), seed=0):
+    """Make videos of uniform noise in uint8."""
     rng = np.random.default_rng(seed)
     return [rng.integers(0, 256, (n, *shape, 3), dtype=np.uint8) for n in lengths]
 
 
 def plain_speech_frames(model, wave_at_rate, *, do_normalize=True, layer=None):
-    """One recording alone through a model, written out."""
+    """Compute the frames of one recording alone, step by step."""
     values = np.asarray(wave_at_rate, np.float32)
     if do_normalize:
         values = (values - values.mean()) / np.sqrt(values.var() + 1e-7)
@@ -139,8 +140,17 @@ def plain_speech_frames(model, wave_at_rate, *, do_normalize=True, layer=None):
     return states[0].numpy()
 
 
+def assert_same_bits(found, expected):
+    """Check that two containers hold the same frames, bit for bit."""
+    assert found.names == expected.names
+    np.testing.assert_array_equal(found.lengths, expected.lengths)
+    for name in expected.names:
+        for frames, others in zip(found.sequences(name), expected.sequences(name), strict=True):
+            assert frames is others is None or frames.tobytes() == others.tobytes()
+
+
 def write_wav(path, samples, rate):
-    """Write 16-bit PCM, (n_samples,) or (n_samples, n_channels), without any library."""
+    """Write 16-bit PCM, (n_samples,) or (n_samples, n_channels), with the standard library."""
     pcm = np.asarray(samples)
     pcm = pcm if pcm.dtype == np.int16 else np.round(pcm * 32767).astype(np.int16)
     with wave.open(str(path), "wb") as file:
@@ -152,7 +162,7 @@ def write_wav(path, samples, rate):
 
 
 def write_video(path, frames, rate, codec="ffv1"):
-    """Write frames without loss."""
+    """Write frames with a lossless codec."""
     av = pytest.importorskip("av")
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
@@ -166,7 +176,7 @@ def write_video(path, frames, rate, codec="ffv1"):
 
 
 def development_data(name):
-    """Folder of a set of real data, or a skip that says where it was looked for."""
+    """Return the folder of a real data set, or skip the test and name the folder."""
     beside = Path(__file__).parents[2] / "shared" / "data"
     folder = Path(os.environ.get("SKUMC_DATA", beside)) / name
     if not folder.is_dir():

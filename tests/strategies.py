@@ -10,7 +10,7 @@ LABEL_NUMBERS = st.integers(-(2**40), 2**40)
 
 
 @st.composite
-def labelled_embeddings(
+def labeled_embeddings(
     draw: st.DrawFn,
     *,
     min_size: int = 1,
@@ -19,11 +19,11 @@ def labelled_embeddings(
     duplicates: bool = True,
     dtypes: tuple[type, ...] = (np.float32, np.float64),
 ) -> tuple[NDArray, NDArray]:
-    """Give (X, labels): shuffled samples x width, and one integer for each sample.
+    """Draw (X, labels): shuffled samples x width, and one integer per sample.
 
     Clusters have ``min_size`` to ``max_size`` samples and labels that are not contiguous. With
-    ``duplicates`` some examples repeat samples, in the extreme one sample throughout; without
-    them all samples are drawn from a normal distribution, so no two distances are close.
+    ``duplicates`` some examples repeat samples, in the extreme case a single one; without
+    ``duplicates`` all samples are drawn from a normal distribution, so no two distances are close.
     """
     sizes = draw(st.lists(st.integers(min_size, max_size), min_size=1, max_size=max_clusters))
     names = draw(st.lists(LABEL_NUMBERS, min_size=len(sizes), max_size=len(sizes), unique=True))
@@ -40,5 +40,5 @@ def labelled_embeddings(
 
 
 def fractions(steps: int = 100) -> st.SearchStrategy[float]:
-    """Give numbers within [0, 1] with few decimals, where floors are easy to get wrong."""
+    """Draw numbers within [0, 1] with few decimals, for which floors are easy to get wrong."""
     return st.integers(0, steps).map(lambda numerator: numerator / steps)

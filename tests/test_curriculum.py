@@ -28,7 +28,7 @@ from skumc.curriculum import (
 from skumc.curriculum._cutoffs import cluster_cutoff
 from skumc.curriculum._density import _nearest_selected_means
 from skumc.curriculum._geometry import squared_distance_blocks
-from strategies import fractions, labelled_embeddings
+from strategies import fractions, labeled_embeddings
 
 CANDIDATES = (0.10, 0.12, 0.14, 0.16, 0.18, 0.20, 0.22, 0.24, 0.26, 0.28, 0.30, 0.32)
 THRESHOLDS = [AdaptiveThreshold(), LinearThreshold(), ConstantThreshold()]
@@ -38,6 +38,7 @@ SELECTORS = [
     CentroidSelector(),
     RandomSelector(random_state=0),
 ]
+SHARE = r"parameter of \w+ must be a float in the range \[0.0, 1.0\]."
 TERMS = ["base", "performance", "loss", "stability"]
 
 maybe_number = st.none() | st.floats(allow_nan=True, allow_infinity=True)
@@ -48,7 +49,7 @@ selectors = pytest.mark.parametrize("selector", SELECTORS, ids=repr)
 
 
 def printed_share(p, rescale_phases=False):
-    """Give the share of the range at progress p, from the formula."""
+    """Return the share of the range at progress p, from the formula."""
     if p < 0.2:
         return 0.2 * (p / 0.2) ** 2 if rescale_phases else 0.2 * p**2
     if p < 0.6:
@@ -60,7 +61,7 @@ def printed_share(p, rescale_phases=False):
 
 
 def terms_after(performances=(), losses=(), **parameters):
-    """Give the terms after one update for each value."""
+    """Return the terms after one update per value."""
     threshold = AdaptiveThreshold(**parameters)
     n_updates = max(len(performances), len(losses))
     for epoch in range(n_updates):
@@ -126,7 +127,7 @@ def test_rescaled_curve_is_continuous():
 
 @given(st.lists(st.tuples(maybe_number, maybe_number), max_size=25), fractions(), fractions())
 def test_threshold_stays_within_bounds_for_any_history(history, one, other):
-    """Whatever is reported, the threshold is the clipped sum of the terms."""
+    """For any history, the threshold is the clipped sum of the terms."""
     low, high = sorted((one, other))
     threshold = AdaptiveThreshold(low, high)
     for epoch, (performance, loss) in enumerate(history):
@@ -284,8 +285,13 @@ def test_linear_and_constant_thresholds():
 @pytest.mark.parametrize("threshold", THRESHOLDS, ids=repr)
 def test_thresholds_check_epochs(threshold):
     """Epochs are counted from 0, and there is at least one."""
-    for epoch, n_epochs, name in [(-1, 5, "epoch=-1"), (0, 0, "n_epochs=0"), (0.5, 5, "epoch=0.5")]:
-        with pytest.raises(ValueError, match=f"Got {name}, expected an integer >= "):
+    for epoch, n_epochs, name, got in [
+        (-1, 5, "epoch", "-1"),
+        (0, 0, "n_epochs", "0"),
+        (0.5, 5, "epoch", "0.5"),
+    ]:
+        message = f"The '{name}' parameter of update must be an int in the range .* Got {got} "
+        with pytest.raises(ValueError, match=message):
             clone(threshold).update(epoch, n_epochs, None, None)
     assert clone(threshold).update(np.int64(0), np.int32(1), None, None) <= 1.0
 
@@ -293,20 +299,23 @@ def test_thresholds_check_epochs(threshold):
 @pytest.mark.parametrize(
     ("threshold", "message"),
     [
-        (AdaptiveThreshold(min_threshold=-0.1), "Got min_threshold=-0.1, expected .*0.3"),
-        (AdaptiveThreshold(max_threshold=1.1), "Got max_threshold=1.1, expected .*0.3"),
-        (AdaptiveThreshold(max_threshold=math.nan), "Got max_threshold=nan, expected"),
-        (AdaptiveThreshold(max_threshold="0.5"), "Got max_threshold='0.5', expected"),
+        (AdaptiveThreshold(min_threshold=-0.1), f"'min_threshold' {SHARE} Got -0.1 instead"),
+        (AdaptiveThreshold(max_threshold=1.1), f"'max_threshold' {SHARE} Got 1.1 instead"),
+        (AdaptiveThreshold(max_threshold=math.nan), f"'max_threshold' {SHARE} Got nan instead"),
+        (AdaptiveThreshold(max_threshold="0.5"), f"'max_threshold' {SHARE} Got '0.5' instead"),
+        (AdaptiveThreshold(rescale_phases="no"), "'rescale_phases' parameter .* Got 'no' instead"),
         (AdaptiveThreshold(0.6, 0.5), "Got min_threshold=0.6 and max_threshold=0.5, .*Lower"),
-        (LinearThreshold(start=2.0), "Got start=2.0, expected"),
+        (LinearThreshold(start=2.0), f"'start' {SHARE} Got 2.0 instead"),
+        (LinearThreshold(max_threshold=math.nan), f"'max_threshold' {SHARE} Got nan instead"),
         (LinearThreshold(start=0.5, max_threshold=0.2), "Got start=0.5 and max_threshold=0.2"),
-        (LinearThreshold(step=-0.1), "Got step=-0.1, expected a finite number >= 0. Use"),
-        (LinearThreshold(step=math.inf), "Got step=inf, expected"),
-        (ConstantThreshold(value=1.5), "Got value=1.5, expected"),
+        (LinearThreshold(step=-0.1), r"'step' parameter .* range \[0.0, inf\). Got -0.1 instead"),
+        (LinearThreshold(step=math.inf), "'step' parameter .* Got inf instead"),
+        (LinearThreshold(step=math.nan), "'step' parameter .* Got nan instead"),
+        (ConstantThreshold(value=1.5), f"'value' {SHARE} Got 1.5 instead"),
     ],
 )
 def test_thresholds_check_parameters_when_used(threshold, message):
-    """Building stores anything; update names the parameter, its value and the remedy."""
+    """Building stores anything; update names the parameter, its value and its range."""
     with pytest.raises(ValueError, match=message):
         threshold.update(0, 10, None, None)
 
@@ -324,7 +333,7 @@ def test_performance_must_be_a_number():
 
 
 def printed_cutoff(size, n_samples, n_clusters, threshold):
-    """Give the printed cutoff in exact arithmetic; threshold is a Fraction."""
+    """Return the printed cutoff in exact arithmetic; threshold is a Fraction."""
     n_min = max(5, math.floor(Fraction(1, 10) * n_samples / n_clusters))
     if size <= 5:
         return size
@@ -332,7 +341,7 @@ def printed_cutoff(size, n_samples, n_clusters, threshold):
 
 
 def oracle_pick(points, cutoff, candidates, criterion):
-    """Select in one cluster, one candidate, one sample, one neighbour after the other."""
+    """Select in one cluster, one candidate, one sample, one neighbor after the other."""
     size = len(points)
     distances = cdist(points, points)
     best_score, best = None, None
@@ -400,7 +409,7 @@ def test_cutoff_never_falls_as_the_threshold_rises(size, n_clusters, one, other)
 
 
 @selectors
-@given(data=labelled_embeddings(), percent=st.integers(0, 100))
+@given(data=labeled_embeddings(), percent=st.integers(0, 100))
 def test_each_cluster_gets_its_cutoff(selector, data, percent):
     """The number selected in each cluster is the printed one, never 0; nothing is changed."""
     X, labels = data
@@ -420,7 +429,7 @@ def test_each_cluster_gets_its_cutoff(selector, data, percent):
 
 @pytest.mark.parametrize("criterion", ["source", "compact"])
 @pytest.mark.parametrize("candidates", [CANDIDATES, (0.5, 0.05, 0.29), (1.0,)], ids=str)
-@given(data=labelled_embeddings(max_size=40, max_clusters=3), percent=st.integers(0, 100))
+@given(data=labeled_embeddings(max_size=40, max_clusters=3), percent=st.integers(0, 100))
 def test_density_selection_equals_plain_loops(criterion, candidates, data, percent):
     """The blocked computation selects exactly what the printed algorithm does."""
     X, labels = data
@@ -449,8 +458,8 @@ def test_criteria_differ():
 @pytest.mark.parametrize("rotation", [None, *range(8)])
 def test_first_candidate_wins_among_equal_scores(rotation):
     """With equal densities rows, with equal scores candidates decide by their order."""
-    # All nearest distances are 1, so one neighbour selects the first rows, the chain; with four
-    # neighbours the cross is denser. Both selections score 1. A rotation into a wide space keeps
+    # All nearest distances are 1, so one neighbor selects the first rows, the chain; with four
+    # neighbors the cross is denser. Both selections score 1. A rotation into a wide space keeps
     # all that but for rounding.
     chain = [(0, 0), (1, 0), (2, 0), (3, 0), (4, 0)]
     cross = [(20, 0), (21, 0), (19, 0), (20, 1), (20, -1)]
@@ -466,7 +475,7 @@ def test_first_candidate_wins_among_equal_scores(rotation):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_mutual_neighbours_tie_in_wide_data(seed):
+def test_mutual_neighbors_tie_in_wide_data(seed):
     """Two samples nearest to each other are equally dense, whatever a matrix product rounds."""
     X = np.random.default_rng(seed).normal(size=(150, 256))
     labels = np.zeros(150, dtype=int)
@@ -476,11 +485,9 @@ def test_mutual_neighbours_tie_in_wide_data(seed):
         assert_array_equal(mask, expected)
 
 
-@given(
-    data=labelled_embeddings(min_size=20, max_size=45, duplicates=False), seed=st.integers(0, 99)
-)
+@given(data=labeled_embeddings(min_size=20, max_size=45, duplicates=False), seed=st.integers(0, 99))
 def test_selection_follows_a_permutation(data, seed):
-    """Reordering the samples reorders the mask; 20 or more keep mutual neighbours from tying."""
+    """Reordering the samples reorders the mask; 20 or more keep mutual neighbors from tying."""
     X, labels = data
     order = np.random.default_rng(seed).permutation(len(X))
     for selector in (DensitySelector(), DensitySelector(criterion="compact"), CentroidSelector()):
@@ -488,7 +495,7 @@ def test_selection_follows_a_permutation(data, seed):
         assert_array_equal(selector.select(X[order], labels[order], 0.4), mask[order])
 
 
-@given(data=labelled_embeddings(min_size=2, max_size=25), seed=st.integers(0, 99))
+@given(data=labeled_embeddings(min_size=2, max_size=25), seed=st.integers(0, 99))
 def test_selected_densities_follow_a_permutation_despite_ties(data, seed):
     """With equal densities, other samples may be selected, but the same densities are."""
     X, labels = data
@@ -546,9 +553,9 @@ def test_score_of_a_single_sample_is_zero():
     assert_array_equal(_nearest_selected_means(points, selections), [0.0, 3.0])
 
 
-@given(data=labelled_embeddings(max_size=40, max_clusters=2))
+@given(data=labeled_embeddings(max_size=40, max_clusters=2))
 def test_block_size_never_changes_the_selection(data):
-    """One row at a time gives what one block gives, ties included."""
+    """One row at a time and one block give the same selection, ties included."""
     X, labels = data
     for selector in (DensitySelector(), DensitySelector(criterion="compact")):
         expected = selector.select(X, labels, 0.3)
@@ -598,7 +605,7 @@ def test_selection_far_from_the_origin():
     assert_array_equal(selector.select(outlier, labels, 0.3), expected)
 
 
-@given(data=labelled_embeddings(), percent=st.integers(0, 100))
+@given(data=labeled_embeddings(), percent=st.integers(0, 100))
 def test_centroid_selection_is_nearest_to_the_mean(data, percent):
     """No sample left out is nearer to the mean than one selected."""
     X, labels = data
@@ -645,10 +652,10 @@ def test_samples_without_width_are_all_equal(selector):
 @pytest.mark.parametrize(
     ("X", "labels", "threshold", "message"),
     [
-        (np.zeros((3, 2)), [0, 0, 0], -0.1, "Got threshold=-0.1, expected a number within"),
-        (np.zeros((3, 2)), [0, 0, 0], 1.01, "Got threshold=1.01, expected"),
-        (np.zeros((3, 2)), [0, 0, 0], math.nan, "Got threshold=nan, expected"),
-        (np.zeros((0, 2)), [], 2.0, "Got threshold=2.0, expected"),
+        (np.zeros((3, 2)), [0, 0, 0], -0.1, f"'threshold' {SHARE} Got -0.1 instead"),
+        (np.zeros((3, 2)), [0, 0, 0], 1.01, f"'threshold' {SHARE} Got 1.01 instead"),
+        (np.zeros((3, 2)), [0, 0, 0], math.nan, f"'threshold' {SHARE} Got nan instead"),
+        (np.zeros((0, 2)), [], 2.0, f"'threshold' {SHARE} Got 2.0 instead"),
         (np.zeros((3, 2)), [0, 0], 0.5, r"Got labels with shape \(2,\), expected \(3,\) as X"),
         (np.zeros((3, 2)), [[0], [0], [0]], 0.5, r"Got labels with shape \(3, 1\), expected"),
         (np.zeros((3, 2)), [0.0, 1.0, 2.0], 0.5, "Got labels of dtype float64, expected integers"),
@@ -659,7 +666,7 @@ def test_samples_without_width_are_all_equal(selector):
     ],
 )
 def test_selectors_check_their_input(selector, X, labels, threshold, message):
-    """Each error names the argument and what it got."""
+    """Each error names the argument and its value."""
     with pytest.raises(ValueError, match=message):
         selector.select(X, labels, threshold)
 
@@ -667,13 +674,16 @@ def test_selectors_check_their_input(selector, X, labels, threshold, message):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"criterion": "tight"}, "Got criterion='tight', expected one of .* Use 'source'"),
-        ({"candidates": ()}, r"Got candidates=\(\), expected one or more numbers"),
-        ({"candidates": (0.1, 0.0)}, "Got candidates=.*They are shares of a cluster"),
-        ({"candidates": (1.5,)}, "Got candidates="),
-        ({"candidates": 0.1}, "Got candidates=0.1, expected"),
-        ({"sample_size": 1}, "Got sample_size=1, expected a whole number of at least 2"),
-        ({"sample_size": 0.5}, "Got sample_size=0.5, expected a whole number"),
+        ({"criterion": "tight"}, "'criterion' parameter .* among .* Got 'tight' instead"),
+        ({"candidates": ()}, r"Got candidates=\(\), expected one or more shares of a cluster"),
+        ({"candidates": (0.1, 0.0)}, r"'candidates\[1\]' .* range \(0.0, 1.0\]. Got 0.0 instead"),
+        ({"candidates": (1.5,)}, r"'candidates\[0\]' parameter .* Got 1.5 instead"),
+        ({"candidates": (math.nan,)}, r"'candidates\[0\]' parameter .* Got nan instead"),
+        ({"candidates": (0.1, "0.2")}, r"'candidates\[1\]' parameter .* Got '0.2' instead"),
+        ({"candidates": 0.1}, "'candidates' .* must be an array-like. Got 0.1 instead"),
+        ({"sample_size": 1}, r"'sample_size' .* range \[2, inf\) or None. Got 1 instead"),
+        ({"sample_size": 0.5}, "'sample_size' parameter .* Got 0.5 instead"),
+        ({"random_state": "a"}, "'random_state' parameter .* Got 'a' instead"),
     ],
 )
 def test_density_selector_checks_its_parameters(parameters, message):
@@ -681,6 +691,12 @@ def test_density_selector_checks_its_parameters(parameters, message):
     selector = DensitySelector(**parameters)
     with pytest.raises(ValueError, match=message):
         selector.select(np.zeros((8, 2)), np.zeros(8, dtype=int), 0.5)
+
+
+def test_random_selector_checks_its_parameter():
+    """Building stores anything; select names the parameter."""
+    with pytest.raises(ValueError, match="'random_state' parameter of RandomSelector .* 'a'"):
+        RandomSelector("a").select(np.zeros((8, 2)), np.zeros(8, dtype=int), 0.5)
 
 
 @pytest.mark.parametrize("part", [*THRESHOLDS, *SELECTORS], ids=repr)
@@ -699,7 +715,7 @@ def test_public_names():
     assert public == set(curriculum.__all__)
 
 
-def test_all_candidates_share_one_neighbour_computation(monkeypatch):
+def test_all_candidates_share_one_neighbor_computation(monkeypatch):
     """Distances are computed twice for a cluster: for all densities, then for all scores."""
     n_points = []
 
@@ -712,7 +728,7 @@ def test_all_candidates_share_one_neighbour_computation(monkeypatch):
     DensitySelector().select(X, np.zeros(200, dtype=int), 0.3)
     assert len(n_points) == 2
     assert n_points[0] == 200 > n_points[1] >= 60
-    # No score is needed where all candidates agree in k, or else in what they select.
+    # No score is needed if all candidates agree in k or in their selection.
     DensitySelector((0.1, 0.101)).select(X, np.zeros(200, dtype=int), 0.3)
     assert len(n_points) == 3
     far_tail = np.array([0, 1, 2, 3, 4, 100, 200, 400, 800, 1600.0])[:, None]
@@ -724,7 +740,7 @@ def test_all_candidates_share_one_neighbour_computation(monkeypatch):
 
 
 def plain_estimate(X, threshold, drawn, candidates, criterion):
-    """What DensitySelector gives in one cluster whose drawn samples stand for all, in loops."""
+    """Selection of DensitySelector in one cluster with drawn samples, in loops."""
     apart = np.linalg.norm(X[:, None] - X[None], axis=2)
     np.fill_diagonal(apart, np.inf)
     cutoff = max(int(len(X) * threshold), min(max(5, len(X) // 10), len(X)))
@@ -733,8 +749,8 @@ def plain_estimate(X, threshold, drawn, candidates, criterion):
         n = min(max(int(share * len(drawn) + 1e-9), 1), len(drawn) - 1)
         means = np.sort(apart[:, drawn], axis=1)[:, :n].mean(axis=1)
         selected = np.argsort(means, kind="stable")[:cutoff]
-        asked = np.intersect1d(selected, drawn)
-        scores.append(apart[np.ix_(asked, selected)].min(axis=1).mean() if len(asked) else 0)
+        queries = np.intersect1d(selected, drawn)
+        scores.append(apart[np.ix_(queries, selected)].min(axis=1).mean() if len(queries) else 0)
         selections.append(np.isin(np.arange(len(X)), selected))
     best = np.argmax(scores) if criterion == "source" else np.argmin(scores)
     return selections[best]
@@ -774,7 +790,7 @@ def test_estimate_with_few_drawn_samples_and_duplicates(size):
 
 
 def test_estimate_selects_about_what_the_exact_way_does():
-    """Of a cluster of 4,000 the share of the samples that both select, for 256 drawn ones."""
+    """With 256 of 4,000 samples drawn, over 90 % of the selected samples agree."""
     X = np.random.default_rng(0).normal(size=(4000, 16))
     exact, estimated = (
         DensitySelector((0.2,), sample_size=size).select(X, np.zeros(4000, dtype=int), 0.3)
@@ -799,7 +815,7 @@ def test_time_of_large_clusters_grows_with_their_size(monkeypatch):
 
 
 def test_memory_is_that_of_a_block(monkeypatch):
-    """No array of all pairs is ever made."""
+    """No array of all pairs is allocated."""
     monkeypatch.setattr("skumc.curriculum._geometry._BLOCK_BYTES", 2**20)
     X = np.random.default_rng(0).normal(size=(3000, 4))
     labels = np.zeros(3000, dtype=int)

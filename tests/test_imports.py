@@ -21,9 +21,11 @@ HELPERS = {
     "_checkpoints": ({"data"}, {"torch"}),
     "_console": (set(), set()),
     "_devices": (set(), {"torch"}),
+    "_evaluation": (set(), {"torch"}),
     "_moments": (set(), {"torch"}),
     "_parts": (set(), set()),
     "_sequences": (set(), {"torch"}),
+    "_warnings": (set(), set()),
 }
 # For each folder or file: the folders of skumc that it may import, and the heavy packages.
 PARTS = {
@@ -47,7 +49,8 @@ CHOSEN = set(PARTS) - {"feature_extraction", "datasets", "metrics"}
 ESTIMATOR = {
     "_parameters": (CHOSEN, {"torch"}),
     "_presets": (CHOSEN, {"torch"}),
-    "_clusterer": ({"_parameters", "_presets"} | CHOSEN, {"torch"}),
+    "_assembly": ({"_parameters", "_clusterer"} | CHOSEN, {"torch"}),
+    "_clusterer": ({"_assembly", "_parameters", "_presets"} | CHOSEN, {"torch"}),
     "__init__": ({"_clusterer", "data"}, {"torch"}),
 }
 ALLOWED = {
@@ -63,7 +66,7 @@ CONTRACTS = {
         "encode_summaries",
         "encode_views",
     },
-    "skumc.losses": {"batch_centers"},
+    "skumc.losses": {"batch_centers", "role_of"},
     "skumc.pairs": {"supervised_views"},
     "skumc.pseudo_labels": {"PseudoLabels", "label_means"},
 }

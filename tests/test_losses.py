@@ -1,4 +1,4 @@
-"""Losses against slow loops written from the formulas, and the laws they keep."""
+"""Losses against slow loops written from the formulas, and the laws they obey."""
 
 import math
 import pickle
@@ -12,6 +12,7 @@ from sklearn.base import clone
 
 from skumc import losses as losses_module
 from skumc.losses import (
+    ROLES,
     BaseLoss,
     CompactnessLoss,
     ContrastiveLoss,
@@ -40,7 +41,7 @@ def draw_tensor(draw, shape):
 
 
 @st.composite
-def labelled_views(draw, min_views=1):
+def labeled_views(draw, min_views=1):
     """Views of shape (n_samples, n_views, width) and labels, -1 among them."""
     n_samples, width = draw(st.integers(1, 6)), draw(st.integers(1, 3))
     views = draw_tensor(draw, (n_samples, draw(st.integers(min_views, 3)), width))
@@ -50,7 +51,7 @@ def labelled_views(draw, min_views=1):
 
 @st.composite
 def clustered(draw):
-    """Embedding, labels and centres; some clusters are empty."""
+    """Embedding, labels and centers; some clusters are empty."""
     n_samples, n_clusters, width = (draw(st.integers(1, high)) for high in (6, 5, 3))
     labels = draw(st.lists(st.integers(0, n_clusters - 1), min_size=n_samples, max_size=n_samples))
     embedding = draw_tensor(draw, (n_samples, width))
@@ -110,7 +111,7 @@ def separation_oracle(centers, margin):
 
 
 def batch_centers_oracle(embedding, labels, centers):
-    """Mean of the members, or the stored centre."""
+    """Mean of the members, or the stored center."""
     result = []
     for k, stored in enumerate(centers):
         members = [row for row, label in zip(embedding, labels, strict=True) if label == k]
@@ -128,7 +129,7 @@ def assert_equals_oracle(loss, expected, dtype):
 
 
 @settings(max_examples=60, deadline=None)
-@given(labelled_views(), temperatures, dtypes)
+@given(labeled_views(), temperatures, dtypes)
 def test_supcon_equals_loop(data, temperature, dtype):
     views, labels = data
     expected = supcon_sum(views.tolist(), labels.tolist(), temperature) / views[:, :, 0].numel()
@@ -137,8 +138,8 @@ def test_supcon_equals_loop(data, temperature, dtype):
 
 
 @settings(max_examples=60, deadline=None)
-@given(labelled_views(min_views=2), st.sampled_from([InfoNCELoss, ContrastiveLoss]), dtypes)
-def test_unlabelled_losses_equal_loop(data, loss_class, dtype):
+@given(labeled_views(min_views=2), st.sampled_from([InfoNCELoss, ContrastiveLoss]), dtypes)
+def test_unlabeled_losses_equal_loop(data, loss_class, dtype):
     views, _ = data
     n_samples, n_views, _ = views.shape
     loss = loss_class()
@@ -244,23 +245,23 @@ def test_sharpest_temperature_gives_no_nan():
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_coinciding_centres_have_finite_gradient(dtype):
+def test_coinciding_centers_have_finite_gradient(dtype):
     centers = torch.tensor([[1.0, 2.0], [1.0, 2.0], [1.5, 2.0]], dtype=dtype)
     value, gradient = leading_gradient(SeparationLoss(), (centers,))
     assert value.item() == pytest.approx((2 * 0.8**2 + 4 * 0.3**2) / 6)
-    # The third centre is pushed away from the two, by 2 pairs in both orders.
+    # The third center is pushed away from the two, by 2 pairs in both orders.
     expected = [[4 * 0.3 / 6, 0], [4 * 0.3 / 6, 0], [-8 * 0.3 / 6, 0]]
     torch.testing.assert_close(gradient, torch.tensor(expected, dtype=dtype))
 
 
-def test_close_centres_far_from_the_origin_keep_their_distance():
+def test_close_centers_far_from_the_origin_keep_their_distance():
     centers = 1000 + torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     expected = separation_oracle(centers.tolist(), 0.8)
     assert SeparationLoss()(centers).item() == pytest.approx(expected, rel=1e-5)
 
 
 @settings(max_examples=30, deadline=None)
-@given(labelled_views(min_views=2), st.randoms(use_true_random=False))
+@given(labeled_views(min_views=2), st.randoms(use_true_random=False))
 def test_order_of_samples_never_changes_contrast(data, random):
     views, labels = data
     order = random.sample(range(len(labels)), len(labels))
@@ -288,7 +289,7 @@ def test_order_of_samples_never_changes_cluster_losses(data, random):
 
 
 @settings(max_examples=30, deadline=None)
-@given(labelled_views())
+@given(labeled_views())
 def test_average_over_samples_multiplies_by_number_of_views(data):
     views, labels = data
     by_anchors = SupConLoss()(views, labels)
@@ -301,7 +302,7 @@ def test_supcon_takes_one_view_without_its_axis():
     assert SupConLoss()(views[:, 0], labels) == SupConLoss()(views[:, :1], labels) > 0
 
 
-def test_unlabelled_contrast_is_supcon_with_each_sample_its_own_label():
+def test_unlabeled_contrast_is_supcon_with_each_sample_its_own_label():
     (views,) = example_batch(InfoNCELoss)
     expected = SupConLoss(temperature=0.2)(views, torch.arange(len(views)))
     assert InfoNCELoss(temperature=0.2)(views) == expected
@@ -342,13 +343,13 @@ def test_single_view_of_single_sample_gives_zero_without_nan():
     assert torch.equal(gradient, torch.zeros(1, 4))
 
 
-def test_single_centre_gives_zero_that_keeps_the_graph():
+def test_single_center_gives_zero_that_keeps_the_graph():
     value, gradient = leading_gradient(SeparationLoss(), (torch.ones(1, 4),))
     assert value.item() == 0
     assert torch.equal(gradient, torch.zeros(1, 4))
 
 
-# What surrounds a computation must not change it, nor be changed by it.
+# Global state, precision and inputs.
 
 
 @pytest.mark.parametrize("loss_class", ALL_LOSSES)
@@ -394,7 +395,7 @@ def test_batch_centers_under_autocast_stay_float32():
         assert torch.equal(batch_centers(embedding, labels, centers), expected)
 
 
-def test_gradient_through_centres_is_the_same_bits_in_every_run():
+def test_gradient_through_centers_is_the_same_bits_in_every_run():
     generator = torch.Generator().manual_seed(0)
     embedding = torch.randn(512, 256, generator=generator)
     labels = torch.randint(0, 5, (512,), generator=generator)
@@ -411,10 +412,10 @@ def test_gradient_through_centres_is_the_same_bits_in_every_run():
     assert all(torch.equal(gradient(), first) for _ in range(8))
 
 
-# Centres of the batch
+# Centers of the batch
 
 
-def test_batch_centers_keep_stored_centres_as_constants():
+def test_batch_centers_keep_stored_centers_as_constants():
     stored = torch.tensor([[1.0, 1.0], [5.0, 5.0]], requires_grad=True)
     embedding = torch.zeros(2, 2, requires_grad=True)
     centers = batch_centers(embedding, torch.tensor([0, 0]), stored)
@@ -454,7 +455,7 @@ def test_each_loss_alone_moves_the_encoder(role):
     assert encoder.weight.grad.abs().max() > 1e-6
 
 
-def test_shifting_the_batch_costs_nothing_where_centres_move_along():
+def test_shifting_the_batch_costs_nothing_where_centers_move_along():
     embedding, labels, stored = example_batch(CompactnessLoss)
     labels = torch.zeros_like(labels)
     leading = embedding.clone().requires_grad_()
@@ -490,7 +491,7 @@ SHAPE_ERRORS = {
         lambda: CompactnessLoss()(views, ids, rows),
         "Got embedding of shape (4, 2, 8), expected (n_samples, width).",
     ),
-    "1-D centres": (
+    "1-D centers": (
         lambda: SeparationLoss()(rows[0]),
         "Got centers of shape (8,), expected (n_clusters, width).",
     ),
@@ -500,7 +501,7 @@ SHAPE_ERRORS = {
     ),
     "too few labels": (
         lambda: SupConLoss()(views, ids[:3]),
-        "Got labels of shape (3,), expected (4,): one label for each sample of views.",
+        "Got labels of shape (3,), expected (4,): one label per sample of views.",
     ),
     "other width": (
         lambda: CompactnessLoss()(rows, ids, rows[:, :5]),
@@ -509,12 +510,12 @@ SHAPE_ERRORS = {
     "noise label": (
         lambda: CompactnessLoss()(rows, ids - 1, rows),
         "Got labels from -1 to -1, expected 0 <= label < 4, the number of rows of centers. Leave "
-        "out samples without a cluster and pass one centre for each cluster.",
+        "out samples without a cluster and pass one center per cluster.",
     ),
     "label past the end": (
         lambda: batch_centers(rows, ids + 2, rows[:2]),
         "Got labels from 2 to 2, expected 0 <= label < 2, the number of rows of centers. Leave "
-        "out samples without a cluster and pass one centre for each cluster.",
+        "out samples without a cluster and pass one center per cluster.",
     ),
 }
 TYPE_ERRORS = {
@@ -539,27 +540,28 @@ TYPE_ERRORS = {
 PARAMETER_ERRORS = {
     "temperature": (
         lambda: SupConLoss(temperature=0)(views, ids),
-        "Got temperature=0, expected a finite number > 0. The default is 0.3.",
+        "The 'temperature' parameter of SupConLoss must be a float in the range (0.0, inf). Got 0 "
+        "instead.",
     ),
     "inherited temperature": (
         lambda: ContrastiveLoss(temperature=-1.0)(views),
-        "Got temperature=-1.0, expected a finite number > 0. The default is 0.5.",
+        "The 'temperature' parameter of ContrastiveLoss must be a float in the range (0.0, inf). "
+        "Got -1.0 instead.",
     ),
     "infinite temperature": (
         lambda: InfoNCELoss(temperature=math.inf)(views),
-        "Got temperature=inf, expected a finite number > 0. The default is 0.3.",
+        "The 'temperature' parameter of InfoNCELoss must be a float in the range (0.0, inf). Got "
+        "inf instead.",
     ),
     "compactness margin": (
         lambda: CompactnessLoss(margin=math.nan)(rows, ids, rows),
-        "Got margin=nan, expected a finite number >= 0. The default is 0.3.",
+        "The 'margin' parameter of CompactnessLoss must be a float in the range [0.0, inf). Got "
+        "nan instead.",
     ),
     "separation margin": (
         lambda: SeparationLoss(margin="0.8")(rows),
-        "Got margin='0.8', expected a finite number >= 0. The default is 0.8.",
-    ),
-    "average": (
-        lambda: SupConLoss(average="sample")(views, ids),
-        "Got average='sample', expected one of 'anchors', 'samples'. Did you mean 'samples'?",
+        "The 'margin' parameter of SeparationLoss must be a float in the range [0.0, inf). Got "
+        "'0.8' instead.",
     ),
 }
 
@@ -580,9 +582,23 @@ def test_type_error_message(case):
     assert str(raised.value) == message
 
 
+def test_unknown_average_is_refused():
+    options = "('anchors', 'samples'|'samples', 'anchors')"
+    message = rf"'average' parameter of SupConLoss .* {{{options}}}\. Got 'sample' instead"
+    with pytest.raises(ValueError, match=message):
+        SupConLoss(average="sample")(views, ids)
+
+
 def test_hyper_parameters_are_checked_for_an_empty_batch_too():
-    with pytest.raises(ValueError, match="Got temperature=0,"):
+    with pytest.raises(ValueError, match="'temperature' parameter of InfoNCELoss .* Got 0 "):
         InfoNCELoss(temperature=0)(views[:0])
+
+
+def test_hyper_parameters_are_checked_at_each_call():
+    loss = SeparationLoss()
+    loss(rows)
+    with pytest.raises(ValueError, match="'margin' parameter .* Got -1 "):
+        loss.set_params(margin=-1)(rows)
 
 
 def test_margin_zero_is_allowed():
@@ -606,25 +622,26 @@ def test_base_says_what_a_subclass_must_write():
 def test_all_names_are_exported():
     assert set(losses_module.__all__) == {
         "BaseLoss",
+        "ROLES",
+        "Role",
         "WeightedLosses",
         "batch_centers",
+        "role_of",
         *(loss_class.__name__ for loss_class in ALL_LOSSES),
     }
 
 
 # Weights and parts
 
-ROLES = ["infonce", "supcon", "contrastive", "compactness", "separation"]
-
 
 def own_separation(centers):
-    """A user's own function in a role."""
+    """A custom function in a built-in role."""
     return centers.sum()
 
 
 def test_default_terms_have_the_documented_weights_and_numbers():
     terms = WeightedLosses().terms()
-    assert list(terms) == ROLES
+    assert list(terms) == list(ROLES)
     assert [weight for weight, _ in terms.values()] == [1.0, 1.0, 0.5, 0.3, 0.2]
     classes = [InfoNCELoss, SupConLoss, ContrastiveLoss, CompactnessLoss, SeparationLoss]
     assert [type(loss) for _, loss in terms.values()] == classes
@@ -709,7 +726,8 @@ def test_mapping_leaves_the_rest_at_its_default():
             {"supcn": 1.0},
             ValueError,
             "Got losses role='supcn', expected one of 'compactness', 'contrastive', 'infonce', "
-            "'separation', 'supcon'. Did you mean 'supcon'?",
+            "'separation', 'supcon'. Did you mean 'supcon'? A role of your own takes a callable "
+            "with the attribute reads, a tuple of input names.",
         ),
         (
             {"supcon": (1, "supcon", 3)},
@@ -737,13 +755,13 @@ def test_mapping_error_message(mapping, error, message):
 
 
 @pytest.mark.parametrize("value", [-0.1, math.inf, math.nan, "1", None])
-@pytest.mark.parametrize("role", ROLES[1:])
+@pytest.mark.parametrize("role", sorted(set(ROLES) - {"infonce"}))
 def test_weights_are_finite_and_not_negative(role, value):
     with pytest.raises(ValueError) as raised:
         WeightedLosses(**{f"{role}_weight": value}).terms()
     assert str(raised.value) == (
-        f"Got {role}_weight={value!r}, expected a finite number >= 0. Pass 0 to switch this "
-        "loss off."
+        f"The '{role}_weight' parameter of WeightedLosses must be a float in the range [0.0, inf). "
+        f"Got {value!r} instead."
     )
 
 

@@ -1,4 +1,4 @@
-"""Scores of a clustering against true labels, held against plain loops over the formulas."""
+"""Scores of a clustering against true labels, compared with plain loops over the formulas."""
 
 from itertools import combinations, permutations
 from math import log, sqrt
@@ -41,7 +41,7 @@ def labelings(draw, n_max=12, k_max=5):
 
 def accuracy_by_permutations(y_true, y_pred):
     classes, clusters = sorted(set(y_true)), sorted(set(y_pred))
-    # Clusters left over are matched to None, which is no class.
+    # Surplus clusters are matched to None, which is not a class.
     classes += [None] * (len(clusters) - len(classes))
     best = 0
     for chosen in permutations(classes, len(clusters)):
@@ -161,7 +161,7 @@ def test_accuracy_is_one_exactly_for_the_same_partition(labels):
 @given(labelings())
 def test_all_scores_are_one_for_the_same_partition(labels):
     y_true, _ = labels
-    assume(len(set(y_true)) < len(y_true))  # with everyone alone FMI is 0.0 by convention
+    assume(len(set(y_true)) < len(y_true))  # FMI of singletons is 0.0 by convention
     scores = clustering_scores(y_true, [f"cluster {label}" for label in y_true])
     assert scores == pytest.approx(dict.fromkeys(SCORE_NAMES, 1.0), abs=1e-12)
 
@@ -182,7 +182,7 @@ def test_percent_is_a_hundred_times_the_share(labels):
     "y_pred, expected",
     [
         ([0, 0, 0, 0, 0, 0], 3 / 6),  # one cluster: the largest class
-        ([0, 1, 2, 3, 4, 5], 3 / 6),  # everyone alone: one sample of each class
+        ([0, 1, 2, 3, 4, 5], 3 / 6),  # singletons: one sample of each class
         ([0, 0, 1, 2, 2, 3], 5 / 6),  # more clusters than classes
         ([1, 1, 1, 0, 0, 0], 5 / 6),  # fewer
     ],
@@ -195,7 +195,7 @@ def test_accuracy_of_many_samples_and_clusters():
     rng = np.random.default_rng(0)
     y_true = rng.integers(0, 300, 100_000)
     y_pred = (7 * y_true + 5) % 300
-    y_pred[:10_000] = -1  # one cluster more, which no class is matched to
+    y_pred[:10_000] = -1  # one more cluster, without a class
     assert clustering_accuracy(y_true, y_pred) == 0.9
 
 
@@ -244,7 +244,7 @@ def test_inputs_are_left_as_they_were():
         (
             [0, 1, 1],
             [0, 1],
-            "Got 3 labels in y_true and 2 in y_pred, expected one of each for every sample. "
+            "Got 3 labels in y_true and 2 in y_pred, expected one of each per sample. "
             "Pass y_true and y_pred of equal length.",
         ),
         (
@@ -255,13 +255,13 @@ def test_inputs_are_left_as_they_were():
         (
             [0, 1],
             np.eye(2),
-            "Got y_pred of shape (2, 2), expected one label for each sample, shape (n_samples,). "
+            "Got y_pred of shape (2, 2), expected one label per sample, shape (n_samples,). "
             "Pass labels, not scores or one-hot rows.",
         ),
         (
             1,
             [1],
-            "Got y_true of shape (), expected one label for each sample, shape (n_samples,). "
+            "Got y_true of shape (), expected one label per sample, shape (n_samples,). "
             "Pass labels, not scores or one-hot rows.",
         ),
     ],
@@ -288,7 +288,7 @@ def test_missing_labels_are_refused(labels):
     with pytest.raises(ValueError) as error:
         clustering_accuracy([0, 1], labels)
     assert str(error.value) == (
-        "Got y_pred with missing labels (None or NaN), expected a label for each sample. Leave "
+        "Got y_pred with missing labels (None or NaN), expected one label per sample. Leave "
         "those samples out of both y_true and y_pred."
     )
 
@@ -298,7 +298,7 @@ def test_missing_labels_are_refused(labels):
 # ---------------------------------------------------------------------------------------------
 
 
-def test_scorer_scores_what_predict_says(blobs):
+def test_scorer_scores_predict(blobs):
     X, y = blobs
     model = KMeans(3, n_init=1, random_state=0).fit(X[:60])
     expected = clustering_scores(y[60:], model.predict(X[60:]))
@@ -312,7 +312,7 @@ def test_scorer_without_labels_names_the_remedy(blobs):
         clustering_scorer(model, X)
     assert str(error.value) == (
         "Got y=None, expected true labels: clustering_scorer compares with them. Pass y, or use "
-        "a scoring that needs none."
+        "a scoring without labels."
     )
 
 

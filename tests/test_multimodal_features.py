@@ -1,20 +1,13 @@
-"""Stored, resumed and combined: from raw rows to clusters."""
+"""Combining raw text, audio and video: from raw rows to clusters."""
 
 from __future__ import annotations
 
-import os
 import pickle
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import TruncatedSVD
@@ -22,15 +15,13 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-import skumc
 from media import (
-    LENGTHS,
     RATE,
+    assert_same_bits,
     make_videos,
-    make_waves,
-    save_picture_model,
+    make_waveforms,
+    save_image_model,
     save_speech_model,
-    write_wav,
 )
 from skumc import MultimodalData, UMCClusterer
 from skumc.feature_extraction import (
@@ -39,13 +30,9 @@ from skumc.feature_extraction import (
     SwinFeatures,
     TransformerTextFeatures,
     WavLMFeatures,
-    _swin,
-    _wavlm,
 )
 
 SOON = {"pretrain_epochs": 1, "max_epochs": 1, "random_state": 0}
-SHORT = {"sampling_rate": RATE, "batch_seconds": 0.13}  # 2080 samples: six batches of LENGTHS
-N_BATCHES = 6
 
 
 @pytest.fixture(scope="module")
@@ -54,171 +41,16 @@ def speech_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def picture_folder(tmp_path_factory):
+def image_folder(tmp_path_factory):
     pytest.importorskip("PIL")
-    return save_picture_model(tmp_path_factory.mktemp("pictures"))
-
-
-def count_calls(monkeypatch, module, name):
-    """Calls of a function of a module from now on."""
-    calls, plain = [], getattr(module, name)
-
-    def counted(*args, **kwargs):
-        calls.append(args)
-        return plain(*args, **kwargs)
-
-    monkeypatch.setattr(module, name, counted)
-    return calls
-
-
-def frames_of(data, name="audio"):
-    return data.sequences(name)
-
-
-def assert_same_bits(found, expected):
-    assert found.names == expected.names
-    assert_array_equal(found.lengths, expected.lengths)
-    for name in expected.names:
-        for frames, others in zip(found.sequences(name), expected.sequences(name), strict=True):
-            assert frames is others is None or frames.tobytes() == others.tobytes()
-
-
-_KILLED = """
-import sys, time
-from pathlib import Path
-from media import make_waves
-from skumc.feature_extraction import WavLMFeatures, _wavlm
-
-model, memory, marker, n_before = sys.argv[1:]
-encode_waves, n_calls = _wavlm.encode_waves, 0
-
-def stall(*args):
-    global n_calls
-    n_calls += 1
-    if n_calls > int(n_before):
-        Path(marker).touch()
-        time.sleep(600)
-    return encode_waves(*args)
-
-_wavlm.encode_waves = stall
-WavLMFeatures(model, sampling_rate=16000, batch_seconds=0.13, memory=memory).fit_transform(
-    make_waves()
-)
-"""
-
-
-def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_bits(
-    speech_folder, tmp_path, monkeypatch
-):
-    marker, memory, n_before = tmp_path / "stalled", tmp_path / "memory", 4
-    paths = [str(Path(skumc.__file__).parents[1]), str(Path(__file__).parent), *sys.path]
-    process = subprocess.Popen(
-        [sys.executable, "-c", _KILLED, speech_folder, memory, marker, str(n_before)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-    )
-    try:
-        for _ in range(1200):
-            if marker.exists() or process.poll() is not None:
-                break
-            time.sleep(0.05)
-        assert marker.exists(), f"the extraction ended early, with {process.poll()}"
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == -signal.SIGKILL
-    waves = make_waves()
-    undisturbed = WavLMFeatures(speech_folder, memory=tmp_path / "other", **SHORT)
-    calls = count_calls(monkeypatch, _wavlm, "encode_waves")
-    expected = undisturbed.fit_transform(waves)
-    assert len(calls) == N_BATCHES
-    calls.clear()
-    resumed = WavLMFeatures(speech_folder, memory=memory, **SHORT).fit_transform(waves)
-    assert len(calls) == N_BATCHES - n_before
-    assert_same_bits(resumed, expected)
-    assert_same_bits(WavLMFeatures(speech_folder, **SHORT).fit_transform(waves), expected)
-    assert isinstance(resumed.packed("audio")[0], np.memmap)
-
-
-def test_a_video_interrupted_goes_on(picture_folder, tmp_path, monkeypatch):
-    videos = make_videos()
-    expected = SwinFeatures(picture_folder).fit_transform(videos)
-    features = SwinFeatures(picture_folder, memory=tmp_path, batch_size=2).fit(videos)
-    plain, n_pictures = _swin.encode_pictures, []
-
-    def interrupted(model, processor, pictures, **how):
-        n_pictures.append(len(pictures))
-        if sum(n_pictures) == 1 + 3 + 4:  # the probe, the first video, four frames of the second
-            raise KeyboardInterrupt
-        return plain(model, processor, pictures, **how)
-
-    monkeypatch.setattr(_swin, "encode_pictures", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        features.transform(videos)
-    assert n_pictures == [1, 2, 1, 2, 2]
-    monkeypatch.setattr(_swin, "encode_pictures", plain)
-    calls = count_calls(monkeypatch, _swin, "encode_pictures")
-    found = features.transform(videos)
-    assert [len(pictures) for _, _, pictures in calls] == [2, 2, 1, 1, 2, 2]
-    assert_allclose(
-        np.concatenate(frames_of(found, "video")),
-        np.concatenate(frames_of(expected, "video")),
-        atol=1e-6,
-    )
-
-
-def test_equal_clips_are_computed_once_in_any_row_and_call(speech_folder, tmp_path, monkeypatch):
-    pytest.importorskip("soundfile")
-    waves = make_waves()
-    path = write_wav(tmp_path / "a.wav", waves[0], RATE)
-    copy = shutil.copy(path, tmp_path / "b.wav")
-    calls = count_calls(monkeypatch, _wavlm, "encode_waves")
-    memory = joblib.Memory(tmp_path / "memory", verbose=0)
-    features = WavLMFeatures(speech_folder, sampling_rate=RATE, memory=memory)
-    X = [waves[0], path, waves[1], None, str(copy), waves[0].copy(), (waves[1], RATE)]
-    first = features.fit_transform(X)
-    assert [len(batch) for _, _, _, batch, _ in calls] == [3]
-    assert first.lengths[:, 0].tolist() == [12, 12, 24, 0, 12, 12, 24]
-    again = WavLMFeatures(str(speech_folder), sampling_rate=RATE, memory=memory)
-    assert_same_bits(again.fit_transform(X[::-1]), first[::-1])
-    assert len(calls) == 1
-    write_wav(path, waves[2], RATE)  # a changed file is another recording
-    again.transform([path, copy])
-    assert [len(batch) for _, _, _, batch, _ in calls] == [3, 1]
-    again.transform([(waves[0], 8000)])  # so is the same array at another rate
-    assert len(calls) == 3
-
-
-def test_another_model_or_way_to_read_is_never_mixed_up(speech_folder, tmp_path, monkeypatch):
-    waves, memory = make_waves(), tmp_path / "memory"
-    moved = tmp_path / "moved"
-    shutil.copytree(speech_folder, moved)
-    calls = count_calls(monkeypatch, _wavlm, "encode_waves")
-
-    def n_batches(model, **settings):
-        calls.clear()
-        settings = {"sampling_rate": RATE, "memory": memory} | settings
-        WavLMFeatures(model, **settings).fit_transform(waves)
-        return len(calls)
-
-    assert n_batches(speech_folder) == 1
-    assert n_batches(moved) == 0  # the same weights, wherever they lie
-    assert n_batches(moved, verbose=0, on_error="missing", modality="voice") == 0
-    assert n_batches(moved, layer=1) == n_batches(moved, max_seconds=0.05) == 1
-    other = save_speech_model(tmp_path / "other", "WavLM group", do_normalize=False)
-    assert n_batches(other) == 1
-    loaded = WavLMFeatures(moved).fit([])._pretrained
-    with_extractor = (loaded.model, loaded.processor)
-    assert n_batches(with_extractor) == 0
-    next(loaded.model.parameters()).data[0] += 1e-3
-    assert n_batches(with_extractor) == 1
-    assert n_batches(with_extractor) == 0
+    return save_image_model(tmp_path_factory.mktemp("images"))
 
 
 def make_frame(n_samples=16, index=True):
     rng = np.random.default_rng(0)
     words = np.array(["good morning", "never mind", "thanks a lot", "who is it"])
     waves, videos = (
-        make_waves([900 + 60 * i for i in range(n_samples)]),
+        make_waveforms([900 + 60 * i for i in range(n_samples)]),
         make_videos([2] * n_samples),
     )
     frame = pd.DataFrame(
@@ -235,17 +67,17 @@ def make_frame(n_samples=16, index=True):
     return frame
 
 
-def make_features(speech_folder, picture_folder, **changes):
+def make_features(speech_folder, image_folder, **changes):
     parts = {
         "text": make_pipeline(HashingVectorizer(n_features=32), TruncatedSVD(3, random_state=0)),
         "audio": WavLMFeatures(speech_folder, sampling_rate=RATE),
-        "video": SwinFeatures(picture_folder),
+        "video": SwinFeatures(image_folder),
         "columns": {"audio": "wav"},
     }
     return MultimodalFeatures(**(parts | changes))
 
 
-def test_from_raw_rows_to_clusters(speech_folder, picture_folder, tmp_path):
+def test_from_raw_rows_to_clusters(speech_folder, image_folder, tmp_path):
     frame = make_frame()
     frame.loc["row 1", "text"] = ""
     frame.loc["row 2", ["text", "wav"]] = np.nan
@@ -253,7 +85,7 @@ def test_from_raw_rows_to_clusters(speech_folder, picture_folder, tmp_path):
     frame.at["row 4", "video"] = None
     frame.at["row 5", "wav"] = np.full(300, np.nan)
     pipeline = make_pipeline(
-        make_features(speech_folder, picture_folder), UMCClusterer(3, **SOON)
+        make_features(speech_folder, image_folder), UMCClusterer(3, **SOON)
     ).set_params(
         multimodalfeatures__audio__memory=tmp_path,
         multimodalfeatures__video__memory=str(tmp_path),
@@ -280,17 +112,38 @@ def test_from_raw_rows_to_clusters(speech_folder, picture_folder, tmp_path):
         pipeline.predict([records[0], {"unused": 1}])
 
 
-def test_token_states_beside_other_modalities():
+def make_text_model(n_layers):
+    """Make a tiny text model with random weights and a tokenizer of word lengths."""
     import transformers
 
-    tiny = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    model = transformers.BertModel(transformers.BertConfig(vocab_size=30, **tiny))
+    tiny = {"hidden_size": 16, "num_attention_heads": 2, "initializer_range": 0.3}
+    config = transformers.BertConfig(vocab_size=30, num_hidden_layers=n_layers, **tiny)
 
     def tokenizer(texts, **settings):
         return {"input_ids": [[1, *map(len, text.split()), 2] for text in texts]}
 
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return transformers.BertModel(config), tokenizer
+
+
+@pytest.mark.parametrize(("n_layers", "layer"), [(3, 2), (4, 2)])
+def test_default_clusterer_reads_the_documented_layer(n_layers, layer):
+    pair = make_text_model(n_layers)
+    texts = ["never mind", "good morning", "thanks a lot", "who is it", "what", "so long then"]
+    settings = SOON | {"max_epochs": 0}
+    embedding = UMCClusterer(2, text=pair, **settings).fit(texts).transform(texts)
+    found = {}
+    for number in (layer, None):
+        X = TransformerTextFeatures(pair, layer=number).fit_transform(texts)
+        found[number] = UMCClusterer(2, **settings).fit(X).transform(X)
+    assert_array_equal(found[layer], embedding)
+    assert not np.allclose(found[None], embedding, atol=1e-3)
+
+
+def test_token_states_combine_with_other_modalities():
     features = MultimodalFeatures(
-        text=TransformerTextFeatures((model, tokenizer)), video="passthrough"
+        text=TransformerTextFeatures(make_text_model(1)), video="passthrough"
     )
     X = [{"text": "never mind", "video": np.ones((2, 3))}, {"text": np.nan}, {"text": "  "}]
     data = features.fit_transform(X)
@@ -298,12 +151,12 @@ def test_token_states_beside_other_modalities():
     assert data.lengths.tolist() == [[4, 2], [0, 0], [0, 0]]
 
 
-def test_unreadable_clips_are_missing_and_summed_up(speech_folder, picture_folder):
+def test_unreadable_clips_count_as_missing_with_one_warning(speech_folder, image_folder):
     frame = make_frame(6)
     frame.at["row 1", "wav"] = "no/such/file.wav"
     frame.at["row 4", "wav"] = np.array([0.1, np.nan])
     frame.at["row 5", "wav"] = "no path\0"
-    features = make_features(speech_folder, picture_folder).fit(frame)
+    features = make_features(speech_folder, image_folder).fit(frame)
     pytest.importorskip("soundfile")
     with pytest.raises(ValueError, match=r"3 of 6 clips .*row 1: 'no/such/file.wav'"):
         features.transform(frame)
@@ -312,7 +165,7 @@ def test_unreadable_clips_are_missing_and_summed_up(speech_folder, picture_folde
         data = features.transform(frame)
     assert data.present[:, 1].tolist() == [True, False, True, True, False, False]
     assert list(features.audio_.errors_) == [1, 4, 5]
-    assert not hasattr(features.audio, "errors_")  # what was passed stays as it is
+    assert not hasattr(features.audio, "errors_")  # the caller's object is not modified
 
 
 def test_parts_are_cloned_and_nested_parameters_reach_them(speech_folder):
@@ -327,19 +180,19 @@ def test_parts_are_cloned_and_nested_parameters_reach_them(speech_folder):
     assert clone(features).get_params()["audio__layer"] == 1
 
 
-def test_a_pipeline_gives_tables_with_the_rows_names(speech_folder, picture_folder):
+def test_pipeline_output_table_keeps_the_index(speech_folder, image_folder):
     frame = make_frame(6)
-    pipeline = make_pipeline(make_features(speech_folder, picture_folder), UMCClusterer(2, **SOON))
+    pipeline = make_pipeline(make_features(speech_folder, image_folder), UMCClusterer(2, **SOON))
     table = pipeline.set_output(transform="pandas").fit(frame).transform(frame)
     assert isinstance(table, pd.DataFrame)
     assert table.index.tolist() == frame.index.tolist()
-    steps = (WavLMFeatures(speech_folder), SwinFeatures(picture_folder), TransformerTextFeatures())
+    steps = (WavLMFeatures(speech_folder), SwinFeatures(image_folder), TransformerTextFeatures())
     for step in steps:
         assert step.set_output(transform="pandas") is step
         assert not step.__sklearn_tags__().input_tags.two_d_array
 
 
-def test_passthrough_hands_cells_on():
+def test_passthrough_keeps_cells():
     frames = [np.ones((2, 3)), None, np.zeros((1, 3))]
     frame = pd.DataFrame({"text": ["good", "", None], "audio": pd.Series(frames, dtype=object)})
     data = MultimodalFeatures(text="passthrough", audio="passthrough").fit_transform(frame)
@@ -348,7 +201,7 @@ def test_passthrough_hands_cells_on():
     assert data.lengths[:, 1].tolist() == [2, 0, 1]
 
 
-def test_any_transformer_gets_the_rows_that_have_the_modality():
+def test_other_transformers_get_only_rows_with_the_modality():
     rng = np.random.default_rng(0)
     vectors = [rng.normal(size=3) for _ in range(5)]
     X = [{"video": vectors[0]}, {}, {"video": vectors[2]}, {"video": None}, {"video": vectors[4]}]
@@ -368,12 +221,12 @@ def test_any_transformer_gets_the_rows_that_have_the_modality():
 @pytest.mark.parametrize(
     ("settings", "X", "message"),
     [
-        ({}, [{"text": "a"}], "Got neither text= nor audio= nor video="),
+        ({}, [{"text": "a"}], "Got none of text=, audio= and video=, expected a transformer"),
         ({"columns": {"audio": "a"}}, [], "columns with the key='audio', expected one of 'text'"),
         ({}, pd.DataFrame({"txt": ["a"]}), "columns.'text'.='text', expected one of 'txt'. Did yo"),
         ({}, pd.DataFrame({"txt": ["a"]}), "0 columns of that name.* leave text= out"),
         ({}, [{"txt": "a"}], "No row of X has that key"),
-        ({}, [{"text": None}], "'text' is missing in every row, so text= has nothing to be fitted"),
+        ({}, [{"text": None}], "'text' is missing in every row, so text= cannot be fitted"),
         ({}, [{"text": "a"}, 3], "Got int in row 1, expected a DataFrame or a list with one dict"),
         ({}, {"text": ["a"]}, "Got X of type dict, expected .*pandas.DataFrame"),
         ({}, [], "Found 0 samples"),
@@ -381,37 +234,33 @@ def test_any_transformer_gets_the_rows_that_have_the_modality():
         ({"text": "pass"}, [], "The 'text' parameter of MultimodalFeatures"),
     ],
 )
-def test_what_is_wrong_is_named(settings, X, message):
+def test_errors_name_the_problem(settings, X, message):
     hashing = make_pipeline(HashingVectorizer(n_features=8), FunctionTransformer(np.asarray))
-    settings = {"text": hashing} | settings if "neither" not in message else settings
+    settings = {"text": hashing} | settings if "none of" not in message else settings
     with pytest.raises(ValueError, match=message):
         MultimodalFeatures(**settings).fit(X)
 
 
-def test_a_transformer_that_gives_something_else_is_named():
+def test_errors_name_a_transformer_with_an_invalid_result():
     X = [{"text": "a"}, {"text": "b"}]
-    for gives, message in [
-        (lambda cells: np.zeros((3, 2)), "The transformer text= gave 3 rows for 2 samples"),
+    for returns, message in [
+        (
+            lambda cells: np.zeros((3, 2)),
+            "The transformer text= returned 3 rows for 2 samples",
+        ),
         (
             lambda cells: MultimodalData({"a": np.eye(2), "b": np.eye(2)}),
-            r"text= gave the modalities \['a', 'b'\], expected one",
+            r"text= returned the modalities \['a', 'b'\], expected one",
         ),
         (lambda cells: np.zeros(2), "Modality 'text': got an array of shape"),
     ]:
-        features = MultimodalFeatures(text=FunctionTransformer(gives)).fit(X)
+        features = MultimodalFeatures(text=FunctionTransformer(returns)).fit(X)
         with pytest.raises(ValueError, match=message):
             features.transform(X)
 
 
-def test_pooled_to_any_other_estimator(speech_folder, picture_folder):
-    features = make_features(speech_folder, picture_folder)
+def test_features_can_be_pooled_to_a_matrix(speech_folder, image_folder):
+    features = make_features(speech_folder, image_folder)
     matrix = make_pipeline(features, PooledFeatures()).fit_transform(make_frame(6, index=False))
     assert matrix.shape == (6, 3 + 16 + 16)
     assert np.isfinite(matrix).all()
-
-
-def test_lengths_are_planned_as_the_tests_think(speech_folder):
-    features = WavLMFeatures(speech_folder, **SHORT).fit([])
-    clips = [features._find(wave) for wave in make_waves()]
-    assert [clip.size for clip in clips] == LENGTHS
-    assert len(features._plan(clips)) == N_BATCHES

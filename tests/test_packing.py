@@ -1,4 +1,4 @@
-"""Texts side by side in one row: the same states, and no work on padding."""
+"""Texts packed into one row: the same states, and no work on padding."""
 
 import pickle
 import subprocess
@@ -11,22 +11,22 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skumc._packed import Sequences
+from skumc._sequences import Sequences
 from skumc.text import TextTower, _tower
 from skumc.text._packing import _attend, pack
-from skumc.text._structure import Split
+from skumc.text._split import Split
 from text_models import FAMILIES, SIZES, make_model
 
 # Those of them whose attention transformers lets be exchanged, from version 5 on.
 PACKING = {"bert", "roberta", "distilbert", "minilm", "electra"}
-needs_exchangeable_attention = pytest.mark.skipif(
+needs_replaceable_attention = pytest.mark.skipif(
     int(transformers.__version__.split(".")[0]) < 5, reason="attention cannot be exchanged"
 )
 WIDTH = SIZES["hidden_size"]
 
 
 def make_tower(family, n_trainable=2, padded=False):
-    split = Split(make_model(family), n_trainable)
+    split = Split(make_model(family), n_trainable, None)
     with pytest.MonkeyPatch.context() as patch:
         if padded:
             patch.setattr(_tower, "pack", lambda *_: False)
@@ -38,7 +38,7 @@ def states_of(lengths, seed=0):
     return torch.randn(sum(lengths), WIDTH, generator=generator), torch.tensor(lengths)
 
 
-@needs_exchangeable_attention
+@needs_replaceable_attention
 @pytest.mark.parametrize("family", FAMILIES)
 def test_which_models_read_texts_side_by_side(family):
     assert make_tower(family).packs == (family in PACKING)
@@ -49,7 +49,7 @@ def test_a_window_of_attention_is_not_overlooked():
     config = transformers.ModernBertConfig(
         **SIZES, local_attention=128, global_attn_every_n_layers=2, pad_token_id=0
     )
-    split = Split(transformers.ModernBertModel(config), 2)
+    split = Split(transformers.ModernBertModel(config), 2, None)
     assert not TextTower(split.tail, split.width, reads_ids=False).packs
 
 
@@ -86,7 +86,7 @@ def test_a_text_is_read_alone_whatever_lies_beside_it(lengths, seed):
             np.testing.assert_allclose(part, alone, atol=1e-5)
 
 
-@needs_exchangeable_attention
+@needs_replaceable_attention
 @pytest.mark.parametrize("family", sorted(PACKING))
 def test_maps_see_tokens_only(family):
     tower = make_tower(family)
@@ -102,7 +102,7 @@ def test_maps_see_tokens_only(family):
 
 
 def test_a_model_that_cannot_stays_as_it_was(capfd):
-    tail = Split(make_model("mpnet"), 2).tail
+    tail = Split(make_model("mpnet"), 2, None).tail
     before = {module: module.config for module in tail.modules() if hasattr(module, "config")}
     implementation = tail.config._attn_implementation
     assert not pack(tail, WIDTH)
@@ -123,10 +123,10 @@ def test_a_model_that_fails_on_short_texts_does_not_pack():
     assert not pack(Failing(), WIDTH)
 
 
-@needs_exchangeable_attention
+@needs_replaceable_attention
 def test_the_precision_of_the_caller_is_no_hindrance():
     before = torch.get_default_dtype()
-    split = Split(make_model("bert"), 1)
+    split = Split(make_model("bert"), 1, None)
     try:
         torch.set_default_dtype(torch.float64)
         assert pack(split.tail, WIDTH)
@@ -134,20 +134,20 @@ def test_the_precision_of_the_caller_is_no_hindrance():
         torch.set_default_dtype(before)
 
 
-@needs_exchangeable_attention
+@needs_replaceable_attention
 def test_the_front_keeps_its_own_attention():
-    split = Split(make_model("bert"), 1)
+    split = Split(make_model("bert"), 1, None)
     before = split.front.config._attn_implementation
     assert pack(split.tail, WIDTH)
     assert split.front.config._attn_implementation == before
     assert split.tail.config._attn_implementation != before
 
 
-@needs_exchangeable_attention
+@needs_replaceable_attention
 def test_attention_drops_in_training():
     config = transformers.BertConfig(**SIZES, attention_probs_dropout_prob=0.5)
     config.hidden_dropout_prob = 0.0
-    split = Split(transformers.BertModel(config), 1)
+    split = Split(transformers.BertModel(config), 1, None)
     tower = TextTower(split.tail, split.width, reads_ids=False)
     assert tower.packs
     frames, sizes = states_of([5, 8, 3])

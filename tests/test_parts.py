@@ -18,7 +18,7 @@ class Holder(PartsMixin, BaseEstimator):
 
 
 @pytest.mark.parametrize(("given", "size"), [(None, 1), ("large", 9), (Part(5), 5)])
-def test_nested_parameter_materialises_what_stands_for_a_part(given, size):
+def test_nested_parameter_replaces_none_and_names_by_instances(given, size):
     holder = Holder(part=given)
     assert holder._make_part("part").size == size
     holder.set_params(part__size=3, other=2)
@@ -35,12 +35,12 @@ def test_made_part_is_a_copy():
     assert Holder(part=part)._make_part("part") is not part
 
 
-def test_unknown_name_says_what_was_meant():
+def test_unknown_name_suggests_the_closest_one():
     with pytest.raises(
         ValueError,
-        match=r"Got part='smal', expected one of 'large', 'small'\. Did you mean 'small'\?",
+        match=r"Got part='smalls', expected one of 'large', 'small'\. Did you mean 'small'\?",
     ):
-        Holder(part="smal")._make_part("part")
+        Holder(part="smalls")._make_part("part")
     assert "Did you mean" not in unknown_name_message("part", "qqq", ["small"])
 
 

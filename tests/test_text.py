@@ -16,20 +16,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 import skumc
 from skumc import MultimodalData, UMCClusterer
-from skumc.data import Strings, TokenIds
+from skumc.data import Ragged, Strings, TokenIds
 from skumc.encoders import UMCEncoder
 from skumc.feature_extraction import PooledFeatures, TransformerTextFeatures
-from skumc.text import TextBackbone, TextReader, _states
-from skumc.text._loading import load_text_model
-from skumc.text._structure import Split, run
+from skumc.text import TextBackbone, TextModel, TextReader, _frozen_states
+from skumc.text._loaded_model import load_text_model
+from skumc.text._run import run
+from skumc.text._split import Split
 from skumc.text._tower import _GROUP_COST, length_groups
-from text_models import FAMILIES, SIZES, make_model, pair, tokenize
+from text_models import FAMILIES, SIZES, clusterer_parameters, make_model, pair, tokenize
 
 transformers = pytest.importorskip("transformers")
 CPU = torch.device("cpu")
@@ -43,6 +44,13 @@ SENTENCES = [
     " ",
     "please say it once more for me my dear friend",
 ]
+
+
+def backbone_of(name, n_trainable_layers=1, layer=None, **settings):
+    """A backbone with one trained layer, which reads the last one."""
+    return TextBackbone(
+        TextModel(name, n_trainable_layers=n_trainable_layers, layer=layer, **settings)
+    )
 
 
 def states_of(backbone, texts):
@@ -70,7 +78,7 @@ def alone(model, text, layer=None):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_cached_and_trained_parts_equal_the_whole(family, n_trainable):
     model = make_model(family)
-    backbone = TextBackbone((model, tokenize), n_trainable)
+    backbone = backbone_of((model, tokenize), n_trainable)
     found = states_of(backbone, SENTENCES)
     for states, text in zip(found, SENTENCES, strict=True):
         torch.testing.assert_close(states, alone(model, text), rtol=1e-5, atol=1e-5)
@@ -81,7 +89,7 @@ def test_cached_and_trained_parts_equal_the_whole(family, n_trainable):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_earlier_layer_is_read(family, layer, n_trainable):
     model = make_model(family)
-    found = states_of(TextBackbone((model, tokenize), n_trainable, text_layer=layer), SENTENCES)
+    found = states_of(backbone_of((model, tokenize), n_trainable, layer=layer), SENTENCES)
     for states, text in zip(found, SENTENCES, strict=True):
         torch.testing.assert_close(states, alone(model, text, layer), rtol=1e-5, atol=1e-5)
 
@@ -92,12 +100,12 @@ def test_the_middle_is_half_of_the_layers_or_as_many_as_train(n_layers, n_traina
     config = transformers.BertConfig(**SIZES | {"num_hidden_layers": n_layers}, pad_token_id=0)
     model = transformers.BertModel(config).eval()
     if n_trainable == 2 and n_layers == 1:
-        with pytest.raises(ValueError, match=r"n_trainable_layers=2, but .* has 1 layers"):
-            TextBackbone((model, tokenize), n_trainable, text_layer="middle")
+        with pytest.raises(ValueError, match=r"n_trainable_layers=2, expected at most 1, the"):
+            backbone_of((model, tokenize), n_trainable, layer="middle")
         return
     layer = {1: 1, 2: 1, 3: 2, 6: 3}[n_layers]
     layer = 2 if n_trainable == 2 and layer < 2 else layer
-    backbone = TextBackbone((model, tokenize), n_trainable, text_layer="middle")
+    backbone = backbone_of((model, tokenize), n_trainable, layer="middle")
     for states, text in zip(states_of(backbone, SENTENCES), SENTENCES, strict=True):
         torch.testing.assert_close(states, alone(model, text, layer), rtol=1e-5, atol=1e-5)
     tail = backbone.tower
@@ -110,7 +118,7 @@ def test_the_middle_is_half_of_the_layers_or_as_many_as_train(n_layers, n_traina
 
 def test_layer_zero_is_the_embeddings():
     model = make_model()
-    (states,) = states_of(TextBackbone((model, tokenize), 0, text_layer=0), ["thank you"])
+    (states,) = states_of(backbone_of((model, tokenize), 0, layer=0), ["thank you"])
     torch.testing.assert_close(states, alone(model, "thank you", 0), rtol=1e-5, atol=1e-5)
 
 
@@ -118,7 +126,7 @@ def test_layer_zero_is_the_embeddings():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_trains_gets_gradients_and_what_is_frozen_none(family, n_trainable):
     model = make_model(family)
-    split = Split(model, n_trainable)
+    split = Split(model, n_trainable, None)
     ids = torch.tensor([[2, 5, 9, 3]])
     mask = torch.ones_like(ids)
     states = ids if split.front is None else run(split.front, ids, mask).detach()
@@ -148,7 +156,7 @@ def test_what_trains_gets_gradients_and_what_is_frozen_none(family, n_trainable)
 
 
 def test_only_what_trains_is_a_parameter_that_requires_a_gradient():
-    tower = TextBackbone(pair(), 1).tower
+    tower = backbone_of(pair(), 1).tower
     assert {p.requires_grad for p in tower.parameters()} == {True}
     assert sum(p.numel() for p in tower.parameters()) == sum(
         p.numel() for p in make_model().encoder.layer[0].parameters()
@@ -160,7 +168,7 @@ def test_cutting_leaves_the_given_model_as_it_was():
     model.encoder.layer[0].eval()
     before = copy.deepcopy(model.state_dict())
     modes = [module.training for module in model.modules()]
-    tower = TextBackbone((model, tokenize), "all").tower
+    tower = backbone_of((model, tokenize), "all").tower
     with torch.no_grad():
         for parameter in tower.parameters():
             parameter.zero_()
@@ -187,14 +195,16 @@ def unsupported(name):
 
 @pytest.mark.parametrize("name", ["albert", "gpt2", "t5", "head"])
 def test_a_model_that_cannot_be_cut_is_refused(name):
-    with pytest.raises(ValueError, match=r"text model of class .* cannot be told apart: .*BERT"):
-        TextBackbone((unsupported(name), tokenize))
+    with pytest.raises(
+        ValueError, match=r"text model of class .* cannot be split into layers: .*BERT"
+    ):
+        backbone_of((unsupported(name), tokenize))
 
 
 @pytest.mark.parametrize("name", ["albert", "gpt2", "t5"])
 def test_a_model_that_cannot_be_cut_is_read_frozen(name):
     model = unsupported(name).eval()
-    found = states_of(TextBackbone((model, tokenize), n_trainable_layers=0), SENTENCES)
+    found = states_of(backbone_of((model, tokenize), n_trainable_layers=0), SENTENCES)
     features = TransformerTextFeatures((model, tokenize)).fit_transform(SENTENCES)
     for states, frames, text in zip(found, features.sequences("text"), SENTENCES, strict=True):
         expected = alone(model, text)
@@ -209,15 +219,18 @@ def test_a_model_that_cannot_be_cut_is_read_frozen(name):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n_trainable_layers": 4}, "Got n_trainable_layers=4, but the text model has 3 layers"),
-        ({"text_layer": 4}, "Got text_layer=4 for a text model of 3 layers"),
-        ({"n_trainable_layers": 2, "text_layer": 1}, "Got n_trainable_layers=2.* has 1 layers"),
-        ({"max_length": 41}, "Got max_text_length=41, but .* reads at most 40 tokens"),
+        (
+            {"n_trainable_layers": 4},
+            "Got n_trainable_layers=4, expected at most 3, .* up to layer=None",
+        ),
+        ({"layer": 4}, "Got layer=4 for a text model of 3 layers"),
+        ({"n_trainable_layers": 2, "layer": 1}, "at most 1, the number of layers .* layer=1"),
+        ({"max_length": 41}, "Got max_length=41, but .* reads at most 40 tokens"),
     ],
 )
 def test_settings_that_do_not_fit_the_model_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        TextBackbone(pair(), **settings)
+        backbone_of(pair(), **settings)
 
 
 # loading
@@ -238,8 +251,8 @@ def test_a_folder_gives_the_same_states_as_the_objects(tmp_path):
     model, tokenizer = save_text_model(tmp_path)
     texts = ["good morning", "morning"]
     for one, other in zip(
-        states_of(TextBackbone(tmp_path), texts),
-        states_of(TextBackbone((model, tokenizer)), texts),
+        states_of(backbone_of(tmp_path), texts),
+        states_of(backbone_of((model, tokenizer)), texts),
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
@@ -266,7 +279,7 @@ def test_a_checkpoint_with_holes_is_refused(tmp_path):
     weights = load_file(tmp_path / "model.safetensors")
     kept = {name: values for name, values in weights.items() if "layer.0" not in name}
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"Got text_model=.* checkpoint lacks 16 weights"):
+    with pytest.raises(ValueError, match=r"Got text=.* checkpoint lacks 16 weights"):
         load_text_model(str(tmp_path))
 
 
@@ -274,13 +287,13 @@ def test_damaged_weights_name_the_model(tmp_path):
     save_text_model(tmp_path)
     file = tmp_path / "model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"Got text_model=.* weights could not be loaded \("):
-        TextBackbone(tmp_path)
+    with pytest.raises(ValueError, match=r"Got text=.* but its weights could not be loaded \("):
+        backbone_of(tmp_path)
 
 
 def test_a_folder_without_tokenizer_is_refused(tmp_path):
     make_model().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"Got text_model=.* tokenizer (knows no|could not be)"):
+    with pytest.raises(ValueError, match=r"Got text=.* its tokenizer (has no|could not be)"):
         load_text_model(str(tmp_path))
 
 
@@ -290,26 +303,24 @@ def test_objects_made_in_memory_are_not_looked_up_on_the_hub(monkeypatch):
     asked = []
     monkeypatch.setattr("transformers.utils.cached_file", lambda *args: asked.append(args))
     monkeypatch.setattr(hub, "cached_file", lambda *args: asked.append(args))
-    assert TextBackbone(pair()).pooling is None
+    assert backbone_of(pair()).pooling is None
     assert asked == []
     model = make_model()
     model.config._name_or_path = "some/repository"
-    assert TextBackbone((model, tokenize)).pooling is None
+    assert backbone_of((model, tokenize)).pooling is None
     assert asked == [("some/repository", "1_Pooling/config.json")]
 
 
 @pytest.mark.parametrize("name", ["no/such-model-anywhere", "/no/such/folder"])
 def test_a_model_that_is_not_there_is_named(name):
-    with pytest.raises(ValueError, match=rf"Got text_model='{name}', whose tokenizer could not"):
-        TextBackbone(name)
+    with pytest.raises(ValueError, match=rf"Got text='{name}', but its tokenizer could not"):
+        backbone_of(name)
 
 
-@pytest.mark.parametrize("text_model", [(1, 2), (None,), ["a", "b"]])
-def test_a_pair_that_is_none_is_refused(text_model):
-    with pytest.raises(
-        ValueError, match=r"Got text_model=.*, expected a pair \(model, tokenizer\)"
-    ):
-        TextBackbone(text_model)
+@pytest.mark.parametrize("name", [(1, 2), (None,), ["a", "b"]])
+def test_a_pair_without_model_and_tokenizer_is_refused(name):
+    with pytest.raises(ValueError, match=r"Got text=.*, expected a pair \(model, tokenizer\)"):
+        backbone_of(name)
 
 
 @pytest.mark.parametrize(
@@ -328,9 +339,9 @@ def test_the_models_own_pooling_is_read(tmp_path, config, pooling):
     if config is not None:
         (tmp_path / "1_Pooling").mkdir()
         (tmp_path / "1_Pooling" / "config.json").write_text(config)
-    backbone = TextBackbone((model, tokenize), 0)
+    backbone = backbone_of((model, tokenize), 0)
     assert backbone.pooling == pooling
-    clusterer = tiny(text_model=(model, tokenize), encoder=UMCEncoder(anchor_summary="model"))
+    clusterer = tiny((model, tokenize), encoder=UMCEncoder(anchor_summary="model"))
     if pooling is None:
         with pytest.raises(ValueError, match="anchor_summary='model', but the anchor is not read"):
             clusterer.fit(make_sentences()[0])
@@ -344,7 +355,7 @@ def test_the_models_own_pooling_is_read(tmp_path, config, pooling):
 
 
 def test_token_ids_equal_the_sentences_that_they_come_from():
-    backbone = TextBackbone(pair())
+    backbone = backbone_of(pair())
     encoded = tokenize([text for text in SENTENCES if text and text.strip()])["input_ids"]
     longest = max(map(len, encoded))
     padded = [row + [0] * (longest - len(row)) for row in encoded]
@@ -360,7 +371,7 @@ def test_token_types_reach_the_model():
     types = [0, 0, 1, 1]
     cell = {"input_ids": [2, 9, 8, 3], "token_type_ids": types}
     for n_trainable in (0, "all"):
-        backbone = TextBackbone((model, tokenize), n_trainable)
+        backbone = backbone_of((model, tokenize), n_trainable)
         frames = backbone.frames(TokenIds.from_cells("text", [cell]), CPU)
         states = torch.from_numpy(np.array(frames.values))
         if backbone.tower is not None:
@@ -373,7 +384,7 @@ def test_token_types_reach_the_model():
 
 @pytest.mark.parametrize("n_trainable", [0, 1, "all"])
 def test_token_ids_and_types_that_the_model_does_not_know_are_named(n_trainable):
-    backbone = TextBackbone(pair(), n_trainable)
+    backbone = backbone_of(pair(), n_trainable)
     cells = [None, {"input_ids": [2, 98, 3]}, {"input_ids": [2, 99, 3]}]
     with pytest.raises(ValueError, match=r"Got token id 99 in row 2, but .* knows 0 to 98\. Use"):
         backbone.frames(TokenIds.from_cells("text", cells), CPU)
@@ -390,36 +401,39 @@ def worded(texts, **settings):
 def test_a_text_without_tokens_is_missing():
     X, _ = with_audio(missing=False)
     X = MultimodalData({"text": ["?", *X.sequences("text")[1:]], "audio": X.sequences("audio")})
-    clusterer = tiny(text_model=(make_model(), worded)).fit(X)
+    clusterer = tiny((make_model(), worded)).fit(X)
     gates = clusterer.modality_weights(X)
     assert gates[0, 0] == 0 and (gates[1:, 0] > 0).all()
-    with pytest.raises(ValueError, match="gives no token for the text in row 1, and everything"):
+    with pytest.raises(ValueError, match="finds no token in row 1, and every other modality"):
         clusterer.predict(X[[1, 0]].select(["text"]))
-    with pytest.raises(ValueError, match="gives no token for the text in rows 0, 2"):
-        tiny(text_model=(make_model(), worded)).fit(["?", "good morning", "? ?", "thanks"])
+    with pytest.raises(ValueError, match="finds no token in rows 0, 2"):
+        tiny((make_model(), worded)).fit(["?", "good morning", "? ?", "thanks"])
 
 
 @pytest.mark.parametrize(
     ("tokenizer", "message"),
     [
         (lambda texts: {"input_ids": [[2, 3]]}, "failed on 2 texts .*unexpected keyword.*Expected"),
-        (lambda texts, **settings: {"input_ids": [[2, 3]]}, "gave 1 rows for 2 texts. Expected a"),
-        (lambda texts, **settings: [1, 2], r"gave \[1, 2\] for 2 texts. Expected a callable"),
+        (
+            lambda texts, **settings: {"input_ids": [[2, 3]]},
+            "returned 1 rows for 2 texts. Expected a",
+        ),
+        (lambda texts, **settings: [1, 2], r"returned \[1, 2\] for 2 texts. Expected a callable"),
     ],
 )
-def test_a_tokenizer_that_is_none_is_named(tokenizer, message):
-    backbone = TextBackbone((make_model(), tokenizer))
+def test_what_is_no_tokenizer_is_named(tokenizer, message):
+    backbone = backbone_of((make_model(), tokenizer))
     with pytest.raises(ValueError, match=f"tokenizer of the text model 'BertModel' {message}"):
         backbone.frames(Strings(["good morning", "thanks"]), CPU)
 
 
 def test_a_tokenizer_that_does_not_cut_is_cut():
-    backbone = TextBackbone((make_model(), lambda texts, **settings: {"input_ids": [[5] * 99]}))
+    backbone = backbone_of((make_model(), lambda texts, **settings: {"input_ids": [[5] * 99]}))
     assert backbone.frames(Strings(["good morning"]), CPU).lengths.tolist() == [40]
 
 
 def test_long_texts_are_cut():
-    backbone = TextBackbone(pair(), max_length=4)
+    backbone = backbone_of(pair(), max_length=4)
     assert backbone.frames(Strings(SENTENCES), CPU).lengths.tolist() == [4, 4, 0, 4, 4, 3, 0, 4]
     ids = {"input_ids": [[2, 5, 6, 7, 8, 3], [2, 5, 3, 0, 0, 0]]}
     ids["attention_mask"] = [[1] * 6, [1, 1, 1, 0, 0, 0]]
@@ -463,6 +477,111 @@ def split_where(items, cut):
     return parts
 
 
+def test_token_ids_are_int64_all_the_way_to_the_model(monkeypatch):
+    texts = TokenIds.from_cells("text", [{"input_ids": [2, 9, 3]}, None, {"input_ids": [2, 3]}])
+    from_floats = TokenIds(Ragged([[2, 0], [9, 0], [3, 0], [2, 0], [3, 0]], [0, 3, 3, 5]))
+    for tokens in (texts, from_floats, texts.take(np.array([2, 0])), texts.truncated(2)):
+        assert pickle.loads(pickle.dumps(tokens)).tokens.values.dtype == np.int64
+        assert tokens.tokens.values.dtype == tokens[0]["input_ids"].dtype == np.int64
+    reader = TextReader(["text"], TextModel(pair(), n_trainable_layers="all"))
+    X = MultimodalData({"text": texts, "audio": [[1.0], [2.0], [3.0]]})
+    data = reader.read(X, CPU)
+    for same in (data, data[[2, 1, 0]], pickle.loads(pickle.dumps(data[[0, 2]]))):
+        assert same.packed("text").values.dtype == np.int64
+    from skumc.training._batches import to_batch
+
+    ids, lengths = to_batch(data, np.array([2, 1, 0]), CPU)["text"]
+    assert ids.dtype == torch.int64
+    assert (ids[:, 0].tolist(), lengths.tolist()) == ([2, 3, 2, 9, 3], [2, 0, 3])
+    tower = reader.towers["text"]
+    assert tower(ids, lengths).dtype == tower(ids[:0], lengths[:1] * 0).dtype == torch.float32
+    assert tower(ids[:0], lengths[:1] * 0).shape == (0, 16)
+
+
+def test_token_ids_beyond_int64_are_named():
+    huge = np.array([2, 2**64 - 1], dtype=np.uint64)
+    for cell in ({"input_ids": huge}, {"input_ids": [2, 3], "token_type_ids": huge}):
+        tokens = TokenIds.from_cells("text", [cell])
+        with pytest.raises(ValueError, match=r"Got token (id|type) \d+ in row 0, but .* knows 0"):
+            backbone_of(pair()).frames(tokens, CPU)
+
+
+# the specification
+
+
+def test_by_default_the_text_model_is_frozen_and_its_middle_layer_is_read():
+    model = make_model()
+    backbone = TextBackbone((model, tokenize))
+    assert backbone.tower is None
+    for states, text in zip(states_of(backbone, SENTENCES), SENTENCES, strict=True):
+        torch.testing.assert_close(states, alone(model, text, 2), rtol=1e-5, atol=1e-5)
+
+
+def test_a_clone_has_a_model_of_its_own():
+    model, tokenizer = pair()
+    text = TextModel((model, tokenizer), n_trainable_layers=1, learning_rate=1e-4)
+    copied = clone(text)
+    assert copied.get_params().keys() == text.get_params().keys()
+    assert (copied.n_trainable_layers, copied.learning_rate) == (1, 1e-4)
+    assert copied.name[0] is not model and copied.name[1] is tokenizer
+    for name, values in copied.name[0].state_dict().items():
+        assert torch.equal(values, model.state_dict()[name]), name
+    assert TextModel.from_argument(text) is text
+    assert clone(TextModel.from_argument("folder").set_params(layer=3)).get_params() == {
+        "name": "folder", "n_trainable_layers": 0, "layer": 3, "learning_rate": 2e-5,
+        "max_length": None, "memory": None,
+    }  # fmt: skip
+
+
+class Reading(BaseEstimator):
+    """An estimator with a text model; it scores the layer that it reads."""
+
+    def __init__(self, text=None):
+        self.text = text
+
+    def fit(self, X, y=None):
+        states_of(TextBackbone(self.text), X)
+        return self
+
+    def score(self, X, y=None):
+        return self.text.layer
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_search_sets_what_a_text_model_is_specified_by(n_jobs):
+    grid = {"text__layer": [1, 3, 2], "text__n_trainable_layers": [0, 1]}
+    search = GridSearchCV(Reading(TextModel(pair())), grid, cv=2, n_jobs=n_jobs)
+    search.set_params(error_score="raise").fit(SENTENCES)
+    assert search.best_params_["text__layer"] == 3
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("name", 3),
+        ("n_trainable_layers", -1),
+        ("n_trainable_layers", "some"),
+        ("layer", 1.5),
+        ("layer", "last"),
+        ("learning_rate", 0.0),
+        ("learning_rate", None),
+        ("max_length", 0),
+        ("memory", 3),
+    ],
+)
+def test_a_wrong_specification_is_refused_before_anything_is_loaded(parameter, value):
+    text = TextModel("/no/such/folder").set_params(**{parameter: value})
+    message = f"The '{parameter}' parameter of TextModel must be"
+    for read in (TextBackbone, lambda text: TextReader([], text)):
+        with pytest.raises(ValueError, match=message):
+            read(text)
+
+
+def test_no_model_is_refused():
+    with pytest.raises(ValueError, match="Got text=None, expected a name"):
+        TextBackbone(None)
+
+
 # frozen layers run once
 
 
@@ -501,23 +620,25 @@ def make_sentences(n_samples=24):
     return texts + texts[:4], np.arange(n_samples) % 2
 
 
-def tiny(**parameters):
+def tiny(name=None, settings=None, **parameters):
+    """A small clusterer whose text model, of these settings, has one trained layer."""
+    text = {"n_trainable_layers": 1} | (settings or {})
+    text = TextModel(pair() if name is None else name, **text)
     encoder = UMCEncoder(hidden_width=16, n_heads=2)
     cheap = {"encoder": encoder, "pretrain_epochs": 1, "max_epochs": 2, "random_state": 0}
-    cheap["n_trainable_layers"] = 1
-    return UMCClusterer(2, **cheap | {"text_model": pair()} | parameters)
+    return UMCClusterer(2, **cheap | clusterer_parameters(text) | parameters)
 
 
 def test_frozen_layers_run_once_a_fit(tmp_path):
     X, _ = make_sentences()
-    tiny(text_model=counting_pair(tmp_path / "n"), max_epochs=3).fit(X)
+    tiny(counting_pair(tmp_path / "n"), max_epochs=3).fit(X)
     assert n_entered(tmp_path / "n") == len(set(X))
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_search_with_memory_runs_frozen_layers_once_for_each_text(tmp_path, n_jobs):
     X, _ = make_sentences()
-    clusterer = tiny(text_model=counting_pair(tmp_path / "n"), memory=tmp_path / "memory")
+    clusterer = tiny(counting_pair(tmp_path / "n"), {"memory": tmp_path / "memory"})
     search = GridSearchCV(
         clusterer,
         {"learning_rate": [1e-3, 1e-4], "n_clusters": [2, 3]},
@@ -528,7 +649,7 @@ def test_a_search_with_memory_runs_frozen_layers_once_for_each_text(tmp_path, n_
     search.fit(X)
     assert n_entered(tmp_path / "n") == len(set(X))
     search.predict(X)
-    tiny(text_model=counting_pair(tmp_path / "n"), memory=tmp_path / "memory").fit(X)
+    tiny(counting_pair(tmp_path / "n"), {"memory": tmp_path / "memory"}).fit(X)
     assert n_entered(tmp_path / "n") == len(set(X))
 
 
@@ -540,19 +661,19 @@ def test_memory_tells_models_and_layers_apart(tmp_path):
     for model in (make_model(), other):
         for n_trainable in (0, 1, 2):
             for layer in (None, 2):
-                settings = {"n_trainable_layers": n_trainable, "text_layer": layer}
-                kept = TextBackbone((model, tokenize), memory=tmp_path, **settings)
-                fresh = TextBackbone((model, tokenize), **settings)
+                settings = {"n_trainable_layers": n_trainable, "layer": layer}
+                kept = backbone_of((model, tokenize), memory=tmp_path, **settings)
+                fresh = backbone_of((model, tokenize), **settings)
                 for one, two in zip(states_of(kept, texts), states_of(fresh, texts), strict=True):
                     torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
 
 
 def test_states_beyond_the_budget_lie_in_a_temporary_file(monkeypatch, tmp_path):
-    expected = TextBackbone(pair()).frames(Strings(SENTENCES), CPU)
+    expected = backbone_of(pair()).frames(Strings(SENTENCES), CPU)
     assert not isinstance(expected[0].base.base, np.memmap)
-    monkeypatch.setattr(_states, "_BUDGET_BYTES", 10)
+    monkeypatch.setattr(_frozen_states, "_BUDGET_BYTES", 10)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    found = TextBackbone(pair()).frames(Strings(SENTENCES), CPU)
+    found = backbone_of(pair()).frames(Strings(SENTENCES), CPU)
     (file,) = tmp_path.rglob("frames.bin")
     n_distinct = len({text for text in SENTENCES if text and text.strip()})
     assert n_distinct == 5
@@ -566,7 +687,7 @@ def test_joblib_memory_names_the_folder(tmp_path):
     import joblib
 
     X, _ = make_sentences()
-    tiny(memory=joblib.Memory(tmp_path / "here", verbose=0)).fit(X)
+    tiny(settings={"memory": joblib.Memory(tmp_path / "here", verbose=0)}).fit(X)
     assert list((tmp_path / "here").rglob("frames.bin"))
 
 
@@ -610,12 +731,11 @@ def test_the_last_layer_moves_and_the_frozen_ones_stay(phases):
     X, _ = make_sentences()
     pretrain_epochs, max_epochs = phases
     clusterer = tiny(
+        settings={"learning_rate": 1e-3, "layer": None},
         pretrain_epochs=pretrain_epochs,
         max_epochs=max_epochs,
         monitor=Rising(),
         weight_decay=0.0,
-        text_learning_rate=1e-3,
-        text_layer=None,
     ).fit(X)
     trained, frozen = weights(clusterer)
     last = dict(make_model().encoder.layer[2].named_parameters())
@@ -651,7 +771,8 @@ def test_text_has_a_learning_rate_of_its_own():
     X, _ = make_sentences()
     settings = {"weight_decay": 0.0, "optimizer": "sgd", "max_epochs": 0}
     settings |= {"pretrain_learning_rate": 1e-12}
-    slow, fast = (tiny(text_learning_rate=rate, **settings).fit(X) for rate in (1e-12, 1e-1))
+    rates = ({"learning_rate": rate} for rate in (1e-12, 1e-1))
+    slow, fast = (tiny(settings=text, **settings).fit(X) for text in rates)
     start = tiny(pretrain_epochs=0, max_epochs=0).fit(X)
     reference = weights(start)[0]
     moved = [
@@ -667,7 +788,7 @@ def test_text_has_a_learning_rate_of_its_own():
 @pytest.mark.parametrize("encoder", ["umc", "projection", "causal"])
 def test_every_encoder_reads_text(encoder, n_trainable):
     X, _ = make_sentences()
-    clusterer = tiny(encoder=encoder, n_trainable_layers=n_trainable).fit(X)
+    clusterer = tiny(settings={"n_trainable_layers": n_trainable}, encoder=encoder).fit(X)
     assert np.isfinite(clusterer.embedding_).all()
 
 
@@ -753,17 +874,17 @@ def test_fitted_clusterer_survives_a_pickle():
 
 
 def test_text_without_a_model_names_it():
-    with pytest.raises(ValueError, match=r"Modality 'text' holds text, but text_model=None"):
-        tiny(text_model=None).fit(make_sentences()[0])
+    with pytest.raises(ValueError, match=r"Modality 'text' holds text, but text=None\. Set"):
+        UMCClusterer(2, **clusterer_parameters(TextModel())).fit(make_sentences()[0])
 
 
 def test_predict_refuses_numbers_for_text_and_text_for_numbers():
     X, _ = with_audio(missing=False)
     clusterer = tiny().fit(X)
     numbers = [np.ones((2, 16))] * len(X)
-    with pytest.raises(ValueError, match="Modality 'text' has width 16, but fit saw text"):
+    with pytest.raises(ValueError, match="Modality 'text' has width 16, but had text in fit"):
         clusterer.predict({"text": numbers, "audio": X.sequences("audio")})
-    with pytest.raises(ValueError, match="Modality 'audio' holds text, but fit saw width 3"):
+    with pytest.raises(ValueError, match="Modality 'audio' holds text, but had width 3 in fit"):
         clusterer.predict({"text": X.sequences("text"), "audio": ["la"] * len(X)})
 
 
@@ -778,10 +899,10 @@ def test_predict_without_any_text():
 def test_statistics_are_those_of_the_states():
     X, _ = with_audio()
     for n_trainable in (0, 1):
-        reader = TextReader(["text"], pair(), n_trainable_layers=n_trainable)
+        reader = TextReader(["text"], TextModel(pair(), n_trainable_layers=n_trainable, layer=None))
         data = reader.read(X, CPU)
         mean, scale = reader.mean_and_scale(data, "text", CPU)
-        states = torch.cat(states_of(TextBackbone(pair(), 0), X.sequences("text"))).numpy()
+        states = torch.cat(states_of(backbone_of(pair(), 0), X.sequences("text"))).numpy()
         np.testing.assert_allclose(mean, states.mean(axis=0), atol=1e-5)
         np.testing.assert_allclose(scale, states.std(axis=0), rtol=1e-4)
 
@@ -813,11 +934,11 @@ def test_text_features_in_front_of_a_clusterer(tmp_path):
 _KILLED = """
 import os, signal, sys
 from skumc.feature_extraction import TransformerTextFeatures
-from skumc.text import _states
+from skumc.text import _frozen_states
 from test_text import SENTENCES, pair
 
 memory, n_before = sys.argv[1], int(sys.argv[2])
-_states._BATCH_TOKENS, run, n_calls = 8, _states.run, 0
+_frozen_states._BATCH_TOKENS, run, n_calls = 8, _frozen_states.run, 0
 
 def killed(*args):
     global n_calls
@@ -826,15 +947,15 @@ def killed(*args):
         os.kill(os.getpid(), signal.SIGKILL)
     return run(*args)
 
-_states.run = killed
+_frozen_states.run = killed
 TransformerTextFeatures(pair(), memory=memory).fit_transform(SENTENCES)
 """
 
 
 def test_killed_text_features_go_on_and_end_with_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setattr(_states, "_BATCH_TOKENS", 8)
-    calls, plain = [], _states.run
-    monkeypatch.setattr(_states, "run", lambda *args: calls.append(1) or plain(*args))
+    monkeypatch.setattr(_frozen_states, "_BATCH_TOKENS", 8)
+    calls, plain = [], _frozen_states.run
+    monkeypatch.setattr(_frozen_states, "run", lambda *args: calls.append(1) or plain(*args))
     expected = TransformerTextFeatures(pair(), memory=tmp_path / "other").fit_transform(SENTENCES)
     n_batches, n_before = len(calls), 2
     assert n_batches > n_before + 1
@@ -858,7 +979,7 @@ def test_text_features_tell_how_far_they_are(monkeypatch, capsys):
     assert capsys.readouterr().out == ""
     TransformerTextFeatures(pair(), verbose=1).fit_transform(SENTENCES)
     assert capsys.readouterr().out == "text: 5 of 5 texts in 0:00:00\n"
-    monkeypatch.setattr(_states, "_BATCH_TOKENS", 8)
+    monkeypatch.setattr(_frozen_states, "_BATCH_TOKENS", 8)
     TransformerTextFeatures(pair(), verbose=2).fit_transform(SENTENCES)
     assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == [
         "text: 1 of 5 texts", "text: 2 of 5 texts", "text: 3 of 5 texts",
@@ -869,7 +990,7 @@ def test_text_features_tell_how_far_they_are(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model": "/no/such/folder"}, "Got model='/no/such/folder', whose tokenizer could not"),
+        ({"model": "/no/such/folder"}, "Got model='/no/such/folder', but its tokenizer could"),
         ({"model": (1, 2)}, r"Got model=\('int', 'int'\), expected a pair"),
         ({"layer": 4}, "Got layer=4 for a text model of 3 layers"),
         ({"max_length": 41}, "Got max_length=41, but the text model .* at most 40 tokens"),
@@ -920,7 +1041,7 @@ def load_sentences(part):
 
 
 def test_a_real_model_says_how_it_pools():
-    backbone = TextBackbone(minilm())
+    backbone = backbone_of(minilm())
     assert (backbone.pooling, backbone.width, backbone.max_length) == ("mean", 384, 512)
 
 
@@ -930,9 +1051,7 @@ def test_real_sentences_are_clustered_end_to_end(layer, last):
     train, test = load_sentences("train"), load_sentences("test")
     clusterer = UMCClusterer(
         20,
-        text_model=minilm(),
-        n_trainable_layers=1,
-        text_layer=layer,
+        **clusterer_parameters(TextModel(minilm(), n_trainable_layers=1, layer=layer)),
         weight_decay=0.0,
         pretrain_epochs=1,
         max_epochs=1,

@@ -1,9 +1,11 @@
 """Tiny random text models of several families, and a tokenizer that needs no files."""
 
+from typing import Any
+
 import torch
 import transformers
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": 99,
     "hidden_size": 16,
     "num_hidden_layers": 3,
@@ -31,14 +33,16 @@ FAMILIES = {
     ),
     "modernbert": lambda: transformers.ModernBertModel(
         transformers.ModernBertConfig(
-            **SIZES,
-            global_attn_every_n_layers=2,
-            local_attention=4,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-            cls_token_id=1,
-            sep_token_id=2,
+            **SIZES
+            | {
+                "global_attn_every_n_layers": 2,
+                "local_attention": 4,
+                "pad_token_id": 0,
+                "bos_token_id": 1,
+                "eos_token_id": 2,
+                "cls_token_id": 1,
+                "sep_token_id": 2,
+            }
         )
     ),
 }
@@ -62,5 +66,17 @@ def tokenize(texts, truncation=True, max_length=None):
 
 
 def pair(family="bert"):
-    """What ``text_model=`` takes."""
+    """Make what ``TextModel`` takes as a name."""
     return make_model(family), tokenize
+
+
+def clusterer_parameters(text):
+    """Parameters of ``UMCClusterer`` for a ``TextModel``."""
+    return {
+        "text_model": text.name,
+        "n_trainable_layers": text.n_trainable_layers,
+        "text_layer": text.layer,
+        "text_learning_rate": text.learning_rate,
+        "max_text_length": text.max_length,
+        "memory": text.memory,
+    }

@@ -1,4 +1,4 @@
-"""Curriculum: how large a share of each cluster to trust, and which samples that share is."""
+"""Curriculum: the share of each cluster to select, and the samples in that share."""
 
 from skumc.curriculum._adaptive import AdaptiveThreshold
 from skumc.curriculum._centroid import CentroidSelector

@@ -1,14 +1,15 @@
-"""The adaptive threshold: an S-curve corrected by what training reports."""
+"""Adaptive threshold: an S-curve adjusted to the progress of training."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 
-from skumc.curriculum._checks import check_epoch, check_fraction, check_order, known_value
+from skumc.curriculum._bounds import SHARE, check_epoch, check_order
 
 _TREND_DIFFERENCES = 5
 _LOSS_SPAN = 3
@@ -17,7 +18,7 @@ _SMALLEST_MEAN = 1e-8
 
 
 def _curve_share(progress: float, rescale_phases: bool) -> float:
-    """Give the share of the threshold range that the S-curve has reached at ``progress``."""
+    """Return the share of the threshold range that the S-curve reaches at ``progress``."""
     if progress < 0.2:
         return 0.2 * (progress / 0.2 if rescale_phases else progress) ** 2
     if progress < 0.6:
@@ -29,7 +30,7 @@ def _curve_share(progress: float, rescale_phases: bool) -> float:
 
 
 def _performance_term(performances: Sequence[float]) -> float:
-    """Raise the threshold while the performance rises, lower it while it does not."""
+    """Return the adjustment for the trend of the performance, positive while it rises."""
     if len(performances) < _TREND_DIFFERENCES + 1:
         return 0.0
     recent = performances[-(_TREND_DIFFERENCES + 1) :]
@@ -45,7 +46,7 @@ def _performance_term(performances: Sequence[float]) -> float:
 
 
 def _loss_term(losses: Sequence[float]) -> float:
-    """Raise the threshold while the loss falls, lower it while it rises."""
+    """Return the adjustment for the change of the loss, positive while it falls."""
     if len(losses) < _LOSS_SPAN + 1:
         return 0.0
     change = (losses[-1] - losses[-1 - _LOSS_SPAN]) / _LOSS_SPAN
@@ -57,17 +58,17 @@ def _loss_term(losses: Sequence[float]) -> float:
 
 
 def _variation(values: Sequence[float]) -> float:
-    """Give the coefficient of variation, 0 where the mean is too small to divide by."""
+    """Return the coefficient of variation, or 0 if the mean is too small to divide by."""
     mean = sum(values) / len(values)
     if abs(mean) < _SMALLEST_MEAN:
         return 0.0
-    # Products, not powers: a float power raises OverflowError where a product gives infinity.
+    # Products, not powers: a float power raises OverflowError, a product gives infinity.
     variance = sum((value - mean) * (value - mean) for value in values) / len(values)
     return math.sqrt(variance) / abs(mean)
 
 
 def _stability_term(performances: Sequence[float]) -> float:
-    """Raise the threshold where the performance is steady, lower it where it jumps about."""
+    """Return the adjustment for the variation of the performance, positive while it is low."""
     if len(performances) < _STABILITY_VALUES:
         return 0.0
     variation = _variation(performances[-_STABILITY_VALUES:])
@@ -76,43 +77,56 @@ def _stability_term(performances: Sequence[float]) -> float:
     return 0.005 if variation < 0.02 else 0.0
 
 
+def _known_value(name: str, value: float | None) -> float | None:
+    """Return ``value`` as a float, or None if it is missing or not finite."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as e:
+        raise ValueError(
+            f"Got {name}={value!r}, expected a number or None. Pass None while it is not known."
+        ) from e
+    return number if math.isfinite(number) else None
+
+
 class AdaptiveThreshold(BaseEstimator):
-    r"""Share of each cluster to select, growing along an S-curve and adapted to training.
+    r"""Share of each cluster to select: an S-curve over the epochs, adjusted to training.
 
     Parameters
     ----------
     min_threshold : float, default=0.05
-        Smallest share, also the start of the curve. Within [0, 1].
+        Minimum share, also the start of the curve. Within [0, 1].
     max_threshold : float, default=0.5
-        Largest share, also the end of the curve. Within [0, 1].
+        Maximum share, also the end of the curve. Within [0, 1].
     rescale_phases : bool, default=False
-        False keeps the curve as printed, which jumps at 20 % and at 90 % of the epochs. True
-        stretches the first and the third phase so that the curve is continuous.
+        Whether to stretch the first and the third phase of the curve so that it is continuous.
+        The printed curve jumps at 20 % and at 90 % of the epochs.
     performance_adjustment : bool, default=True
-        Whether the trend of the performance moves the threshold.
+        Whether to adjust the threshold to the trend of the performance.
     loss_adjustment : bool, default=True
-        Whether the change of the loss moves the threshold.
+        Whether to adjust the threshold to the change of the loss.
     stability_adjustment : bool, default=True
-        Whether the variation of the performance moves the threshold.
+        Whether to adjust the threshold to the variation of the performance.
 
     Attributes
     ----------
     recent_performances_ : list of float
-        The last known performances since epoch 0, oldest first, at most 6.
+        Last known performances since epoch 0, oldest first, at most 6.
     recent_losses_ : list of float
-        The last known losses since epoch 0, oldest first, at most 4.
+        Last known losses since epoch 0, oldest first, at most 4.
     terms_ : dict of str to float
-        The last update's ``base``, ``performance``, ``loss`` and ``stability``. Their sum,
-        clipped, is the threshold.
+        ``base``, ``performance``, ``loss`` and ``stability`` of the last update. The threshold is
+        their sum, clipped.
 
     See Also
     --------
-    LinearThreshold : Equal steps, no adaptation.
-    ConstantThreshold : The same share in each epoch.
+    LinearThreshold : Linear growth without adaptation.
+    ConstantThreshold : The same share in every epoch.
 
     Notes
     -----
-    With :math:`p` = epoch / n_epochs, which counts as 1 beyond the last epoch, and the bounds
+    With :math:`p = \min(1, \text{epoch} / \text{n\_epochs})` and the bounds
     :math:`\tau_{min}` and :math:`\tau_{max}`, the curve is
 
     .. math::
@@ -126,17 +140,17 @@ class AdaptiveThreshold(BaseEstimator):
        \end{cases}
 
     :math:`S` jumps from 0.008 to 0.2 at :math:`p = 0.2` and from 0.816 to 0.95 at
-    :math:`p = 0.9`. With ``rescale_phases`` the first line has :math:`(p / 0.2)^2` and the third
-    :math:`(p - 0.6) / 0.3` in place of :math:`p^2` and :math:`p - 0.6`; the curve then runs
-    through (0, 0), (0.2, 0.2), (0.6, 0.7), (0.9, 0.95) and (1, 1).
+    :math:`p = 0.9`. With ``rescale_phases``, :math:`(p / 0.2)^2` replaces :math:`p^2` in the
+    first line and :math:`(p - 0.6) / 0.3` replaces :math:`p - 0.6` in the third; the curve then
+    passes through (0, 0), (0.2, 0.2), (0.6, 0.7), (0.9, 0.95) and (1, 1).
 
-    Three terms are added, each of them 0 until its window is full, and the sum is clipped:
+    Three terms are added and the sum is clipped. Each term is 0 until its window is full:
 
     .. math:: \tau = \max(\tau_{min}, \min(\tau_{max},
        \tau_{base} + \Delta_{perf} + \Delta_{loss} + \Delta_{stab}))
 
     1. Performance, from the last 6 values :math:`q`, with :math:`u` the share of their 5
-       differences that are above 0 and :math:`r = |q_e - q_{e-5}| / 5`. One that stands still has
+       differences that are above 0 and :math:`r = |q_e - q_{e-5}| / 5`. A constant performance has
        :math:`u = 0`.
 
        .. math::
@@ -147,7 +161,7 @@ class AdaptiveThreshold(BaseEstimator):
             0.01 & u > 0.7, \; r \le 0.01 \\
             -0.02 & u < 0.3, \; r > 0.02 \\
             -0.01 & u < 0.3, \; r \le 0.02 \\
-            0 & \text{else}
+            0 & \text{otherwise}
           \end{cases}
 
     2. Loss, from the last 4 values :math:`\ell`, with :math:`c = (\ell_e - \ell_{e-3}) / 3`:
@@ -159,22 +173,21 @@ class AdaptiveThreshold(BaseEstimator):
             0.01 & -0.05 \le c < -0.01 \\
             -0.02 & c > 0.05 \\
             -0.01 & 0.01 < c \le 0.05 \\
-            0 & \text{else}
+            0 & \text{otherwise}
           \end{cases}
 
-    3. Stability, from the last 5 performances, with :math:`v` their standard deviation (divided
-       by 5, not by 4) over the absolute value of their mean, 0 where that is below
-       :math:`10^{-8}`:
+    3. Stability, from the last 5 performances, with :math:`v` their standard deviation (divisor 5,
+       not 4) over the absolute value of their mean, or 0 if that is below :math:`10^{-8}`:
 
        .. math::
 
           \Delta_{stab} = \begin{cases}
             -0.01 & v > 0.1 \\
             0.005 & v < 0.02 \\
-            0 & \text{else}
+            0 & \text{otherwise}
           \end{cases}
 
-    From the UMC methodology, sections 3.5.2 to 3.5.6.
+    UMC methodology, sections 3.5.2 to 3.5.6.
 
     Examples
     --------
@@ -189,6 +202,15 @@ class AdaptiveThreshold(BaseEstimator):
     >>> round(value, 4)
     0.2669
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "min_threshold": SHARE,
+        "max_threshold": SHARE,
+        "rescale_phases": ["boolean"],
+        "performance_adjustment": ["boolean"],
+        "loss_adjustment": ["boolean"],
+        "stability_adjustment": ["boolean"],
+    }
 
     def __init__(
         self,
@@ -208,7 +230,7 @@ class AdaptiveThreshold(BaseEstimator):
         self.stability_adjustment = stability_adjustment
 
     def base(self, epoch: int, n_epochs: int) -> float:
-        """Give the curve's value before any adjustment.
+        """Return the value of the curve before any adjustment.
 
         Parameters
         ----------
@@ -225,11 +247,12 @@ class AdaptiveThreshold(BaseEstimator):
         Raises
         ------
         ValueError
-            If a bound lies outside [0, 1], ``min_threshold`` is above ``max_threshold``, ``epoch``
-            is negative or ``n_epochs`` below 1.
+            If a parameter is invalid, ``min_threshold`` is above ``max_threshold``, ``epoch`` is
+            negative or ``n_epochs`` below 1.
         """
+        self._validate_params()
         check_epoch(epoch, n_epochs)
-        low, high = self._validated_bounds()
+        low, high = self._bounds()
         share = _curve_share(min(epoch / n_epochs, 1.0), self.rescale_phases)
         return low + (high - low) * share
 
@@ -240,19 +263,19 @@ class AdaptiveThreshold(BaseEstimator):
         performance: float | None = None,
         loss: float | None = None,
     ) -> float:
-        """Take in what the last epoch gave and return this epoch's threshold.
+        """Record the results of the last epoch and return the threshold of this epoch.
 
         Parameters
         ----------
         epoch : int
-            Epochs done, from 0. Epoch 0 forgets all earlier values first.
+            Epochs done, from 0. Epoch 0 first discards all earlier values.
         n_epochs : int
             Planned number of epochs.
         performance : float or None, default=None
-            Newest value of the monitor, larger is better. None, NaN and infinity count as not
-            known and are not recorded.
+            Latest value of the monitor, larger is better. None, NaN and infinity mean that it is
+            not known; they are not recorded.
         loss : float or None, default=None
-            Newest mean loss, smaller is better. None, NaN and infinity as above.
+            Latest mean loss, smaller is better. None, NaN and infinity as above.
 
         Returns
         -------
@@ -262,13 +285,12 @@ class AdaptiveThreshold(BaseEstimator):
         Raises
         ------
         ValueError
-            If a bound lies outside [0, 1], ``min_threshold`` is above ``max_threshold``, ``epoch``
-            is negative, ``n_epochs`` below 1, or ``performance`` or ``loss`` is no number.
+            If a parameter is invalid, ``min_threshold`` is above ``max_threshold``, ``epoch`` is
+            negative, ``n_epochs`` below 1, or ``performance`` or ``loss`` is not a number.
         """
         base = self.base(epoch, n_epochs)
-        low, high = self._validated_bounds()
-        performance, loss = known_value("performance", performance), known_value("loss", loss)
-        self._record(epoch, performance, loss)
+        low, high = self._bounds()
+        self._record(epoch, _known_value("performance", performance), _known_value("loss", loss))
         performances, losses = self.recent_performances_, self.recent_losses_
         self.terms_ = {
             "base": base,
@@ -279,18 +301,18 @@ class AdaptiveThreshold(BaseEstimator):
         return max(low, min(high, sum(self.terms_.values())))
 
     def _record(self, epoch: int, performance: float | None, loss: float | None) -> None:
-        """Keep as many known values as the longest window needs."""
+        """Append the known values and keep as many as the longest window needs."""
         if epoch == 0 or not hasattr(self, "recent_performances_"):
-            self.recent_performances_, self.recent_losses_ = [], []
+            self.recent_performances_: list[float] = []
+            self.recent_losses_: list[float] = []
         if performance is not None:
             recent = [*self.recent_performances_, performance]
             self.recent_performances_ = recent[-(_TREND_DIFFERENCES + 1) :]
         if loss is not None:
             self.recent_losses_ = [*self.recent_losses_, loss][-(_LOSS_SPAN + 1) :]
 
-    def _validated_bounds(self) -> tuple[float, float]:
-        """Give both bounds as floats."""
-        low = check_fraction("min_threshold", self.min_threshold)
-        high = check_fraction("max_threshold", self.max_threshold)
+    def _bounds(self) -> tuple[float, float]:
+        """Return both bounds as floats."""
+        low, high = float(self.min_threshold), float(self.max_threshold)
         check_order("min_threshold", low, "max_threshold", high)
         return low, high

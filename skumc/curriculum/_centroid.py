@@ -1,4 +1,4 @@
-"""Selection of the samples nearest to their cluster's mean."""
+"""Selection of the samples nearest to the mean of their cluster."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from skumc.curriculum._checks import check_points
 from skumc.curriculum._cutoffs import selection_mask
-from skumc.curriculum._geometry import centred_points, first_ranked
+from skumc.curriculum._geometry import centered_points, first_ranked
+from skumc.curriculum._points import check_points
 
 
 class CentroidSelector(BaseEstimator):
-    """Select the samples of each cluster that lie nearest to its mean.
+    """Select the samples of each cluster nearest to its mean.
 
     See Also
     --------
-    DensitySelector : Closest neighbours instead of closest to the mean.
-    RandomSelector : A random share, the baseline.
+    DensitySelector : Select the samples with the closest neighbors.
+    RandomSelector : Select a random share, the baseline.
 
     Notes
     -----
-    The number of samples of each cluster is the same as for :class:`DensitySelector` (UMC
-    methodology, section 3.5.8.3). Distances that agree in nine digits count as equal, and then
-    the sample with the smaller row index leads.
+    The number of samples per cluster is the same as for :class:`DensitySelector` (UMC
+    methodology, section 3.5.8.3). Distances that agree to nine digits count as equal; ties go to
+    the smaller row index.
 
     Examples
     --------
@@ -35,14 +35,14 @@ class CentroidSelector(BaseEstimator):
     """
 
     def select(self, X: ArrayLike, labels: ArrayLike, threshold: float) -> NDArray[np.bool_]:
-        """Mark the samples nearest to the means of their clusters.
+        """Select the samples nearest to the means of their clusters.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, width)
             Embedding, finite.
         labels : array-like of int, shape (n_samples,)
-            Cluster of each sample; any integers, each of them a cluster.
+            Cluster of each sample; each distinct integer is a cluster.
         threshold : float
             Share of each cluster to select, within [0, 1].
 
@@ -54,13 +54,13 @@ class CentroidSelector(BaseEstimator):
         Raises
         ------
         ValueError
-            If X is not a finite 2-D array, labels are not one integer for each row of X, or the
+            If X is not a finite 2-D array, labels are not one integer per row of X, or the
             threshold lies outside [0, 1].
         """
         X, labels = check_points(X, labels)
 
         def pick(rows: NDArray, cutoff: int) -> NDArray:
-            points = centred_points(X[rows])
+            points = centered_points(X[rows])
             offsets = points - points.mean(axis=0)
             return first_ranked(np.linalg.norm(offsets, axis=1), cutoff)
 

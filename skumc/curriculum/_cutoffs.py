@@ -1,4 +1,4 @@
-"""How many samples of each cluster are selected."""
+"""Number of samples to select from each cluster."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._param_validation import validate_parameter_constraints
 
-from skumc.curriculum._checks import check_fraction
+from skumc.curriculum._bounds import SHARE
 
 _SMALL_CLUSTER = 5
 _FLOOR_GUARD = 1e-9
 
 
 def floor_share(size: int, share: float) -> int:
-    """Give floor(size * share) as if the product were exact."""
+    """Return floor(size * share) as if the product were exact."""
     # 0.29 * 100 is 28.999999999999996 in floating point, but 29 on paper.
     return math.floor(size * share + _FLOOR_GUARD)
 
 
 def cluster_cutoff(size: int, n_samples: int, n_clusters: int, threshold: float) -> int:
-    """Give how many samples to select from one cluster.
+    """Return the number of samples to select from one cluster.
 
     Parameters
     ----------
     size : int
-        Samples in this cluster, s.
+        Number of samples in this cluster, s.
     n_samples : int
-        Samples in all clusters, N.
+        Number of samples in all clusters, N.
     n_clusters : int
-        Clusters that have samples, K.
+        Number of non-empty clusters, K.
     threshold : float
         Share of the cluster to select, within [0, 1].
 
@@ -41,12 +42,12 @@ def cluster_cutoff(size: int, n_samples: int, n_clusters: int, threshold: float)
 
     Notes
     -----
-    All s samples where s <= 5; otherwise max(floor(s threshold), min(N_min, s)) with
-    N_min = max(5, floor(0.1 N / K)). From the UMC methodology, section 3.5.8.3.
+    All s samples if s <= 5; otherwise max(floor(s threshold), min(N_min, s)) with
+    N_min = max(5, floor(0.1 N / K)). UMC methodology, section 3.5.8.3.
     """
     if size <= _SMALL_CLUSTER:
         return size
-    # Whole numbers: 0.1 * N / K in floating point can fall just below the floor's step.
+    # Integers: in floating point, 0.1 * N / K can fall just below an integer.
     n_min = max(_SMALL_CLUSTER, n_samples // (10 * n_clusters))
     return max(floor_share(size, threshold), min(n_min, size))
 
@@ -56,7 +57,7 @@ def selection_mask(
     threshold: float,
     pick: Callable[[NDArray, int], NDArray],
 ) -> NDArray[np.bool_]:
-    """Mark the rows that ``pick`` chooses in each cluster.
+    """Select in each cluster the rows that ``pick`` returns.
 
     Parameters
     ----------
@@ -65,15 +66,19 @@ def selection_mask(
     threshold : float
         Share of each cluster to select, within [0, 1].
     pick : callable
-        Maps the rows of one cluster, ascending, and a cutoff below their number to the chosen
-        positions among these rows. Not called where the whole cluster is selected.
+        Function of the rows of one cluster, ascending, and a cutoff below their number. It returns
+        the positions of the selected rows among these rows. It is not called for clusters that are
+        selected whole.
 
     Returns
     -------
     mask : ndarray of bool, shape (n_samples,)
         True for the selected samples.
     """
-    threshold = check_fraction("threshold", threshold)
+    validate_parameter_constraints(
+        {"threshold": SHARE}, {"threshold": threshold}, caller_name="select"
+    )
+    threshold = float(threshold)
     mask = np.zeros(len(labels), dtype=bool)
     if not len(labels):
         return mask

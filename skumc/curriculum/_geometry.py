@@ -1,4 +1,4 @@
-"""Distances within one cluster, safe from overflow, cancellation and rounding noise."""
+"""Distances within one cluster, protected from overflow, cancellation and rounding noise."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BLOCK_BYTES = 32 * 2**20
-# A block's squared distances, the norms they come from and two arrays in passing.
+# Squared distances of a block, their norms and two temporary arrays.
 _ARRAYS_PER_BLOCK = 4
 _CANCELLATION = 1e-13
-_SETTLED_BITS = 30
+_ROUNDED_BITS = 30
 
 
 def _unit_scaled(points: NDArray) -> NDArray[np.float64]:
@@ -20,30 +20,31 @@ def _unit_scaled(points: NDArray) -> NDArray[np.float64]:
     return np.ldexp(points, -exponent)
 
 
-def centred_points(points: NDArray) -> NDArray[np.float64]:
-    """Move a cluster to the origin and to unit scale; only ratios of distances stay as they were.
+def centered_points(points: NDArray) -> NDArray[np.float64]:
+    """Move a cluster to the origin and to unit scale, which preserves ratios of distances.
 
-    Norms then are of the size of the distances, which keeps the dot-product form of a distance
+    Norms then have the size of the distances, which keeps the dot-product form of a distance
     accurate far from the origin. The median, unlike the mean, does not follow an outlier, does
-    not depend on the rows' order and keeps whole numbers free of rounding.
+    not depend on the order of the rows and keeps integers free of rounding.
     """
     scaled = _unit_scaled(points.astype(np.float64))
     return _unit_scaled(scaled - np.median(scaled, axis=0))
 
 
-def settled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round to 30 significant bits, nine digits, so that equal quantities compare as equal.
 
-    The last bits of a matrix product depend on a row's place in its block. Without this, two
-    duplicates, or two samples that are each other's nearest, would be ranked by those bits.
+    The last bits of a matrix product depend on the position of a row in its block. Without
+    rounding, those bits would rank two duplicates, or two samples that are mutual nearest
+    neighbors.
     """
     mantissas, exponents = np.frexp(values)
-    return np.ldexp(np.rint(np.ldexp(mantissas, _SETTLED_BITS)), exponents - _SETTLED_BITS)
+    return np.ldexp(np.rint(np.ldexp(mantissas, _ROUNDED_BITS)), exponents - _ROUNDED_BITS)
 
 
 def first_ranked(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
-    """Give the positions of the ``count`` smallest values; among equals the earlier one leads."""
-    return np.argsort(settled(values), kind="stable")[:count]
+    """Return the positions of the ``count`` smallest values; ties go to the earlier position."""
+    return np.argsort(rounded(values), kind="stable")[:count]
 
 
 def squared_distance_blocks(
@@ -51,27 +52,26 @@ def squared_distance_blocks(
     queries: NDArray[np.intp] | None = None,
     references: NDArray[np.intp] | None = None,
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Yield blocks of rows with their squared distances to points, infinite to themselves.
+    """Yield blocks of squared distances; the distance of a point to itself is infinite.
 
     Parameters
     ----------
     points : ndarray of shape (n_points, width)
-        Centred points.
+        Centered points.
     queries, references : ndarray of int, default=None
-        Which points are the rows and the columns, ascending; None is all.
+        Indices of the points in the rows and the columns, ascending; None is all points.
 
     Yields
     ------
     rows : slice
-        Which queries the block's rows are.
+        Slice of the queries that the rows of the block are.
     squared : ndarray of shape (n_rows, n_references)
         Squared distances; the caller may overwrite them.
     """
-    everyone = np.arange(len(points))
-    queries = everyone if queries is None else queries
-    whole = references is None
-    references = everyone if whole else references
-    columns = points if whole else points[references]
+    all_points = np.arange(len(points))
+    queries = all_points if queries is None else queries
+    columns = points if references is None else points[references]
+    references = all_points if references is None else references
     norms = np.einsum("ij,ij->i", points, points)
     bytes_per_row = _ARRAYS_PER_BLOCK * points.itemsize * max(len(references), 1)
     n_rows = max(1, _BLOCK_BYTES // bytes_per_row)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from skumc.curriculum._checks import check_points
 from skumc.curriculum._cutoffs import selection_mask
+from skumc.curriculum._points import check_points
 
 
 class RandomSelector(BaseEstimator):
@@ -18,19 +20,20 @@ class RandomSelector(BaseEstimator):
     Parameters
     ----------
     random_state : int, RandomState instance or None, default=None
-        An int gives the same draw on each call; an instance goes on from where it is.
+        Source of the random draws. An int gives the same draw in each call; an instance continues
+        from its state.
 
     See Also
     --------
-    DensitySelector : Where the cluster is densest.
-    CentroidSelector : Nearest to the cluster's mean.
+    DensitySelector : Select the samples with the closest neighbors.
+    CentroidSelector : Select the samples nearest to the mean.
 
     Notes
     -----
-    The number of samples of each cluster is the same as for :class:`DensitySelector` (UMC
-    methodology, section 3.5.8.3). Each sample draws one number, whatever the threshold, and the
-    smallest numbers of a cluster win: with an int seed and equal labels, a larger threshold
-    selects all that a smaller one did.
+    The number of samples per cluster is the same as for :class:`DensitySelector` (UMC
+    methodology, section 3.5.8.3). One number is drawn per sample, whatever the threshold, and the
+    samples with the smallest numbers of a cluster are selected: with an int seed and equal
+    labels, a larger threshold selects a superset of the samples of a smaller one.
 
     Examples
     --------
@@ -41,18 +44,20 @@ class RandomSelector(BaseEstimator):
     (10, 10)
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"random_state": ["random_state"]}
+
     def __init__(self, random_state: int | RandomState | None = None):
         self.random_state = random_state
 
     def select(self, X: ArrayLike, labels: ArrayLike, threshold: float) -> NDArray[np.bool_]:
-        """Mark randomly drawn samples.
+        """Select randomly drawn samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, width)
-            Embedding, finite; checked, otherwise not used.
+            Embedding, finite; checked, but otherwise unused.
         labels : array-like of int, shape (n_samples,)
-            Cluster of each sample; any integers, each of them a cluster.
+            Cluster of each sample; each distinct integer is a cluster.
         threshold : float
             Share of each cluster to select, within [0, 1].
 
@@ -64,9 +69,10 @@ class RandomSelector(BaseEstimator):
         Raises
         ------
         ValueError
-            If X is not a finite 2-D array, labels are not one integer for each row of X, or the
+            If X is not a finite 2-D array, labels are not one integer per row of X, or the
             threshold lies outside [0, 1].
         """
+        self._validate_params()
         X, labels = check_points(X, labels)
         draws = check_random_state(self.random_state).random_sample(len(X))
 

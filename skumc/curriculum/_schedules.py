@@ -1,48 +1,49 @@
-"""Thresholds that follow a plan and do not adapt."""
+"""Thresholds that follow a fixed schedule."""
 
 from __future__ import annotations
 
-import math
 from numbers import Real
+from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
 
-from skumc.curriculum._checks import check_epoch, check_fraction, check_order
+from skumc.curriculum._bounds import SHARE, check_epoch, check_order
 
 
-def _planned_terms(base: float) -> dict[str, float]:
-    """Give the terms of a threshold that has no adjustments."""
+def _scheduled_terms(base: float) -> dict[str, float]:
+    """Return the terms of a threshold without adjustments."""
     return {"base": base, "performance": 0.0, "loss": 0.0, "stability": 0.0}
 
 
 class LinearThreshold(BaseEstimator):
-    """Share of each cluster to select, growing by the same step in each epoch.
+    """Share of each cluster to select, growing linearly with the epochs.
 
     Parameters
     ----------
     start : float, default=0.1
         Share in epoch 0, within [0, 1].
     step : float, default=0.05
-        What each epoch adds, 0 or more.
+        Increase per epoch, 0 or more.
     max_threshold : float, default=1.0
-        Largest share, within [0, 1].
+        Maximum share, within [0, 1].
 
     Attributes
     ----------
     terms_ : dict of str to float
-        The last update's ``base``, ``performance``, ``loss`` and ``stability``; all but ``base``
-        are 0. Their sum, clipped, is the threshold.
+        ``base``, ``performance``, ``loss`` and ``stability`` of the last update; all but ``base``
+        are 0. The threshold is their sum, clipped.
 
     See Also
     --------
-    AdaptiveThreshold : An S-curve that reacts to training.
-    ConstantThreshold : The same share in each epoch.
+    AdaptiveThreshold : An S-curve that adapts to training.
+    ConstantThreshold : The same share in every epoch.
 
     Notes
     -----
     The threshold is min(start + step * epoch, max_threshold), whatever the number of epochs. The
-    defaults are those of the published UMC (H. Zhang et al., "Unsupervised Multimodal Clustering
-    for Semantics Discovery in Multimodal Utterances", ACL 2024).
+    defaults are those of the published UMC code (H. Zhang et al., "Unsupervised Multimodal
+    Clustering for Semantics Discovery in Multimodal Utterances", ACL 2024).
 
     Examples
     --------
@@ -51,6 +52,12 @@ class LinearThreshold(BaseEstimator):
     >>> [round(threshold.update(epoch, 20), 2) for epoch in (0, 1, 10, 19)]
     [0.1, 0.15, 0.6, 1.0]
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "start": SHARE,
+        "step": [Interval(Real, 0, None, closed="left")],
+        "max_threshold": SHARE,
+    }
 
     def __init__(self, start: float = 0.1, step: float = 0.05, max_threshold: float = 1.0):
         self.start = start
@@ -64,18 +71,18 @@ class LinearThreshold(BaseEstimator):
         performance: float | None = None,
         loss: float | None = None,
     ) -> float:
-        """Return this epoch's threshold.
+        """Return the threshold of an epoch.
 
         Parameters
         ----------
         epoch : int
             Epochs done, from 0.
         n_epochs : int
-            Planned number of epochs; checked, otherwise not used.
+            Planned number of epochs; checked, but otherwise unused.
         performance : float or None, default=None
-            Not used, present for the common contract.
+            Not used, present for API consistency.
         loss : float or None, default=None
-            Not used, present for the common contract.
+            Not used, present for API consistency.
 
         Returns
         -------
@@ -90,21 +97,16 @@ class LinearThreshold(BaseEstimator):
             ``n_epochs`` below 1.
         """
         del performance, loss
+        self._validate_params()
         check_epoch(epoch, n_epochs)
-        start = check_fraction("start", self.start)
-        highest = check_fraction("max_threshold", self.max_threshold)
+        start, highest = float(self.start), float(self.max_threshold)
         check_order("start", start, "max_threshold", highest)
-        if not isinstance(self.step, Real) or not math.isfinite(self.step) or self.step < 0:
-            raise ValueError(
-                f"Got step={self.step!r}, expected a finite number >= 0. "
-                "Use step=0 for a threshold that stays at start."
-            )
-        self.terms_ = _planned_terms(start + float(self.step) * epoch)
+        self.terms_ = _scheduled_terms(start + float(self.step) * epoch)
         return min(highest, sum(self.terms_.values()))
 
 
 class ConstantThreshold(BaseEstimator):
-    """The same share of each cluster in each epoch.
+    """Share of each cluster to select, the same in every epoch.
 
     Parameters
     ----------
@@ -114,13 +116,13 @@ class ConstantThreshold(BaseEstimator):
     Attributes
     ----------
     terms_ : dict of str to float
-        The last update's ``base``, ``performance``, ``loss`` and ``stability``; all but ``base``
-        are 0. Their sum is the threshold.
+        ``base``, ``performance``, ``loss`` and ``stability`` of the last update; all but ``base``
+        are 0. The threshold is their sum.
 
     See Also
     --------
-    AdaptiveThreshold : An S-curve that reacts to training.
-    LinearThreshold : Equal steps, no adaptation.
+    AdaptiveThreshold : An S-curve that adapts to training.
+    LinearThreshold : Linear growth without adaptation.
 
     Examples
     --------
@@ -128,6 +130,8 @@ class ConstantThreshold(BaseEstimator):
     >>> ConstantThreshold(0.3).update(7, 10)
     0.3
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"value": SHARE}
 
     def __init__(self, value: float = 0.5):
         self.value = value
@@ -144,13 +148,13 @@ class ConstantThreshold(BaseEstimator):
         Parameters
         ----------
         epoch : int
-            Epochs done, from 0; checked, otherwise not used.
+            Epochs done, from 0; checked, but otherwise unused.
         n_epochs : int
-            Planned number of epochs; checked, otherwise not used.
+            Planned number of epochs; checked, but otherwise unused.
         performance : float or None, default=None
-            Not used, present for the common contract.
+            Not used, present for API consistency.
         loss : float or None, default=None
-            Not used, present for the common contract.
+            Not used, present for API consistency.
 
         Returns
         -------
@@ -163,6 +167,7 @@ class ConstantThreshold(BaseEstimator):
             If ``value`` lies outside [0, 1], ``epoch`` is negative or ``n_epochs`` below 1.
         """
         del performance, loss
+        self._validate_params()
         check_epoch(epoch, n_epochs)
-        self.terms_ = _planned_terms(check_fraction("value", self.value))
+        self.terms_ = _scheduled_terms(float(self.value))
         return self.terms_["base"]

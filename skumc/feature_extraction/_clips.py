@@ -1,42 +1,75 @@
-"""From one recording or video a sample to sequences of frames, each computed once."""
+"""Base class of transformers from one recording or video per sample to sequences of frames."""
 
 from __future__ import annotations
 
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from skumc._progress import ExtractionProgress
-from skumc.data import FrameStore, MultimodalData, digest
-from skumc.data._build import is_missing
+from skumc._console import ExtractionProgress
+from skumc.data import FrameStore, MultimodalData, digest, is_blank
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
 from skumc.feature_extraction._pretrained import LoadedModel, frozen
 
 _FOLDER = "skumc-frames"
 
 
+def _summary(errors: dict[int, str], n_samples: int, limit: int = 3) -> str:
+    """Return the number of unreadable clips and the first few errors."""
+    shown = "; ".join(f"row {row}: {errors[row]}" for row in sorted(errors)[:limit])
+    more = f"; and {len(errors) - limit} more" if len(errors) > limit else ""
+    return f"{len(errors)} of {n_samples} clips could not be read ({shown}{more})."
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """Return the fingerprint of a file's bytes.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    UnreadableClip
+        If the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            chunks = iter(lambda: file.read(1 << 20), b"")
+            return digest(*(digest(chunk) for chunk in chunks))
+    except (OSError, ValueError) as error:  # ValueError: the string is not a valid path
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableClip(f"{os.fspath(path)!r}: {reason}") from error
+
+
 class UnreadableClip(ValueError):
-    """What one sample holds cannot be decoded; others may be fine."""
+    """Error for a clip that cannot be decoded; other samples may be valid."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording or video that is not decoded yet.
+    """A recording or video that has not been decoded yet.
 
     Attributes
     ----------
     key : str
-        Fingerprint of its content.
+        Fingerprint of the content.
     size : int
-        What it costs: samples of a recording, 1 for a video.
+        Cost of encoding: number of samples of a recording, 1 for a video.
     read : callable
-        Gives the content; raises :class:`UnreadableClip`.
+        Function that returns the content or raises :class:`UnreadableClip`.
     """
 
     key: str
@@ -44,44 +77,20 @@ class Clip:
     read: Callable[[], Any]
 
 
-def is_blank(cell: Any) -> bool:
-    """Whether a cell is missing: None, NaN, NA, or a string of white space."""
-    return is_missing(cell) or (isinstance(cell, str) and not cell.strip())
-
-
-def file_digest(path: str | os.PathLike) -> str:
-    """Fingerprint of a file's bytes."""
-    try:
-        with open(path, "rb") as file:
-            chunks = iter(lambda: file.read(1 << 20), b"")
-            return digest(*(digest(chunk) for chunk in chunks))
-    except (OSError, ValueError) as error:  # ValueError: no path can be such a string
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadableClip(f"{os.fspath(path)!r}: {reason}") from error
-
-
-def _summary(errors: dict[int, str], n_samples: int, limit: int = 3) -> str:
-    """How many clips were not readable, and what was wrong with the first ones."""
-    shown = "; ".join(f"row {row}: {errors[row]}" for row in sorted(errors)[:limit])
-    more = f"; and {len(errors) - limit} more" if len(errors) > limit else ""
-    return f"{len(errors)} of {n_samples} clips could not be read ({shown}{more})."
-
-
-class ClipFeatures(ContainerTransformerMixin, BaseEstimator):
-    """What transformers from one clip a sample to sequences of frames have in common.
+class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
+    """Base class of transformers from one clip per sample to sequences of frames.
 
     A subclass has the parameters ``model``, ``memory``, ``on_error``, ``modality``, ``device``
-    and ``verbose`` and the steps ``_prepare``, ``_find``, ``_settings``, ``_width``, ``_plan`` and
-    ``_encode``.
+    and ``verbose``, and implements the six abstract methods.
     """
 
     def fit(self, X: Any, y: Any = None):
-        """Check the parameters and find the model; nothing is learned from X.
+        """Check the parameters and load the model's configuration; X is not used.
 
         Parameters
         ----------
-        X : list, array or Series of length n_samples
-            Not read.
+        X : Ignored
+            Not used, present for API consistency.
         y : Ignored
             Not used, present for API consistency.
 
@@ -92,7 +101,6 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator):
         """
         del X, y
         self._validate_params()
-        self._memory_folder()
         self._pretrained: LoadedModel = self._prepare()
         return self
 
@@ -102,12 +110,12 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : list, array or Series of length n_samples
-            One clip or path a sample; None, NaN, an empty string and an empty clip are missing.
+            One clip or path per sample. None, NaN, an empty string and an empty clip are missing.
 
         Returns
         -------
         MultimodalData
-            With the one modality ``modality``, float32, and the index of a Series.
+            One modality named ``modality``, float32, with the index of a Series.
         """
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
@@ -123,17 +131,41 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator):
         if errors:
             warnings.warn(
                 f"{_summary(errors, len(cells))} They count as missing in {self.modality!r}; "
-                "errors_ has all of them.",
+                "errors_ lists all of them.",
                 stacklevel=2,
             )
         self.errors_ = dict(sorted(errors.items()))
         keys = [None if key in failures else key for key in keys]
         return MultimodalData({self.modality: store.take(keys)}, index=index)
 
+    @abstractmethod
+    def _prepare(self) -> LoadedModel:
+        """Load the model's configuration and processor, and set the fitted attributes."""
+
+    @abstractmethod
+    def _find(self, cell: Any) -> Clip | None:
+        """Return the clip in a cell that is not blank, None if the clip is empty."""
+
+    @abstractmethod
+    def _settings(self) -> dict[str, Any]:
+        """Return the parameters that change frames; they are part of the store's key."""
+
+    @abstractmethod
+    def _width(self) -> int:
+        """Return the number of values per frame."""
+
+    @abstractmethod
+    def _plan(self, clips: list[Clip]) -> list[list[Clip]]:
+        """Group clips into batches, regardless of the order of the rows."""
+
+    @abstractmethod
+    def _encode(self, clips: list[Clip]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Return the frames, (n_frames, width), of readable clips and the errors of others."""
+
     def _find_clips(
         self, cells: list[Any]
     ) -> tuple[list[str | None], dict[str, Clip], dict[int, str]]:
-        """Fingerprint of each row, the different clips, and what is wrong with which row."""
+        """Return the fingerprint of each row, the distinct clips, and the errors by row."""
         keys: list[str | None] = []
         clips: dict[str, Clip] = {}
         errors: dict[int, str] = {}
@@ -153,24 +185,24 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator):
     def _raise_for(self, errors: dict[int, str], n_samples: int) -> None:
         if errors and self.on_error == "raise":
             raise ValueError(
-                f"{_summary(errors, n_samples)} Mend or drop these rows, or pass "
+                f"{_summary(errors, n_samples)} Repair or drop these rows, or pass "
                 "on_error='missing' to count them as missing."
             )
 
     def _extract(
         self, batches: Sequence[list[Clip]], store: FrameStore, keys: list[str | None]
     ) -> dict[str, str]:
-        """Encode what the store lacks, batch by batch; give the clips that cannot be read.
+        """Encode the clips that the store lacks, and return the errors by fingerprint.
 
-        Batches are planned over all clips, so that one that was interrupted goes on with the same
-        batches and ends with the same bits.
+        Batches are planned over all clips, so that an interrupted extraction resumes with the
+        same batches and ends with the same bits.
         """
         todo = [clip for batch in batches for clip in batch if clip.key not in store]
         work = sum(clip.size for clip in todo)
         progress = ExtractionProgress(self.verbose, self.modality, len(todo), work)
         failures: dict[str, str] = {}
         for batch in batches:
-            store.refresh()  # another process may have been here
+            store.refresh()  # another process may have added frames
             batch = [clip for clip in batch if clip.key not in store]
             if not batch:
                 continue
@@ -183,19 +215,10 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator):
             progress.report(len(batch), sum(clip.size for clip in batch))
         return failures
 
-    def _memory_folder(self) -> Path | None:
-        """The folder of ``memory``, a path or what has a ``location``."""
-        folder = getattr(self.memory, "location", self.memory)
-        if folder is not None and not isinstance(folder, (str, os.PathLike)):
-            raise TypeError(
-                f"Got memory={self.memory!r}, expected None, a folder or a joblib.Memory."
-            )
-        return None if folder is None else Path(folder)
-
     def _store_folder(self) -> Path | None:
-        """One folder for each model and each way to read clips."""
-        folder = self._memory_folder()
+        """Return the folder of this model and these settings, None without ``memory``."""
+        folder = getattr(self.memory, "location", self.memory)  # a joblib.Memory has a location
         if folder is None:
             return None
         settings = repr(sorted(self._settings().items()))
-        return folder / _FOLDER / digest(self._pretrained.fingerprint(), settings)
+        return Path(folder) / _FOLDER / digest(self._pretrained.fingerprint(), settings)

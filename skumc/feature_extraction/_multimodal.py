@@ -1,4 +1,4 @@
-"""Raw columns of text, audio and video to one container."""
+"""One container of samples from raw columns of text, audio and video."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._parts import unknown_name_message
-from skumc.data import MultimodalData
-from skumc.feature_extraction._clips import ClipFeatures, is_blank
+from skumc.data import MultimodalData, is_blank
+from skumc.feature_extraction._clips import ClipFeatures
 from skumc.feature_extraction._container_output import ContainerTransformerMixin
-from skumc.feature_extraction._text import TransformerTextFeatures
+from skumc.feature_extraction._transformer_text import TransformerTextFeatures
 
 _MODALITIES = ("text", "audio", "video")
 _PART = [HasMethods(["fit", "transform"]), StrOptions({"passthrough"}), None]
 
 
-def _is_missing(cell: Any) -> bool:
-    """Whether a cell holds nothing, or a sequence without entries."""
-    return is_blank(cell) or (hasattr(cell, "__len__") and len(cell) == 0)
-
-
 def _frame_columns(frame: Any, columns: Mapping[str, Hashable]) -> dict[str, list[Any]]:
-    """Cells of each modality of a DataFrame."""
+    """Return the cells of each modality of a DataFrame."""
     known = list(frame.columns)
     for name, column in columns.items():
         if known.count(column) != 1:
@@ -40,11 +35,11 @@ def _frame_columns(frame: Any, columns: Mapping[str, Hashable]) -> dict[str, lis
 def _record_columns(
     X: Any, columns: Mapping[str, Hashable], *, is_fit: bool
 ) -> dict[str, list[Any]]:
-    """Cells of each modality of a list of dicts; what a dict lacks is missing there."""
+    """Return the cells of each modality of a list of dicts; an absent key is a missing cell."""
     if isinstance(X, (str, bytes, Mapping)) or not hasattr(X, "__len__"):
         raise ValueError(
-            f"Got X of type {type(X).__name__}, expected a DataFrame or a list with one dict a "
-            "sample. A dict of columns becomes one with pandas.DataFrame(X)."
+            f"Got X of type {type(X).__name__}, expected a DataFrame or a list with one dict per "
+            "sample. Convert a dict of columns with pandas.DataFrame(X)."
         )
     records = list(X)
     if not records:
@@ -53,7 +48,7 @@ def _record_columns(
         if not isinstance(record, Mapping):
             raise ValueError(
                 f"Got {type(record).__name__} in row {row}, expected a DataFrame or a list with "
-                f"one dict a sample, with the keys {', '.join(map(repr, columns.values()))}."
+                f"one dict per sample, with the keys {', '.join(map(repr, columns.values()))}."
             )
     known = dict.fromkeys(str(key) for record in records for key in record)
     for name, column in columns.items():
@@ -67,19 +62,19 @@ def _record_columns(
 
 
 def _one_modality(name: str, result: Any, n_samples: int) -> MultimodalData:
-    """What a transformer gave, as a container with one modality ``name``."""
+    """Return a transformer's result as a container with one modality ``name``."""
     if isinstance(result, MultimodalData):
         if len(result.names) != 1:
             raise ValueError(
-                f"The transformer {name}= gave the modalities {list(result.names)}, expected one. "
-                "Choose it with a transformer that ends in X.select([name])."
+                f"The transformer {name}= returned the modalities {list(result.names)}, expected "
+                "one. Have it return X.select([name])."
             )
         result = result.packed(result.names[0])
     data = MultimodalData({name: result})
     if len(data) != n_samples:
         raise ValueError(
-            f"The transformer {name}= gave {len(data)} rows for {n_samples} samples, expected one "
-            "a sample."
+            f"The transformer {name}= returned {len(data)} rows for {n_samples} samples, expected "
+            "one per sample."
         )
     return data
 
@@ -87,45 +82,45 @@ def _one_modality(name: str, result: Any, n_samples: int) -> MultimodalData:
 class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
     """Turn raw columns of text, audio and video into samples for a clusterer.
 
-    The first step from a table of sentences, recordings and videos to clusters:
+    This is the first step from a table of sentences, recordings and videos to clusters:
     ``make_pipeline(MultimodalFeatures(...), UMCClusterer(20)).fit_predict(frame)``.
 
     Parameters
     ----------
     text, audio, video : transformer, "passthrough" or None, default=None
-        What turns the cells of a modality into frames: a transformer that gives
-        :class:`~skumc.MultimodalData` with one modality or a matrix (n_samples, width), such as
-        :class:`TransformerTextFeatures`, :class:`WavLMFeatures`, :class:`SwinFeatures`, or
-        ``make_pipeline(TfidfVectorizer(), TruncatedSVD(50))``. "passthrough" hands the cells on,
-        strings to a clusterer with ``text_model=``, or arrays of frames. None leaves the modality
-        out.
+        Transformer from the cells of a modality to frames. It returns
+        :class:`~skumc.MultimodalData` with one modality or a matrix (n_samples, width), as
+        :class:`TransformerTextFeatures`, :class:`WavLMFeatures`, :class:`SwinFeatures` and
+        ``make_pipeline(TfidfVectorizer(), TruncatedSVD(50))`` do. "passthrough" passes the cells
+        through: strings for a clusterer with a text model, or arrays of frames. None leaves the
+        modality out.
     columns : dict of str to str, default=None
-        Column of a modality where it is not the modality's own name, ``{"audio": "wav_path"}``.
+        Column of a modality if it differs from the modality's name, ``{"audio": "wav_path"}``.
 
     Attributes
     ----------
     text_, audio_, video_ : transformer, "passthrough" or None
         The fitted copies.
     columns_ : dict of str to str
-        Modalities in use and their columns.
+        The modalities in use and their columns.
 
     Raises
     ------
     ValueError
-        If no modality is in use, X is no table, lacks a column, or a transformer gives something
-        else.
+        If no modality is in use, X is not a table or lacks a column, or a transformer returns
+        another number of rows or modalities.
 
     See Also
     --------
-    PooledFeatures : Goes on to one matrix for any other estimator.
+    PooledFeatures : Pool the samples to one matrix for any other estimator.
 
     Notes
     -----
     None, NaN, an empty string and an array without entries are missing. The transformers of this
-    module read them as such; any other gets the rows that have the modality only, and a modality
-    that every row lacks may be missing in ``transform`` but not in ``fit``. Rows are never
-    dropped: one that lacks everything is for the clusterer to refuse. A DataFrame's index goes
-    along; columns that no modality names are not looked at.
+    module are called with all cells. Any other is called with the cells of the rows that have the
+    modality: at least one in ``fit``, while all may be missing in ``transform``. Rows are never
+    dropped; a row without any modality raises an error in the clusterer. The index of a DataFrame
+    is kept, and columns of no modality are ignored.
 
     Examples
     --------
@@ -200,8 +195,8 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
             rows = self._rows_to_read(part, column)
             if not rows:
                 raise ValueError(
-                    f"Column {self.columns_[name]!r} is missing in every row, so {name}= has "
-                    "nothing to be fitted to. Leave the modality out."
+                    f"Column {self.columns_[name]!r} is missing in every row, so {name}= cannot be "
+                    "fitted. Leave the modality out."
                 )
             part.fit([column[row] for row in rows])
         return self
@@ -212,12 +207,12 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : DataFrame or list of dicts
-            With the columns of ``fit``.
+            The columns of ``fit``.
 
         Returns
         -------
         MultimodalData
-            With the modalities that are in use, in the order text, audio, video.
+            The modalities in use, in the order text, audio, video.
         """
         check_is_fitted(self)
         cells = self._cells(X, is_fit=False)
@@ -228,7 +223,7 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         used = [name for name in _MODALITIES if getattr(self, name) is not None]
         if not used:
             raise ValueError(
-                "Got neither text= nor audio= nor video=, expected a transformer or 'passthrough' "
+                "Got none of text=, audio= and video=, expected a transformer or 'passthrough' "
                 "for at least one."
             )
         columns = {} if self.columns is None else self.columns
@@ -245,13 +240,13 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         return _record_columns(X, self.columns_, is_fit=is_fit)
 
     def _rows_to_read(self, part: Any, column: list[Any]) -> list[int]:
-        """Rows that a transformer is given; ours know what to do about missing ones."""
+        """Return the rows to pass to a transformer; those of this module handle missing cells."""
         if isinstance(part, (ClipFeatures, TransformerTextFeatures)):
             return list(range(len(column)))
-        return [row for row, cell in enumerate(column) if not _is_missing(cell)]
+        return [row for row, cell in enumerate(column) if not is_blank(cell)]
 
     def _frames(self, name: str, column: list[Any]) -> MultimodalData:
-        """One column as a container with the modality ``name``."""
+        """Return one column as a container with the modality ``name``."""
         part = getattr(self, f"{name}_")
         if isinstance(part, str):
             return MultimodalData({name: column})

@@ -1,8 +1,8 @@
-"""One matrix from samples that have several modalities."""
+"""Mean pooling of samples with several modalities to one matrix."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -11,25 +11,30 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from skumc.data import MultimodalData, Ragged, read_X, sample_chunks
 
 
+def _numeric_frames(data: MultimodalData, name: str, rows: slice) -> Ragged:
+    """Return the frames of a modality that does not hold text."""
+    return cast(Ragged, data.packed(name, rows))
+
+
 def _frame_means(data: MultimodalData, name: str) -> np.ndarray:
-    """Mean over the frames of each sample, float64; NaN where the modality is missing."""
+    """Return the mean frame of each sample, float64; NaN if the modality is missing."""
     lengths = data.lengths[:, data.names.index(name)]
-    width = data.widths[name]
+    width = _numeric_frames(data, name, slice(0, 0)).width
     means = np.full((len(data), width), np.nan)
     for rows in sample_chunks(lengths, width):
-        store = data.packed(name, rows)
-        present = store.lengths > 0
+        frames = _numeric_frames(data, name, rows)
+        present = frames.lengths > 0
         if present.any():
-            # reduceat gives an empty segment the value at its start, so empty ones are left out;
-            # the starts of the others still divide the frames exactly.
-            starts = store.offsets[:-1][present]
-            sums = np.add.reduceat(store.values, starts, axis=0, dtype=np.float64)
-            means[rows][present] = sums / store.lengths[present, None]
+            # reduceat returns the value at its start for an empty segment, so these are left out;
+            # the starts of the others still split the frames exactly.
+            starts = frames.offsets[:-1][present]
+            sums = np.add.reduceat(frames.values, starts, axis=0, dtype=np.float64)
+            means[rows][present] = sums / frames.lengths[present, None]
     return means
 
 
 def _mean_and_scale(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each column over the samples that have the modality."""
+    """Return mean and deviation of each column over the samples that have the modality."""
     known = means[~np.isnan(means[:, 0])]
     return Ragged(known, np.arange(len(known) + 1)).mean_and_scale()
 
@@ -37,58 +42,58 @@ def _mean_and_scale(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class PooledFeatures(TransformerMixin, BaseEstimator):
     r"""Pool samples with several modalities to one matrix.
 
-    The mean over the frames of each modality, side by side: the way from
-    :class:`~skumc.data.MultimodalData` to any estimator that reads a matrix, and a baseline to
-    compare a clusterer with.
+    The matrix holds the mean frame of each modality, side by side. Any estimator that takes a
+    matrix can then read :class:`~skumc.MultimodalData`, for instance as a baseline for a
+    clusterer.
 
     Parameters
     ----------
     modalities : dict, list of str or None, default=None
-        For a 2-D table the columns of each modality, ``{"text": columns, "audio": columns}``;
-        columns are names, numbers, a range or a slice. For samples with named modalities the
-        names to use. None uses all; of a table as one modality.
+        Columns of each modality in a 2-D table, ``{"text": columns, "audio": columns}``, as
+        names, numbers, a range or a slice; or the names to use of samples with named modalities.
+        None uses all modalities; a table is then one modality.
     standardize : bool, default=True
-        Bring each column to mean 0 and deviation 1 over the training samples that have the
-        modality. A constant column becomes 0.
+        Whether to bring each column to mean 0 and deviation 1 over the training samples that have
+        the modality. A constant column becomes 0.
     scale_blocks : bool, default=False
-        Divide the columns of each modality by the square root of their number, so that a wide
-        modality does not drown a narrow one in distances.
+        Whether to divide the columns of each modality by the square root of their number, so that
+        wide and narrow modalities have equal weight in distances.
 
     Attributes
     ----------
     mean_ : ndarray of float64, shape (n_features_out,)
-        Mean of each column over the training samples that have its modality; 0 where none has.
+        Mean of each column over the training samples that have its modality; 0 if none has.
     scale_ : ndarray of float64, shape (n_features_out,)
         Standard deviation of each column over the same samples; 1 for a constant column.
     modality_widths_ : dict of str to int
-        Names of the modalities, in order, and values in a frame.
+        Names of the modalities, in order, and number of values per frame.
     n_features_in_ : int
-        Columns of a table, else number of modalities.
+        Number of columns of a table, otherwise number of modalities.
     feature_names_in_ : ndarray of str, shape (n_features,)
         Column names of a DataFrame, or names of the modalities.
 
     Raises
     ------
     ValueError
-        If X misses every modality of a sample, or is no input as described in
-        :class:`~skumc.data.MultimodalData`.
+        If a sample lacks every modality, a modality holds text, or X is not a valid input of
+        :class:`~skumc.MultimodalData`.
 
     See Also
     --------
-    skumc.UMCClusterer : Learns its own representation, from the sequences themselves.
+    skumc.UMCClusterer : Learns its own representation from the sequences themselves.
 
     Notes
     -----
-    For modality :math:`m` of width :math:`d_m` and a sample with the frames
+    For a modality :math:`m` of width :math:`d_m` and a sample with the frames
     :math:`x_1, ..., x_L`, the columns are
 
     .. math:: z_m = \frac{1}{s_m} \left( \frac{1}{L} \sum_{l=1}^{L} x_l - \mu_m \right)
 
     where :math:`\mu_m` and :math:`s_m` are mean and deviation of the pooled training samples
-    (0 and 1 without ``standardize``); with ``scale_blocks`` they are divided by
-    :math:`\sqrt{d_m}`. A sample that misses the modality gets the training mean there, which is
-    0 with ``standardize``. Sums are taken in float64; the matrix is float32 unless a modality is
-    float64.
+    (0 and 1 without ``standardize``). With ``scale_blocks`` they are divided by
+    :math:`\sqrt{d_m}`. A sample that lacks the modality has the training mean there, which is
+    0 with ``standardize``. Sums are computed in float64; the matrix is float32 unless a modality
+    is float64.
 
     Examples
     --------
@@ -107,7 +112,7 @@ class PooledFeatures(TransformerMixin, BaseEstimator):
     >>> pooled.get_feature_names_out()
     array(['text_0', 'audio_0', 'audio_1'], dtype=object)
 
-    In front of any clusterer:
+    As the first step of a pipeline with any clusterer:
 
     >>> from sklearn.cluster import KMeans
     >>> from sklearn.pipeline import make_pipeline
@@ -133,7 +138,7 @@ class PooledFeatures(TransformerMixin, BaseEstimator):
         self.scale_blocks = scale_blocks
 
     def fit(self, X: Any, y: Any = None) -> PooledFeatures:
-        """Learn mean and deviation of each column.
+        """Compute mean and deviation of each column.
 
         Parameters
         ----------
@@ -155,12 +160,12 @@ class PooledFeatures(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Pool.
+        """Pool samples to one matrix.
 
         Parameters
         ----------
         X : array, DataFrame, MultimodalData, list of dicts or dict
-            With the modalities of ``fit``; one that is lacking is missing in every sample.
+            The modalities of ``fit``; an absent one is missing in every sample.
 
         Returns
         -------
@@ -168,22 +173,23 @@ class PooledFeatures(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         data = self._read(X, reset=False)
-        dtypes = [data.packed(name, slice(0, 0)).values.dtype for name in data.names]
+        empty = [_numeric_frames(data, name, slice(0, 0)) for name in data.names]
+        dtypes = [frames.values.dtype for frames in empty]
         matrix = np.empty((len(data), self._n_features_out), np.result_type(np.float32, *dtypes))
         start = 0
-        for name, width in data.widths.items():
-            columns = slice(start, start + width)
+        for name, frames in zip(data.names, empty, strict=True):
+            columns = slice(start, start + frames.width)
             matrix[:, columns] = self._pool(data, name, columns)
-            start += width
+            start += frames.width
         return matrix
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name the columns: the modality and a number.
+        """Return the names of the columns, ``modality_number``.
 
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            Only held against the names seen in ``fit``.
+            Only compared with the names seen in ``fit``.
 
         Returns
         -------
@@ -211,12 +217,12 @@ class PooledFeatures(TransformerMixin, BaseEstimator):
             if width is None:
                 raise ValueError(
                     f"Modality {name!r} holds text, expected numbers. Turn it into token states "
-                    "first, with TransformerTextFeatures."
+                    "with TransformerTextFeatures first."
                 )
         return data
 
     def _pool(self, data: MultimodalData, name: str, columns: slice) -> np.ndarray:
-        """The columns of one modality."""
+        """Return the columns of one modality."""
         block, mean = _frame_means(data, name), self.mean_[columns]
         missing = np.isnan(block[:, 0])
         block[missing] = mean

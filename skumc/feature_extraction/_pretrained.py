@@ -1,4 +1,4 @@
-"""Pretrained models with their processors: found, and run as they are."""
+"""Pretrained models and their processors: loading, and inference without side effects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,21 @@ _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
 def require(package: str, extra: str, purpose: str) -> Any:
-    """Import an optional package, or say how to install it."""
+    """Import an optional package.
+
+    Parameters
+    ----------
+    package : str
+    extra : str
+        The extra of skumc that installs it.
+    purpose : str
+        Start of the message: the operation that needs the package.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed; the message has the command that installs it.
+    """
     try:
         return importlib.import_module(package)
     except ImportError as error:
@@ -29,49 +43,56 @@ def require(package: str, extra: str, purpose: str) -> Any:
 
 
 def _lacks_processor(name: str) -> bool:
-    """Whether this is a folder in which a model lies without its processor."""
+    """Return whether this is the folder of a model without a processor."""
     return os.path.isdir(name) and not any(
         os.path.exists(os.path.join(name, file)) for file in _PROCESSOR_FILES
     )
 
 
 def _pair(source: Any) -> tuple[Any, Any]:
-    """A model or its name, and its processor or None."""
+    """Return a model or its name, and its processor or None."""
     if not isinstance(source, (tuple, list)):
         return source, None
     if len(source) != 2 or not isinstance(source[0], (str, os.PathLike, nn.Module)):
         kinds = ", ".join(type(part).__name__ for part in source)
-        raise ValueError(f"Got model=({kinds}), expected a pair (model, processor).")
-    return tuple(source)
+        raise ValueError(
+            f"Got model=({kinds}), expected a pair (model, processor) with a name, a folder or a "
+            "loaded model first."
+        )
+    model, processor = source
+    return model, processor
 
 
 class LoadedModel:
-    """A model by name or as it is, with its configuration and its processor.
+    """A model given by name or loaded, with its configuration and its processor.
 
     Parameters
     ----------
     source : str, path, Module or pair
         Name or folder, or a loaded model; or a pair of this and the processor.
     extra : str
-        The package's extra that installs transformers.
+        The extra of skumc that installs transformers.
     load_processor : callable
-        Loads the processor that belongs to a name.
+        Function from a name or folder to its processor.
     default_processor : callable
-        Gets the configuration, gives the processor of a model that comes without one.
+        Function from a configuration to the processor of a model that has none.
 
     Attributes
     ----------
     config : object
+        Configuration of the model.
     by_name : bool
+        Whether the model is given by name or folder.
     lacks_pooler : bool
-        Whether the checkpoint has no weights for the model's pooler; known once it is loaded.
+        Whether the checkpoint has no weights for the model's pooler; False until the model is
+        loaded.
 
     Raises
     ------
     ImportError
         If transformers is not installed.
     ValueError
-        If there is no such model, the pair is none, or the checkpoint lacks weights.
+        If the model does not exist, the pair is invalid, or the checkpoint lacks weights.
     """
 
     def __init__(
@@ -98,7 +119,7 @@ class LoadedModel:
 
     @property
     def processor(self) -> Any:
-        """What prepares clips for the model; loaded when first asked for."""
+        """Preprocessor of the model's input, loaded on first access."""
         if self._processor is None:
             self._processor = self._find_processor()
         return self._processor
@@ -114,7 +135,7 @@ class LoadedModel:
 
     @property
     def model(self) -> nn.Module:
-        """The model without its head; loaded when first asked for, in float32 if by name."""
+        """Model without its head; given by name, it is loaded on first access, in float32."""
         if not self.by_name:
             return getattr(self._source, "base_model", self._source)
         if self._model is None:
@@ -122,13 +143,28 @@ class LoadedModel:
         return self._model
 
     def device(self, wanted: str | torch.device) -> torch.device:
-        """Where to run; for "auto" the user's own model stays where it lies."""
+        """Return the device to run on; with "auto" a loaded model stays on its own.
+
+        Parameters
+        ----------
+        wanted : str or torch.device
+
+        Returns
+        -------
+        torch.device
+        """
         if not self.by_name and isinstance(wanted, str) and wanted == "auto":
             return next(self.model.parameters()).device
         return resolve_device(wanted)
 
     def fingerprint(self) -> str:
-        """Fingerprint of weights, configuration and processor, equal on every machine."""
+        """Return the fingerprint of weights, configuration and processor.
+
+        Returns
+        -------
+        str
+            Equal on every machine.
+        """
         processor = settings_text(self._processor_settings())
         return fingerprint(self.model, str(self.lacks_pooler), processor)
 
@@ -137,13 +173,22 @@ class LoadedModel:
         return to_dict() if callable(to_dict) else repr(self.processor)
 
     def __getstate__(self) -> dict[str, Any]:
-        # by name the weights are read again; whoever pickles a transformer wants no gigabyte
+        # A model given by name is loaded again, so that a pickle does not hold its weights.
         return self.__dict__ | {"_model": None}
 
 
 @contextmanager
 def frozen(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Run a model as it is, without dropout and gradients; leave all as it was found."""
+    """Run a model for inference on a device, and restore every state that this changes.
+
+    Inside, modules are in evaluation mode, gradients and autocast are off, and the default dtype
+    is float32. Modes, device, default dtype and torch's random state are restored.
+
+    Parameters
+    ----------
+    model : Module
+    device : torch.device
+    """
     home, default = next(model.parameters()).device, torch.get_default_dtype()
     was_training = [(module, module.training) for module in model.modules()]
     torch.set_default_dtype(torch.float32)
@@ -152,7 +197,7 @@ def frozen(model: nn.Module, device: torch.device) -> Iterator[None]:
         with (
             torch.inference_mode(),
             torch.autocast(device.type, enabled=False),
-            torch.random.fork_rng(devices=[]),  # some models roll dice for layers they then keep
+            torch.random.fork_rng(devices=[]),  # layer dropout draws numbers in evaluation mode too
         ):
             yield
     finally:

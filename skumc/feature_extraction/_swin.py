@@ -1,4 +1,4 @@
-"""Videos to the frames of a pretrained image model."""
+"""Videos as sequences of vectors of a pretrained image model."""
 
 from __future__ import annotations
 
@@ -8,92 +8,94 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skumc.feature_extraction._clips import Clip, ClipFeatures, UnreadableClip
-from skumc.feature_extraction._pretrained import LoadedModel
-from skumc.feature_extraction._video import find_video
-from skumc.feature_extraction._vision import (
+from skumc.feature_extraction._image_models import (
     DefaultProcessor,
-    encode_pictures,
+    encode_images,
+    image_model,
+    image_size,
     load_processor,
-    picture_model,
-    picture_size,
 )
+from skumc.feature_extraction._pretrained import LoadedModel
+from skumc.feature_extraction._video_input import find_video
 
 
 class SwinFeatures(ClipFeatures):
-    """Turn videos into one vector a frame, of a pretrained image model that stays as it is.
+    """Turn each frame of a video into one vector, with a pretrained image model.
 
-    For Swin and every other model of transformers that reads a picture.
+    Any image model of transformers works, Swin for instance. Its weights are not trained.
 
     Parameters
     ----------
     model : str, path, Module or pair, default="microsoft/swin-base-patch4-window7-224"
         Name on the Hugging Face hub, a folder, or a loaded model; or a pair of this and its image
-        processor. A folder or a loaded model without one gets pictures of its configuration's
-        ``image_size`` (224 if it has none), standardised with ImageNet's mean and deviation.
+        processor. Images for a folder or a loaded model without processor are resized to the
+        configuration's ``image_size`` (224 if it has none) and standardized with ImageNet's mean
+        and deviation.
     frame_rate : float in (0, inf) or None, default=5.0
-        Frames a second to read of files, and of arrays that come with their rate; slower videos
-        are read whole. None reads every frame. An array without a rate is read whole.
+        Frames per second to read from files and from arrays with a frame rate. Slower videos are
+        read whole. None reads every frame. An array without a rate is always read whole.
     max_frames : int in [1, inf) or None, default=None
-        Longer videos are cut to their beginning, in frames that are read. None reads all.
+        Maximum number of frames to read; the rest of a video is left out. None reads all.
     memory : str, path, joblib.Memory or None, default=None
-        Folder that keeps the frames: they are memory-mapped, computed once for each distinct video
-        whatever the call or process, and a killed extraction goes on where it was. None keeps
-        nothing.
+        Folder in which to keep the frames. They are memory-mapped and computed once for each
+        distinct video, across calls and processes; an interrupted extraction resumes where it
+        stopped. None keeps nothing.
     on_error : {"raise", "missing"}, default="raise"
-        What to do about videos that cannot be read: refuse them, or warn once and count them as
-        missing.
+        Treatment of videos that cannot be read: "raise" raises an error, "missing" warns once and
+        counts them as missing.
     modality : str, default="video"
         Name of the modality in the result.
     batch_size : int in [1, inf), default=32
-        Frames that are decoded and encoded together.
+        Number of frames that are decoded and encoded together.
     device : str or torch.device, default="auto"
-        "auto" is the GPU where there is one; a loaded model stays where it is.
+        Device to compute on. "auto" is the GPU if there is one; a loaded model stays where it is.
     verbose : int in [0, inf), default=0
-        1 writes a line with the remaining time every ten seconds, 2 one a video.
+        1 writes a line with the remaining time every ten seconds, 2 one line per video.
 
     Attributes
     ----------
     hop_ : float or None
-        Seconds from one frame of a file to the next, ``1 / frame_rate``; more in slower videos,
-        None if every frame is read.
+        Seconds from one frame of a file to the next, ``1 / frame_rate``. It is longer in slower
+        videos. None if every frame is read.
     errors_ : dict of int to str
         Row and reason of each video that the last ``transform`` could not read.
 
     Raises
     ------
     ImportError
-        If transformers is not installed, or av where X has paths, or Pillow where the model comes
-        with an image processor.
+        If transformers is not installed, or av if X has paths, or Pillow if the model has an image
+        processor.
     ValueError
-        If the model cannot be found or is of another kind, or a video cannot be read and
+        If the model does not exist or is not an image model, or a video cannot be read and
         ``on_error="raise"``.
 
     See Also
     --------
-    MultimodalFeatures : Several kinds of raw data at once.
-    WavLMFeatures : The same for recordings.
+    MultimodalFeatures : Combine several kinds of raw data.
+    WavLMFeatures : Turn recordings into frames.
 
     Notes
     -----
     A cell of X is an array (n_frames, height, width, 3), uint8 or floats in [0, 1]; a pair (array,
-    frames a second); or the path of a file. Floats are rounded to 8 bits. None, NaN, an empty
-    string and a video without frames are missing, as is one that is NaN throughout. Of a file the
-    first video stream is read, as stored: a rotation for display is not applied.
+    frames per second); or the path of a file. Floats are rounded to 8 bits. None, NaN, an empty
+    string, a video without frames and one of NaN only are missing. The first video stream
+    of a file is read, as stored; a rotation for display is not applied.
 
-    A frame's vector is the model's pooled output: for Swin the mean over positions. The mean over
-    positions stands in where a model has no pooler, or its checkpoint no weights for one. Videos
-    go through one at a time and are never decoded whole; a kill loses one.
+    A frame's vector is the model's pooled output, for Swin the mean over positions. If a model has
+    no pooler, or its checkpoint has no weights for one, the vector is the mean over positions.
+    Videos are encoded one at a time and never decoded whole; an interruption loses one video.
 
-    In ``memory``, frames are found by the bytes of a file or the values of an array, in one folder
-    for each model and each way to read. An interrupted extraction ends with the same bits.
+    The key of a video in ``memory`` is the bytes of the file or the values of the array. Each model
+    and each combination of settings has a folder of its own. An interrupted extraction ends with
+    the same bits.
 
     Examples
     --------
-    A small model without training; a name like "microsoft/swin-base-patch4-window7-224" or a
-    folder is usual:
+    A small model with random weights; usually ``model`` is a name such as
+    "microsoft/swin-base-patch4-window7-224" or a folder:
 
     >>> import numpy as np
     >>> from skumc.feature_extraction import SwinFeatures
@@ -110,11 +112,11 @@ class SwinFeatures(ClipFeatures):
     [6, 0, 3]
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: dict[str, list[Any] | str] = {
         "model": [str, os.PathLike, torch.nn.Module, tuple, list],
         "frame_rate": [Interval(Real, 0, None, closed="neither"), None],
         "max_frames": [Interval(Integral, 1, None, closed="left"), None],
-        "memory": "no_validation",
+        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
         "on_error": [StrOptions({"raise", "missing"})],
         "modality": [str],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -149,7 +151,7 @@ class SwinFeatures(ClipFeatures):
         self.hop_ = None if self.frame_rate is None else 1 / self.frame_rate
         self._n_values: int | None = None
         pretrained = LoadedModel(self.model, "video", load_processor, DefaultProcessor)
-        pretrained.processor  # noqa: B018 - found now or never
+        pretrained.processor  # noqa: B018 - loaded here, so that fit raises its errors
         return pretrained
 
     def _settings(self) -> dict[str, Any]:
@@ -159,9 +161,9 @@ class SwinFeatures(ClipFeatures):
         }
 
     def _width(self) -> int:
-        """Values in a frame; configurations do not say, so one black picture is encoded."""
+        """Return the number of values per frame, found by encoding one black image."""
         if self._n_values is None:
-            size = picture_size(self._pretrained.config)
+            size = image_size(self._pretrained.config)
             self._n_values = self._vectors([np.zeros((*size, 3), np.uint8)]).shape[1]
         return self._n_values
 
@@ -171,11 +173,11 @@ class SwinFeatures(ClipFeatures):
     def _plan(self, clips: list[Clip]) -> list[list[Clip]]:
         return [[clip] for clip in clips]
 
-    def _vectors(self, pictures: list[np.ndarray]) -> np.ndarray:
-        return encode_pictures(
-            picture_model(self._pretrained.model),
+    def _vectors(self, images: list[np.ndarray]) -> np.ndarray:
+        return encode_images(
+            image_model(self._pretrained.model),
             self._pretrained.processor,
-            pictures,
+            images,
             use_pooler=not self._pretrained.lacks_pooler,
         )
 
@@ -184,7 +186,7 @@ class SwinFeatures(ClipFeatures):
         failures: dict[str, str] = {}
         for clip in clips:
             try:
-                parts = [self._vectors(pictures) for pictures in clip.read()]
+                parts = [self._vectors(images) for images in clip.read()]
             except UnreadableClip as error:
                 failures[clip.key] = str(error)
                 continue

@@ -1,4 +1,4 @@
-"""Recordings to the frames of a pretrained speech model."""
+"""Recordings as sequences of frames of a pretrained speech model."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from skumc.feature_extraction._audio import find_recording
+from skumc.feature_extraction._audio_input import find_recording
 from skumc.feature_extraction._clips import Clip, ClipFeatures, UnreadableClip
 from skumc.feature_extraction._pretrained import LoadedModel
-from skumc.feature_extraction._speech import (
-    SpeechArithmetic,
+from skumc.feature_extraction._speech_models import (
+    FrameGeometry,
     default_extractor,
-    encode_waves,
+    encode_waveforms,
     load_extractor,
 )
 
 
-def _like_lengths(clips: list[Clip], budget: int, paddable: bool) -> list[list[Clip]]:
-    """Cut clips into batches of at most ``budget`` samples, padding included.
+def _batches_of_similar_length(clips: list[Clip], budget: int, paddable: bool) -> list[list[Clip]]:
+    """Group clips into batches of at most ``budget`` samples, padding included.
 
-    The longest come first, so that what does not fit in memory fails at once; equal lengths are
-    ordered by content, so that the order of the rows changes nothing.
+    The longest come first, so that a batch too large for memory fails at once. Clips of equal
+    length are ordered by key, so that batches do not depend on the order of the rows.
     """
     batches: list[list[Clip]] = []
     for clip in sorted(clips, key=lambda clip: (-clip.size, clip.key)):
@@ -39,70 +39,71 @@ def _like_lengths(clips: list[Clip], budget: int, paddable: bool) -> list[list[C
 
 
 class WavLMFeatures(ClipFeatures):
-    r"""Turn recordings into the frames of a pretrained speech model that stays as it is.
+    r"""Turn recordings into frames of a pretrained speech model.
 
-    For WavLM and every other model of transformers that reads a wave as wav2vec 2.0 does.
+    Any model of transformers that reads waveforms works, WavLM, wav2vec 2.0 and HuBERT for
+    instance. Its weights are not trained.
 
     Parameters
     ----------
     model : str, path, Module or pair, default="microsoft/wavlm-base-plus"
         Name on the Hugging Face hub, a folder, or a loaded model; or a pair of this and its
-        feature extractor. A folder or a loaded model without one gets 16,000 Hz and each
-        recording at mean 0 and variance 1.
+        feature extractor. Recordings for a folder or a loaded model without extractor are
+        resampled to 16,000 Hz and brought to mean 0 and variance 1, each on its own.
     sampling_rate : int in [1, inf) or None, default=None
-        Rate in Hz of arrays that come without one. Files know theirs.
+        Sampling rate in Hz of arrays without one of their own. Files have their own.
     layer : int in [0, inf) or None, default=None
-        Hidden state to give, 0 being what enters the first layer. None is the model's output.
+        Hidden state to return; 0 is the input of the first layer. None is the model's output.
     max_seconds : float in (0, inf) or None, default=None
-        Longer recordings are cut to their beginning, in seconds. None reads all.
+        Maximum duration in seconds; the rest of a recording is not read. None reads all.
     memory : str, path, joblib.Memory or None, default=None
-        Folder that keeps the frames: they are memory-mapped, computed once for each distinct
-        recording whatever the call or process, and a killed extraction goes on where it was.
-        None keeps nothing.
+        Folder in which to keep the frames. They are memory-mapped and computed once for each
+        distinct recording, across calls and processes; an interrupted extraction resumes where it
+        stopped. None keeps nothing.
     on_error : {"raise", "missing"}, default="raise"
-        What to do about recordings that cannot be read: refuse them, or warn once and count them
-        as missing.
+        Treatment of recordings that cannot be read: "raise" raises an error, "missing" warns once
+        and counts them as missing.
     modality : str, default="audio"
         Name of the modality in the result.
     batch_seconds : float in (0, inf), default=60.0
-        Seconds of audio in a batch at most, padding included; a longer recording has a batch to
-        itself. A kill loses one batch.
+        Maximum seconds of audio per batch, padding included; a longer recording is a batch of its
+        own. An interruption loses one batch.
     device : str or torch.device, default="auto"
-        "auto" is the GPU where there is one; a loaded model stays where it is.
+        Device to compute on. "auto" is the GPU if there is one; a loaded model stays where it is.
     verbose : int in [0, inf), default=0
-        1 writes a line with the remaining time every ten seconds, 2 one a batch.
+        1 writes a line with the remaining time every ten seconds, 2 one line per batch.
 
     Attributes
     ----------
     sampling_rate_ : int
-        Rate of the model in Hz, to which recordings are brought.
+        Sampling rate of the model in Hz; recordings are resampled to it.
     hop_ : float
-        Seconds from the start of one frame to that of the next; 0.02 for WavLM.
+        Seconds from the start of one frame to the start of the next; 0.02 for WavLM.
     width_ : int
-        Values in a frame.
+        Number of values per frame.
     errors_ : dict of int to str
         Row and reason of each recording that the last ``transform`` could not read.
 
     Raises
     ------
     ImportError
-        If transformers is not installed, or soundfile where X has paths.
+        If transformers is not installed, or soundfile if X has paths.
     ValueError
-        If the model cannot be found or is of another kind, ``layer`` is too high, an array comes
-        without its rate, or a recording cannot be read and ``on_error="raise"``.
+        If the model does not exist or does not read waveforms, ``layer`` is too high, an array has
+        no sampling rate, or a recording cannot be read and ``on_error="raise"``.
 
     See Also
     --------
-    MultimodalFeatures : Several kinds of raw data at once.
-    SwinFeatures : The same for videos.
+    MultimodalFeatures : Combine several kinds of raw data.
+    SwinFeatures : Turn videos into frames.
 
     Notes
     -----
     A cell of X is an array (n_samples,) or (n_samples, n_channels), a pair (array, rate), or the
-    path of a file. Floats lie in [-1, 1]; whole numbers are PCM and scaled to that; channels are
-    averaged. None, NaN, an empty string and a recording without samples are missing, as is one
-    that is NaN throughout; one that is NaN in part cannot be read. Another rate :math:`r` is
-    brought to the model's, :math:`s`, by a polyphase low-pass filter.
+    path of a file. Floats lie in [-1, 1]; integers are PCM and scaled to that; channels are
+    averaged. None, NaN, an empty string, a recording without samples and one of NaN only are
+    missing; a recording with some NaN cannot be read. Another rate :math:`r` is resampled to the
+    model's rate :math:`s` with a polyphase low-pass filter.
 
     For convolutions with the kernels :math:`k_1, ..., k_C` and strides :math:`t_1, ..., t_C` a
     recording of :math:`n_0` samples at rate :math:`s` becomes :math:`n_C` frames,
@@ -110,21 +111,23 @@ class WavLMFeatures(ClipFeatures):
     .. math:: n_c = \left\lfloor (n_{c-1} - k_c) / t_c \right\rfloor + 1,
         \qquad \mathrm{hop} = \frac{1}{s} \prod_{c=1}^{C} t_c
 
-    A recording too short for one frame (25 ms for WavLM) is filled up with silence to one.
+    A recording too short for one frame (25 ms for WavLM) is padded with silence to one frame.
 
-    Recordings of like length go through the model together, masked. A frame is the same as if its
-    recording were alone, up to rounding: models that normalise the first convolution's output
-    over time get that over each recording's own frames, and models whose padding shows elsewhere
-    (SEW, Data2Vec, adapters) get batches of equal length. Dropout and masking are off, weights
-    and the caller's random state and threads stay as they are.
+    Recordings of similar length share a batch, with a mask. Up to rounding, the frames of a
+    recording are those of the recording alone: models that normalize the first convolution's
+    output over time do so over each recording's own frames, and models in which padding has other
+    effects (SEW, Data2Vec, models with an adapter) get batches of equal length. Dropout and time
+    masking are off. The model's weights, torch's random state and its number of threads are left
+    unchanged.
 
-    In ``memory``, frames are found by the bytes of a file or the values of an array, in one folder
-    for each model and each way to read. An interrupted extraction goes on with the batches it
-    would have had and ends with the same bits.
+    The key of a recording in ``memory`` is the bytes of the file or the values of the array. Each
+    model and each combination of settings has a folder of its own. An interrupted extraction
+    resumes with the batches of the original run and ends with the same bits.
 
     Examples
     --------
-    A small model without training; a name like "microsoft/wavlm-base-plus" or a folder is usual:
+    A small model with random weights; usually ``model`` is a name such as
+    "microsoft/wavlm-base-plus" or a folder:
 
     >>> import numpy as np
     >>> from skumc.feature_extraction import WavLMFeatures
@@ -143,12 +146,12 @@ class WavLMFeatures(ClipFeatures):
     (0.004, [249, 0, 124, 124])
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: dict[str, list[Any] | str] = {
         "model": [str, os.PathLike, torch.nn.Module, tuple, list],
         "sampling_rate": [Interval(Integral, 1, None, closed="left"), None],
         "layer": [Interval(Integral, 0, None, closed="left"), None],
         "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
-        "memory": "no_validation",
+        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
         "on_error": [StrOptions({"raise", "missing"})],
         "modality": [str],
         "batch_seconds": [Interval(Real, 0, None, closed="neither")],
@@ -183,7 +186,7 @@ class WavLMFeatures(ClipFeatures):
 
     def _prepare(self) -> LoadedModel:
         pretrained = LoadedModel(self.model, "audio", load_extractor, default_extractor)
-        self._arithmetic = SpeechArithmetic(pretrained.config, self.layer)
+        self._geometry = FrameGeometry(pretrained.config, self.layer)
         rate = getattr(pretrained.processor, "sampling_rate", None)
         if not isinstance(rate, Integral):
             raise ValueError(
@@ -191,8 +194,8 @@ class WavLMFeatures(ClipFeatures):
                 "no sampling_rate. Pass a pair (model, feature extractor)."
             )
         self.sampling_rate_ = int(rate)
-        self.hop_ = self._arithmetic.hop / self.sampling_rate_
-        self.width_ = self._arithmetic.width
+        self.hop_ = self._geometry.hop / self.sampling_rate_
+        self.width_ = self._geometry.width
         return pretrained
 
     def _settings(self) -> dict[str, Any]:
@@ -209,7 +212,7 @@ class WavLMFeatures(ClipFeatures):
 
     def _plan(self, clips: list[Clip]) -> list[list[Clip]]:
         budget = round(self.batch_seconds * self.sampling_rate_)
-        return _like_lengths(clips, budget, self._arithmetic.paddable)
+        return _batches_of_similar_length(clips, budget, self._geometry.paddable)
 
     def _encode(self, clips: list[Clip]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         waves: dict[str, np.ndarray] = {}
@@ -228,6 +231,6 @@ class WavLMFeatures(ClipFeatures):
         keys = [key for key in waves if key not in frames]
         if keys:
             batch = [waves[key] for key in keys]
-            found = encode_waves(model, extractor, self._arithmetic, batch, self.layer)
+            found = encode_waveforms(model, extractor, self._geometry, batch, self.layer)
             frames |= dict(zip(keys, found, strict=True))
         return frames, failures

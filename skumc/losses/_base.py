@@ -1,30 +1,26 @@
-"""The base of every loss: checks first, then the formula that a subclass writes."""
+"""Base of every loss: parameter and tensor checks around the formula of a subclass."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Mapping
-from typing import ClassVar
+import copy
+from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import validate_parameter_constraints
 
-from skumc.losses._checks import check_number, check_tensors, full_precision, zero_with_graph
-
-
-@functools.cache
-def _parameters(loss_type: type) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(loss_type).parameters
+from skumc.losses._tensors import check_tensors, full_precision, zero_with_graph
 
 
 class BaseLoss(BaseEstimator):
-    """Base of the losses: a callable without trainable parameters.
+    """Base class of the losses.
 
-    A subclass stores its hyper-parameters in ``__init__``, names those to check in
-    ``_positive`` or ``_non_negative``, gives ``__call__`` the signature of its role, from
-    where it hands everything to ``_evaluate`` by name, and writes the formula in ``_compute``.
-    ``_compute`` sees checked tensors on one device, in float32 or float64, with autocast off.
+    A subclass stores its hyper-parameters in ``__init__``, constrains them in
+    ``_parameter_constraints`` (scikit-learn's form), gives ``__call__`` the signature of its
+    role, from where it passes all tensors to ``_evaluate`` by name, and writes the formula in
+    ``_compute``. ``_compute`` receives checked tensors on one device, in float32 or float64, with
+    autocast off. For trainable parameters, inherit from `torch.nn.Module` too, after BaseLoss. For
+    a role outside the five built-in ones, set ``reads``, see `WeightedLosses`.
 
     Notes
     -----
@@ -40,10 +36,12 @@ class BaseLoss(BaseEstimator):
 
     Examples
     --------
+    >>> from numbers import Real
     >>> import torch
+    >>> from sklearn.utils._param_validation import Interval
     >>> from skumc.losses import BaseLoss
     >>> class PullLoss(BaseLoss):
-    ...     _positive = ("scale",)
+    ...     _parameter_constraints = {"scale": [Interval(Real, 0, None, closed="neither")]}
     ...
     ...     def __init__(self, scale=1.0):
     ...         self.scale = scale
@@ -57,15 +55,23 @@ class BaseLoss(BaseEstimator):
     tensor(2.)
     """
 
-    moves_tensors: ClassVar[bool] = True  # to where the first one is; labels may be on the CPU
+    moves_tensors: ClassVar[bool] = True  # to the device of the first; labels may be on the CPU
 
-    _positive: ClassVar[tuple[str, ...]] = ()
-    _non_negative: ClassVar[tuple[str, ...]] = ()
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
     _min_views: ClassVar[int] = 1
+
+    def __sklearn_clone__(self) -> BaseLoss:
+        """Copy a module with its weights; a new instance would draw others."""
+        if isinstance(self, torch.nn.Module):
+            return copy.deepcopy(self)
+        return super().__sklearn_clone__()
 
     def _evaluate(self, **tensors: torch.Tensor) -> torch.Tensor:
         """Check hyper-parameters and tensors, then compute; the first tensor leads."""
-        self._check_hyper_parameters()
+        # Not _validate_params: get_params inspects signatures, too slow for every step.
+        names = self._parameter_constraints
+        values = {name: getattr(self, name) for name in names}
+        validate_parameter_constraints(names, values, caller_name=type(self).__name__)
         checked = check_tensors(self._min_views, **tensors)
         leading = next(iter(checked.values()))
         if leading.shape[0] == 0:
@@ -73,13 +79,6 @@ class BaseLoss(BaseEstimator):
         with full_precision(leading.device):
             return self._compute(**checked)
 
-    def _check_hyper_parameters(self) -> None:
-        for name in (*self._positive, *self._non_negative):
-            default = _parameters(type(self))[name].default
-            hint = "" if default is inspect.Parameter.empty else f" The default is {default!r}."
-            value, positive = getattr(self, name), name in self._positive
-            check_number(name, value, positive=positive, remedy=hint)
-
-    def _compute(self, **tensors: torch.Tensor) -> torch.Tensor:
-        """Compute the formula; written by each loss with the names of its tensors."""
+    def _compute(self, *args: Any, **tensors: Any) -> torch.Tensor:
+        """Compute the formula; each loss defines it with the names of its tensors."""
         raise NotImplementedError(f"{type(self).__name__} must define _compute().")

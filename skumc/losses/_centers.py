@@ -1,44 +1,44 @@
-"""Cluster centres that carry gradient to the encoder."""
+"""Cluster centers that carry gradient to the encoder."""
 
 from __future__ import annotations
 
 import torch
 
-from skumc.losses._checks import check_tensors, full_precision
+from skumc.losses._tensors import check_tensors, full_precision
 
 
 def batch_centers(
     embedding: torch.Tensor, labels: torch.Tensor, centers: torch.Tensor
 ) -> torch.Tensor:
-    """Give each cluster the mean of its members in the batch, or else its stored centre.
+    """Return the mean of each cluster's members in the batch, or its stored center without members.
 
     Parameters
     ----------
     embedding : torch.Tensor of shape (n_samples, width)
-        Embeddings of the batch; gradient flows to them through the means.
+        Embedding of the batch; gradient flows to it through the means.
     labels : torch.Tensor of shape (n_samples,)
-        For each sample the row of its cluster in ``centers``.
+        Row of each sample's cluster in ``centers``.
     centers : torch.Tensor of shape (n_clusters, width)
-        Stored centres, taken as constants.
+        Stored centers, taken as constants.
 
     Returns
     -------
     centers : torch.Tensor of shape (n_clusters, width)
-        New centres on the device of the embedding and in its dtype (at least float32). They
-        depend on the embedding even where no cluster has a member.
+        New centers on the device of the embedding and in its dtype (at least float32). They
+        depend on the embedding even if no cluster has a member.
 
     Raises
     ------
     TypeError
-        If embedding or centers are no floating tensor or labels no integer tensor.
+        If embedding or centers are not floating tensors or labels not an integer tensor.
     ValueError
-        If a shape is not as above or a label is no row of the centres.
+        If a shape is not as above or a label is not a row of the centers.
 
     Notes
     -----
-    UMC methodology, section 3.6.4, takes the centres of k-means, which are constants: the
-    separation of constants would move nothing. Means of the batch let compactness and
-    separation both move the encoder.
+    UMC methodology, section 3.6.4, takes the k-means centers. They are constants, so their
+    separation would have no gradient. With means of the batch, both compactness and separation
+    move the encoder.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def batch_centers(
     """
     checked = check_tensors(embedding=embedding, labels=labels, centers=centers)
     embedding, labels, stored = checked["embedding"], checked["labels"], checked["centers"].detach()
-    # A product with the memberships adds up in one fixed order; index_add on CUDA does not.
+    # A matrix product sums in one fixed order; index_add on CUDA does not.
     rows = torch.arange(len(stored), device=labels.device)
     membership = (rows[:, None] == labels[None, :]).to(embedding.dtype)
     n_members = membership.sum(dim=1, keepdim=True)

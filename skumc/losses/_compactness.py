@@ -1,25 +1,27 @@
-"""Pull trusted samples to the centre of their cluster."""
+"""Pull taught samples to the center of their cluster."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from numbers import Real
+from typing import Any, ClassVar
 
 import torch
+from sklearn.utils._param_validation import Interval
 
 from skumc.losses._base import BaseLoss
 
 
 class CompactnessLoss(BaseLoss):
-    r"""Squared hinge on the squared distance between a sample and its centre.
+    r"""Squared hinge on the squared distance between each sample and its center.
 
     Parameters
     ----------
     margin : float, default=0.3
-        Squared distance up to which a sample costs nothing. Must not be negative.
+        Squared distance up to which a sample contributes 0. Must not be negative.
 
     See Also
     --------
-    batch_centers : Centres through which the loss moves the encoder, too.
+    batch_centers : Centers through which the loss moves the encoder, too.
 
     Notes
     -----
@@ -30,7 +32,7 @@ class CompactnessLoss(BaseLoss):
     where
 
     - :math:`h_i` is the embedding of sample :math:`i` of :math:`n`;
-    - :math:`c_{y_i}` is the centre of the cluster that its label :math:`y_i` names;
+    - :math:`c_{y_i}` is the center of the cluster of its label :math:`y_i`;
     - :math:`\delta` is the margin.
 
     UMC methodology, section 3.6.3.
@@ -45,7 +47,9 @@ class CompactnessLoss(BaseLoss):
     0.245
     """
 
-    _non_negative: ClassVar[tuple[str, ...]] = ("margin",)
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "margin": [Interval(Real, 0, None, closed="left")],
+    }
 
     def __init__(self, margin: float = 0.3):
         self.margin = margin
@@ -58,11 +62,11 @@ class CompactnessLoss(BaseLoss):
         Parameters
         ----------
         embedding : torch.Tensor of shape (n_samples, width)
-            Embeddings of the samples.
+            Embedding of the samples.
         labels : torch.Tensor of shape (n_samples,)
-            For each sample the row of its centre.
+            Row of each sample's center in ``centers``.
         centers : torch.Tensor of shape (n_clusters, width)
-            One centre for each cluster.
+            One center per cluster.
 
         Returns
         -------
@@ -72,9 +76,9 @@ class CompactnessLoss(BaseLoss):
         Raises
         ------
         TypeError
-            If embedding or centers are no floating tensor or labels no integer tensor.
+            If embedding or centers are not floating tensors or labels not an integer tensor.
         ValueError
-            If a shape is not as above, a label is no row of the centres, or the margin is
+            If a shape is not as above, a label is not a row of the centers, or the margin is
             negative or not finite.
         """
         return self._evaluate(embedding=embedding, labels=labels, centers=centers)

@@ -1,26 +1,28 @@
-"""Contrast without labels, for pretraining and for samples not trusted yet."""
+"""Contrastive losses without labels, for pretraining and for samples that are not taught."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from numbers import Real
+from typing import Any, ClassVar
 
 import torch
+from sklearn.utils._param_validation import Interval
 
 from skumc.losses._base import BaseLoss
-from skumc.losses._checks import zero_with_graph
 from skumc.losses._similarity import contrast_per_anchor
+from skumc.losses._tensors import zero_with_graph
 
 
 class InfoNCELoss(BaseLoss):
-    r"""Unlabelled contrastive loss: pull the views of one sample together.
+    r"""Unlabeled contrastive loss: pull the views of each sample together.
 
-    The loss of pretraining. Positives of a view are the other views of its sample, all views
-    of other samples are negatives.
+    The loss of pretraining. The positives of a view are the other views of its sample; all
+    views of other samples are negatives.
 
     Parameters
     ----------
     temperature : float, default=0.3
-        Divides the cosine similarities; smaller is sharper. Must be positive.
+        Divisor of the cosine similarities; smaller is sharper. Must be positive.
 
     See Also
     --------
@@ -38,14 +40,14 @@ class InfoNCELoss(BaseLoss):
 
     where
 
-    - :math:`n` is the number of samples and :math:`V \geq 2` the number of views of each;
+    - :math:`n` is the number of samples and :math:`V \geq 2` the number of views per sample;
     - :math:`P(i)` holds the :math:`V - 1` other views of the anchor's sample;
     - :math:`s_{ij}` is the cosine similarity, 0 for a zero vector;
     - :math:`\tau` is the temperature.
 
-    UMC methodology, sections 3.6.2 and 3.7.1. The sum below the fraction runs over all other
-    views and includes the positive; as printed it would leave it out, and the loss could be
-    negative. A sample alone has nothing to be told from and gives exactly 0.
+    UMC methodology, sections 3.6.2 and 3.7.1. The sum in the denominator runs over all other
+    views, the positive included; the printed one leaves the positive out, and the loss could be
+    negative. A single sample has no negatives and gives exactly 0.
 
     Examples
     --------
@@ -58,7 +60,9 @@ class InfoNCELoss(BaseLoss):
     0.0
     """
 
-    _positive: ClassVar[tuple[str, ...]] = ("temperature",)
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
     _min_views: ClassVar[int] = 2
 
     def __init__(self, temperature: float = 0.3):
@@ -70,7 +74,7 @@ class InfoNCELoss(BaseLoss):
         Parameters
         ----------
         views : torch.Tensor of shape (n_samples, n_views, width)
-            Embeddings of at least two views of each sample; they need no unit norm.
+            Embeddings of at least two views per sample; unit norm is not required.
 
         Returns
         -------
@@ -80,7 +84,7 @@ class InfoNCELoss(BaseLoss):
         Raises
         ------
         TypeError
-            If views are no floating tensor.
+            If views are not a floating tensor.
         ValueError
             If the shape is not as above or the temperature is not positive and finite.
         """
@@ -89,21 +93,21 @@ class InfoNCELoss(BaseLoss):
     def _compute(self, views: torch.Tensor) -> torch.Tensor:
         if len(views) == 1:
             return zero_with_graph(views)
-        each_sample_its_own = torch.arange(len(views), device=views.device)
-        return contrast_per_anchor(views, each_sample_its_own, self.temperature).mean()
+        own_labels = torch.arange(len(views), device=views.device)
+        return contrast_per_anchor(views, own_labels, self.temperature).mean()
 
 
 class ContrastiveLoss(InfoNCELoss):
-    """Unlabelled contrastive loss of the main phase, for samples that were not selected.
+    """Unlabeled contrastive loss of the main phase, for samples that are not taught.
 
     Parameters
     ----------
     temperature : float, default=0.5
-        Divides the cosine similarities; smaller is sharper. Must be positive.
+        Divisor of the cosine similarities; smaller is sharper. Must be positive.
 
     See Also
     --------
-    InfoNCELoss : The same formula, explained, with the temperature of pretraining.
+    InfoNCELoss : The formula, with the temperature of pretraining.
 
     Notes
     -----

@@ -1,26 +1,28 @@
-"""Push the centres of different clusters apart."""
+"""Push the centers of different clusters apart."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from numbers import Real
+from typing import Any, ClassVar
 
 import torch
+from sklearn.utils._param_validation import Interval
 
 from skumc.losses._base import BaseLoss
-from skumc.losses._checks import zero_with_graph
+from skumc.losses._tensors import zero_with_graph
 
 
 class SeparationLoss(BaseLoss):
-    r"""Squared hinge on the distance between every two centres.
+    r"""Squared hinge on the distance between each pair of centers.
 
     Parameters
     ----------
     margin : float, default=0.8
-        Distance from which on two centres cost nothing. Must not be negative.
+        Distance from which a pair of centers contributes 0. Must not be negative.
 
     See Also
     --------
-    batch_centers : Centres through which the loss moves the encoder.
+    batch_centers : Centers through which the loss moves the encoder.
 
     Notes
     -----
@@ -31,11 +33,11 @@ class SeparationLoss(BaseLoss):
 
     where
 
-    - :math:`c_k` is the centre of cluster :math:`k` of :math:`K`;
+    - :math:`c_k` is the center of cluster :math:`k` of :math:`K`;
     - :math:`\delta` is the margin.
 
-    UMC methodology, section 3.6.4. Fewer than two centres give 0. For two coinciding centres
-    no direction leads apart: they cost the square of the margin, with gradient 0 for this
+    UMC methodology, section 3.6.4. Fewer than two centers give 0. Two coinciding centers
+    have no direction apart: they contribute the square of the margin, with gradient 0 for this
     pair.
 
     Examples
@@ -47,28 +49,30 @@ class SeparationLoss(BaseLoss):
     0.0833
     """
 
-    _non_negative: ClassVar[tuple[str, ...]] = ("margin",)
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "margin": [Interval(Real, 0, None, closed="left")],
+    }
 
     def __init__(self, margin: float = 0.8):
         self.margin = margin
 
     def __call__(self, centers: torch.Tensor) -> torch.Tensor:
-        """Compute the loss of a set of centres.
+        """Compute the loss of a set of centers.
 
         Parameters
         ----------
         centers : torch.Tensor of shape (n_clusters, width)
-            One centre for each cluster.
+            One center per cluster.
 
         Returns
         -------
         loss : torch.Tensor of shape ()
-            A scalar; fewer than two centres give 0 and keep the graph.
+            A scalar; fewer than two centers give 0 and keep the graph.
 
         Raises
         ------
         TypeError
-            If centers are no floating tensor.
+            If centers are not a floating tensor.
         ValueError
             If the shape is not as above or the margin is negative or not finite.
         """
@@ -78,7 +82,7 @@ class SeparationLoss(BaseLoss):
         n_clusters = len(centers)
         if n_clusters < 2:
             return zero_with_graph(centers)
-        # The way through a matrix product loses the distance of close centres to rounding.
+        # By a matrix product, the distance of close centers would be lost to rounding.
         mode = "donot_use_mm_for_euclid_dist"
         distances = torch.cdist(centers, centers, compute_mode=mode)
         shortfall = (self.margin - distances).relu().square()

@@ -1,4 +1,4 @@
-"""The contrast of cosine similarities that all contrastive losses share."""
+"""Contrast of cosine similarities, shared by all contrastive losses."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ def contrast_per_anchor(
     views : torch.Tensor of shape (n_samples, n_views, width)
         Embeddings of the views.
     labels : torch.Tensor of shape (n_samples,)
-        Views of samples with equal labels are positives of each other.
+        Labels of the samples; views with equal labels are positives of each other.
     temperature : float
-        Divides the cosine similarities.
+        Divisor of the cosine similarities.
 
     Returns
     -------
     losses : torch.Tensor of shape (n_samples * n_views,)
-        For each anchor the mean over its positives of the negative log-probability to pick
-        that positive among all other views; 0 for an anchor without a positive.
+        Negative log-probability of picking a positive among all other views, as the mean over
+        the positives of each anchor; 0 for an anchor without positives.
     """
     n_samples, n_views, width = views.shape
     anchors = unit_rows(views.flatten(0, 1))
-    # The smallest finite number, not -inf, which makes NaN of a lone anchor's sum.
+    # The smallest finite number, not -inf: the logsumexp of a lone anchor would be NaN.
     lowest = torch.finfo(anchors.dtype).min
     similarity = (anchors / temperature) @ anchors.T
     among_others = similarity.fill_diagonal_(lowest).logsumexp(dim=1)
-    # Similarities to positives add up to that with their sum, so no second matrix is needed.
-    is_alike = (labels[:, None] == labels[None, :]).to(anchors.dtype)
+    # The similarities to the positives sum to the similarity to their sum: no second matrix.
+    same_label = (labels[:, None] == labels[None, :]).to(anchors.dtype)
     by_sample = anchors.unflatten(0, (n_samples, n_views))
-    sums = (is_alike @ by_sample.sum(dim=1)).unsqueeze(1) - by_sample
+    sums = (same_label @ by_sample.sum(dim=1)).unsqueeze(1) - by_sample
     to_positives = (by_sample * sums).sum(dim=-1).flatten() / temperature
-    n_positives = (n_views * is_alike.sum(dim=1) - 1).repeat_interleave(n_views)
+    n_positives = (n_views * same_label.sum(dim=1) - 1).repeat_interleave(n_views)
     losses = among_others - to_positives / n_positives.clamp(min=1)
     return losses.where(n_positives > 0, 0.0)

@@ -1,12 +1,13 @@
-"""Supervised contrast for samples whose pseudo-label is trusted."""
+"""Supervised contrastive loss for taught samples."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from numbers import Real
+from typing import Any, ClassVar
 
 import torch
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from skumc._parts import unknown_name_message
 from skumc.losses._base import BaseLoss
 from skumc.losses._similarity import contrast_per_anchor
 
@@ -17,10 +18,10 @@ class SupConLoss(BaseLoss):
     Parameters
     ----------
     temperature : float, default=0.3
-        Divides the cosine similarities; smaller is sharper. Must be positive.
+        Divisor of the cosine similarities; smaller is sharper. Must be positive.
     average : {"anchors", "samples"}, default="anchors"
-        What the sum over all anchors is divided by: their number, or, as printed in the
-        source, the number of samples, which weighs the loss by the number of views.
+        Divisor of the sum over all anchors: their number or, as printed in the source, the
+        number of samples, which multiplies the loss by the number of views.
 
     See Also
     --------
@@ -37,14 +38,14 @@ class SupConLoss(BaseLoss):
 
     where
 
-    - :math:`n` is the number of samples and :math:`V` the number of views of each;
+    - :math:`n` is the number of samples and :math:`V` the number of views per sample;
     - :math:`P(i)` holds all other views with the anchor's label, those of its own sample
-      included; an anchor with none contributes 0 and still counts in the mean;
+      included; an anchor without positives contributes 0 and still counts in the mean;
     - :math:`s_{ij}` is the cosine similarity, 0 for a zero vector;
     - :math:`\tau` is the temperature.
 
-    UMC methodology, section 3.6.1. The source divides by the number of samples though it
-    sums over all their views; ``average="samples"`` does so. The gradient printed there has
+    UMC methodology, section 3.6.1. The source divides by the number of samples although it
+    sums over all their views, as ``average="samples"`` does. The gradient printed there has
     a wrong sign. The formula is that of [1]_.
 
     References
@@ -63,7 +64,10 @@ class SupConLoss(BaseLoss):
     4.5039
     """
 
-    _positive: ClassVar[tuple[str, ...]] = ("temperature",)
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "average": [StrOptions({"anchors", "samples"})],
+    }
 
     def __init__(self, temperature: float = 0.3, average: str = "anchors"):
         self.temperature = temperature
@@ -75,9 +79,9 @@ class SupConLoss(BaseLoss):
         Parameters
         ----------
         views : torch.Tensor of shape (n_samples, n_views, width) or (n_samples, width)
-            Embeddings of the views of each sample; they need no unit norm.
+            Embeddings of the views of each sample; unit norm is not required.
         labels : torch.Tensor of shape (n_samples,)
-            Integer labels, only compared with each other.
+            Integer labels; they are only compared with each other.
 
         Returns
         -------
@@ -87,14 +91,11 @@ class SupConLoss(BaseLoss):
         Raises
         ------
         TypeError
-            If views are no floating tensor or labels no integer tensor.
+            If views are not a floating tensor or labels not an integer tensor.
         ValueError
             If a shape is not as above, the temperature is not positive and finite, or
             ``average`` is unknown.
         """
-        if self.average not in ("anchors", "samples"):
-            message = unknown_name_message("average", self.average, ("anchors", "samples"))
-            raise ValueError(message)
         return self._evaluate(views=views, labels=labels)
 
     def _compute(self, views: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Texts side by side in one row of a transformer, which attend each to itself."""
+"""Run a transformer on texts packed into one row, with attention inside each text."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skumc._packed import Sequences
-from skumc.text._structure import calm, run
+from skumc._evaluation import evaluating
+from skumc._sequences import Sequences
+from skumc.text._run import run
 
 _NAME = "skumc_packed"
 _TOLERANCE = 1e-4
 _PROBED = (3, 1, 5)  # tokens
-_HARMLESS = frozenset({"position_ids", "use_cache", "return_dict"})  # of what layers hand on
+_HARMLESS = frozenset({"position_ids", "use_cache", "return_dict"})  # passed on by layers
 
 
 def _attend(
@@ -30,20 +31,20 @@ def _attend(
     packing: list[Sequences] | None = None,
     **named: Any,
 ) -> tuple[Tensor, None]:
-    """Scaled dot-product attention within each text.
+    """Compute scaled dot-product attention within each text.
 
     Parameters
     ----------
     module : Module
-        Which asks.
+        The calling attention layer.
     query, key, value : Tensor of shape (1, n_heads, n_tokens_total, width)
     attention_mask : None
     dropout : float
     scaling : float or None
     packing : list of Sequences
-        Where the texts lie; those of a group are padded to one length.
+        Places of the texts; the texts of a group are padded to one length.
     **named : dict
-        Nothing that would change the result.
+        Arguments that do not change the result.
 
     Returns
     -------
@@ -52,17 +53,21 @@ def _attend(
     """
     asked = [name for name, value in named.items() if value is not None and value is not False]
     if packing is None or attention_mask is not None or set(asked) - _HARMLESS:
-        raise ValueError(f"Texts side by side are attended without a mask, and without {asked}.")
+        raise ValueError(f"Attention to packed texts works without a mask and without {asked}.")
     if getattr(module, "is_causal", False):
-        raise ValueError("Texts side by side are attended in both directions.")
+        raise ValueError("Attention to packed texts works in both directions.")
     n_heads = query.shape[1]
     sizes = [len(group.owner) for group in packing]
     rows = [part[0].transpose(0, 1).flatten(1).split(sizes) for part in (query, key, value)]
     pieces = []
     for group, *parts in zip(packing, *rows, strict=True):
-        padded = [group.padded(p).unflatten(2, (n_heads, -1)).transpose(1, 2) for p in parts]
+        queries, keys, values = (
+            group.padded(part).unflatten(2, (n_heads, -1)).transpose(1, 2) for part in parts
+        )
         mixed = F.scaled_dot_product_attention(
-            *padded,
+            queries,
+            keys,
+            values,
             attn_mask=group.mask[:, None, None, :],
             dropout_p=dropout,
             scale=scaling,
@@ -72,55 +77,55 @@ def _attend(
 
 
 def _register() -> None:
-    """Make the attention known to transformers."""
+    """Register the attention function with transformers."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     ALL_ATTENTION_FUNCTIONS.register(_NAME, _attend)
 
 
 def run_packed(tail: nn.Module, states: Tensor, groups: list[Sequences]) -> Tensor:
-    """Last hidden states of texts side by side, (n_tokens_total, width).
+    """Compute the last hidden states of packed texts, (n_tokens_total, width).
 
     Parameters
     ----------
     tail : Module
-        As :func:`pack` left it.
+        For which :func:`pack` returned True.
     states : Tensor of shape (n_tokens_total, width)
-        Group behind group.
+        States of the texts, group after group.
     groups : list of Sequences
-        Where the texts lie, those of like length together.
+        Places of the texts, grouped by similar length.
     """
-    _register()  # an unpickled one may be the first of its process
+    _register()  # an unpickled tail may be the first one of its process
     return tail(inputs_embeds=states.unsqueeze(0), packing=groups).last_hidden_state[0]
 
 
 def pack(tail: nn.Module, width: int) -> bool:
-    """Let a transformer read texts side by side, if it gives the same states as ever then.
+    """Let a transformer read packed texts, if it computes the same states for them.
 
     Parameters
     ----------
     tail : Module
-        Reads hidden states. Its attention is changed.
+        Reads hidden states. Its attention is replaced.
     width : int
-        Of the states.
+        Width of the states.
 
     Returns
     -------
     bool
-        False where it cannot, and nothing is changed: attention is not of the kind that
-        transformers lets be exchanged, or it depends on more than the text's states.
+        False if the tail is left unchanged: transformers cannot replace its attention, or its
+        attention depends on more than the states of the text.
     """
     lengths = torch.tensor(_PROBED)
     dtype = next(tail.parameters()).dtype
     values = torch.linspace(-1, 1, sum(_PROBED) * width, dtype=dtype).view(-1, width)
     places = Sequences.from_lengths(values, lengths)
     before = {module: module.config for module in tail.modules() if hasattr(module, "config")}
-    # whatever stands in the way, padding will do
-    with suppress(Exception), calm(tail):
+    # padding works in any case, so every failure means no more than False
+    with suppress(Exception), evaluating(tail):
         padded = run(tail, places.padded(values), places.mask.long())
         expected = places.unpadded(padded)
         _register()
-        own = copy.deepcopy(tail.config)
+        own: Any = copy.deepcopy(tail.config)
         own._attn_implementation = _NAME  # the public setter logs warnings where it cannot
         for module in before:
             module.config = own

@@ -1,30 +1,34 @@
-"""All text modalities of some samples, read by text models of their own."""
+"""Read all text modalities, each with a text model of its own."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
 
+from skumc._evaluation import evaluating
 from skumc._moments import Moments
-from skumc.data import MultimodalData, inference_batches
-from skumc.data._build import name_rows
+from skumc.data import MultimodalData, Ragged, Strings, TokenIds, inference_batches
+from skumc.data._rows import name_rows
 from skumc.text._backbone import TextBackbone
-from skumc.text._structure import calm
+from skumc.text._text_model import TextModel
 from skumc.text._tower import TextTower
 
 
 class TextReader:
-    """Turn the text of samples into frames, and hold the layers that go on from there.
+    """Turn text into frames, and hold the layers that train on them.
 
     Parameters
     ----------
     names : sequence of str
-        The modalities that are text.
-    text_model : str, path, (model, tokenizer) or None
-    **settings : dict
-        Of :class:`TextBackbone`.
+        Names of the text modalities.
+    text : TextModel, str, path, (model, tokenizer) or None
+        Specification of the model, of which each text modality has a copy; see
+        :class:`TextBackbone`.
+    verbose : int, default=0
+        See :class:`TextBackbone`.
 
     Raises
     ------
@@ -36,12 +40,13 @@ class TextReader:
     >>> import torch
     >>> from transformers import BertConfig, BertModel
     >>> from skumc import MultimodalData
+    >>> from skumc.text import TextModel
     >>> model = BertModel(BertConfig(
     ...     vocab_size=99, hidden_size=16, num_hidden_layers=2, num_attention_heads=2
     ... ))
     >>> def tokenizer(texts, **settings):  # a real one comes with its model
     ...     return {"input_ids": [[1, *map(len, text.split()), 2] for text in texts]}
-    >>> reader = TextReader(["text"], (model, tokenizer))
+    >>> reader = TextReader(["text"], TextModel((model, tokenizer), n_trainable_layers=1))
     >>> X = MultimodalData({"text": ["good morning", None], "audio": [[1.0], [2.0]]})
     >>> reader.read(X, torch.device("cpu"))
     MultimodalData(2 samples; widths text: 16, audio: 1)
@@ -49,61 +54,66 @@ class TextReader:
     ['text']
     """
 
-    def __init__(self, names: list[str], text_model: Any, **settings: Any) -> None:
-        if names and text_model is None:
+    def __init__(self, names: Sequence[str], text: Any, verbose: int = 0) -> None:
+        text = TextModel.from_argument(text)
+        text._validate_params()
+        if names and text.name is None:
             raise ValueError(
-                f"Modality {names[0]!r} holds text, but text_model=None. Set text_model to a "
-                "transformers model: a name on the Hugging Face hub, a folder, or (model, "
-                "tokenizer); or turn the text into numbers first, for example with "
-                "TransformerTextFeatures."
+                f"Modality {names[0]!r} holds text, but text=None. Set text to a transformers "
+                "model: a name on the Hugging Face hub, a folder, (model, tokenizer) or a "
+                "TextModel with one of these as its name; or turn the text into numbers first, "
+                "for example with TransformerTextFeatures."
             )
-        self.backbones = {name: TextBackbone(text_model, **settings) for name in names}
+        self.backbones = {name: TextBackbone(text, verbose) for name in names}
 
     @property
     def towers(self) -> dict[str, TextTower]:
-        """By modality the layers that train; a modality of which none does is left out."""
+        """Trainable layers by modality; modalities with a frozen model are left out."""
         return {name: b.tower for name, b in self.backbones.items() if b.tower is not None}
 
     def pooling(self, name: str) -> str | None:
-        """How the text model of a modality summarises a text, as its configuration says."""
+        """Look up the pooling that the configuration of a modality's text model names."""
         return self.backbones[name].pooling if name in self.backbones else None
 
     def read(self, data: MultimodalData, device: torch.device) -> MultimodalData:
-        """The samples with frames in the place of text.
+        """Replace text by frames.
 
         Raises
         ------
         ValueError
-            If the tokenizer finds no token in a sample that has nothing else.
+            If the tokenizer finds no token in a sample that has no other modality.
         """
         if not self.backbones:
             return data
         read = data.with_frames(
-            {name: b.frames(data.packed(name), device) for name, b in self.backbones.items()}
+            {
+                name: backbone.frames(cast("Strings | TokenIds", data.packed(name)), device)
+                for name, backbone in self.backbones.items()
+            }
         )
         empty = np.flatnonzero(~read.present.any(axis=1))
         if len(empty):
             raise ValueError(
-                f"The text model's tokenizer gives no token for the text in {name_rows(empty)}, "
-                "and everything else is missing there. Drop such samples, or use a tokenizer that "
-                "adds special tokens."
+                f"The text model's tokenizer finds no token in {name_rows(empty)}, and every other "
+                "modality is missing there. Drop such samples, or use a tokenizer that adds "
+                "special tokens."
             )
         return read
 
     def mean_and_scale(
         self, data: MultimodalData, name: str, device: torch.device
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation of the values of a modality's frames, behind its tower if any."""
+        """Compute mean and deviation of a modality's frames, after its tower if it has one."""
         tower = self.towers.get(name)
         if tower is None and name not in self.backbones:
-            return data.packed(name).mean_and_scale()
+            return cast(Ragged, data.packed(name)).mean_and_scale()
         moments = Moments(self.backbones[name].width)
         data = data.select([name])
         for rows in inference_batches(data):
-            packed = data.packed(name, rows)
+            packed = cast(Ragged, data.packed(name, rows))
             states = torch.from_numpy(np.array(packed.values)).to(device)
             if tower is not None:
-                with calm(tower.to(device)):
+                with evaluating(tower.to(device)):
                     states = tower(states, torch.from_numpy(packed.lengths))
             moments.add(states.float().cpu())
         mean, scale = moments.mean_and_scale()

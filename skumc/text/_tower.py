@@ -1,4 +1,4 @@
-"""The trainable layers of a text model as a module over packed frames."""
+"""Run the trainable layers of a text model on packed frames."""
 
 from __future__ import annotations
 
@@ -6,35 +6,37 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skumc._packed import Sequences, frame_places, sent
+from skumc._sequences import Sequences, frame_places, sent
 from skumc.text._packing import pack, run_packed
-from skumc.text._structure import run
+from skumc.text._run import run
 
-_GROUP_COST = 48  # tokens: computing one group more takes about as long
+_GROUP_COST = 48  # tokens that take about as long to compute as one more group
 _GROUP_WASTE = 1.25  # padded tokens per real token, at most
 
 
 def length_groups(lengths: Tensor, budget: int | None = None) -> list[Tensor]:
-    """Rows of samples of like length, the longest first; samples without tokens are left out.
+    """Group samples of similar length, the longest first; samples without tokens are left out.
 
     Parameters
     ----------
     lengths : Tensor of int, shape (n_samples,)
+        Tokens per sample.
     budget : int, default=None
-        Padded tokens a group.
+        Maximum number of padded tokens per group.
 
     Returns
     -------
     list of Tensor of int
-        Of the groups that hold to ``_GROUP_WASTE`` and the budget, those whose padded tokens, and
-        ``_GROUP_COST`` a group, are the fewest together. Samples of one length that exceed the
-        budget are cut.
+        Rows of each group. Among the groupings within ``_GROUP_WASTE`` and the budget this is the
+        one with the smallest sum of padded tokens and ``_GROUP_COST`` per group. Samples of one
+        length that exceed the budget are distributed over several groups.
     """
     sizes, order = torch.sort(lengths, descending=True, stable=True)
     distinct, counts = np.unique(-sizes[sizes > 0].numpy(), return_counts=True)
     distinct, ends = -distinct, np.concatenate([[0], np.cumsum(counts)])
     tokens = np.concatenate([[0], np.cumsum(distinct * counts)])
-    # the cheapest way to group all samples down to each length, from that down to each longer one
+    # Dynamic programming over lengths in descending order: cost[stop] is the lowest cost of the
+    # samples of the first `stop` lengths, begins[stop] the first length of their last group.
     cost, begins = np.zeros(len(ends)), np.zeros(len(ends), dtype=int)
     for stop in range(1, len(ends)):
         padded = distinct[:stop] * (ends[stop] - ends[:stop])
@@ -60,21 +62,21 @@ class TextTower(nn.Module):
     Parameters
     ----------
     tail : Module
-        A transformers encoder that begins behind its frozen layers.
+        A transformers encoder without its frozen layers.
     width : int
-        Of the states that it gives.
+        Width of its states.
     reads_ids : bool
-        Whether frames are token ids and types instead of states.
+        Whether frames are token ids and types (int64) instead of states.
 
     Attributes
     ----------
     packs : bool
-        Whether texts lie side by side, so that nothing but attention is computed on padding.
+        Whether texts are packed into one row, so that only attention computes on padding.
 
     Notes
     -----
-    Where they do not, because the model reads token ids or its attention cannot be exchanged,
-    texts of like length are padded together.
+    Texts cannot be packed if the model reads token ids or transformers cannot replace its
+    attention. Then texts of similar length are padded together.
 
     Examples
     --------
@@ -86,7 +88,7 @@ class TextTower(nn.Module):
     ...     vocab_size=99, hidden_size=16, num_hidden_layers=2, num_attention_heads=2
     ... ))
     >>> tower = TextTower(model, 16, reads_ids=True)
-    >>> ids = torch.tensor([[1.0, 0], [7.0, 0], [2.0, 0], [1.0, 0], [2.0, 0]])
+    >>> ids = torch.tensor([[1, 0], [7, 0], [2, 0], [1, 0], [2, 0]])
     >>> tower(ids, torch.tensor([3, 2])).shape
     torch.Size([5, 16])
     """
@@ -99,9 +101,9 @@ class TextTower(nn.Module):
         self.packs = not reads_ids and pack(tail, width)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """States of packed frames, (n_tokens_total, width)."""
+        """Compute the states of packed frames, (n_tokens_total, width)."""
         if len(frames) == 0:
-            return frames.new_zeros(0, self.width)
+            return torch.zeros(0, self.width, dtype=torch.float32, device=frames.device)
         lengths = lengths.cpu()
         rows = length_groups(lengths)
         order = frame_places(lengths, torch.cat(rows))
@@ -116,9 +118,9 @@ class TextTower(nn.Module):
         return states.index_select(0, sent(torch.argsort(order), frames.device))
 
     def _padded(self, group: Sequences) -> Tensor:
-        """States of texts of like length, padded to one."""
+        """Compute the states of texts of similar length, padded to the longest."""
         padded, mask = group.padded(group.values), group.mask.long()
         if self.reads_ids:
-            ids, types = padded.long().unbind(2)
+            ids, types = padded.unbind(2)
             return group.unpadded(run(self.tail, ids, mask, types))
         return group.unpadded(run(self.tail, padded, mask))

@@ -1,37 +1,22 @@
-"""Pretraining and the progressive loop."""
+"""Pretraining and the progressive loop: hooks, optimization, monitor, history."""
 
-from skumc.training._batches import Embedded, calibrate, embed, embed_attention
-from skumc.training._clustering import (
-    SilhouetteMonitor,
-    assign_labels,
-    cluster_embedding,
-    clustering_objective,
-)
+from skumc.training._callbacks import Callback, GradientNorms, ProgressLines
 from skumc.training._history import History
-from skumc.training._isolation import isolated
-from skumc.training._optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor
-from skumc.training._settings import TrainingParts, TrainingSettings
-from skumc.training._trainer import ProgressiveTrainer
-from skumc.training._views import AUGMENTATIONS, modality_views, positive_views
+from skumc.training._losses import OutputGradient, StepReport
+from skumc.training._memory import MemoryEstimate
+from skumc.training._monitor import SilhouetteMonitor
+from skumc.training._optimization import Optimization
+from skumc.training._state import TrainingState
 
 __all__ = [
-    "AUGMENTATIONS",
-    "OPTIMIZERS",
-    "SCHEDULES",
-    "Embedded",
+    "Callback",
+    "GradientNorms",
     "History",
-    "ProgressiveTrainer",
+    "MemoryEstimate",
+    "Optimization",
+    "OutputGradient",
+    "ProgressLines",
     "SilhouetteMonitor",
-    "TrainingParts",
-    "TrainingSettings",
-    "assign_labels",
-    "calibrate",
-    "cluster_embedding",
-    "clustering_objective",
-    "embed",
-    "embed_attention",
-    "isolated",
-    "learning_rate_factor",
-    "modality_views",
-    "positive_views",
+    "StepReport",
+    "TrainingState",
 ]

@@ -1,21 +1,17 @@
-"""Clusters in the space of the embedding."""
+"""Clustering in the space of the embedding."""
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.sparse import csr_matrix
-from sklearn.base import BaseEstimator
-from sklearn.metrics import pairwise_distances_argmin, silhouette_score
+from sklearn.metrics import pairwise_distances_argmin
 
 from skumc._parts import clone_part
 
 
 def assign_labels(embedding: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Number of the nearest centre of each sample, (n_samples,).
+    """Assign each sample to its nearest center, (n_samples,).
 
     Examples
     --------
@@ -33,19 +29,20 @@ def cluster_embedding(
     start: np.ndarray | None,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Cluster an embedding, from given centres where there are some.
+    r"""Cluster an embedding, from given centers where there are some.
 
     Parameters
     ----------
     kmeans : estimator
-        Copied; takes ``n_clusters``, ``init`` and ``n_init``, gives ``cluster_centers_``.
+        Is copied; has the parameters ``n_clusters``, ``init`` and ``n_init`` and the attribute
+        ``cluster_centers_``.
     embedding : ndarray of shape (n_samples, n_components)
     n_clusters : int
     start : ndarray of shape (n_clusters, n_components) or None
         Centers to start from, in the space of this embedding. None lets the part choose its own
         (k-means++).
     seed : int
-        Used where the part has no ``random_state`` of its own.
+        Seed where the part has no ``random_state`` of its own.
 
     Returns
     -------
@@ -54,10 +51,10 @@ def cluster_embedding(
 
     Notes
     -----
-    K-means takes turns: :math:`y_i = \arg\min_k \|h_i - c_k\|` for the embedding :math:`h_i` of
-    each sample, and :math:`c_k` = mean of the :math:`h_i` with :math:`y_i = k`. K-means++ draws
-    its first centres: one sample uniformly, each further one with a probability that is
-    proportional to :math:`D_i^2`, where :math:`D_i` is the distance to the nearest centre so far.
+    K-means alternates between :math:`y_i = \arg\min_k \|h_i - c_k\|` for the embedding :math:`h_i`
+    of each sample, and :math:`c_k` = mean of the :math:`h_i` with :math:`y_i = k`. K-means++ draws
+    its first centers: one sample uniformly, each further one with a probability that is
+    proportional to :math:`D_i^2`, where :math:`D_i` is the distance to the nearest center so far.
     Sections 3.5.7 and 3.5.9.1 of the UMC methodology.
 
     Examples
@@ -86,25 +83,10 @@ def cluster_embedding(
     return assign_labels(embedding, centers), centers
 
 
-def label_means(
-    values: np.ndarray, labels: np.ndarray, n_clusters: int, without: np.ndarray | None = None
-) -> np.ndarray:
-    """Mean of the rows of each label, (n_clusters, width).
-
-    A label without rows has its row of ``without``, or the mean of all where that is None.
-    """
-    rows = np.arange(len(labels))
-    members = csr_matrix((np.ones(len(labels)), (labels, rows)), shape=(n_clusters, len(labels)))
-    sums = members @ values.astype(np.float64)
-    counts = np.bincount(labels, minlength=n_clusters)[:, None]
-    without = values.mean(axis=0) if without is None else without
-    return np.where(counts, sums / np.maximum(counts, 1), without).astype(values.dtype)
-
-
 def clustering_objective(
     embedding: np.ndarray, labels: np.ndarray, centers: np.ndarray
 ) -> dict[str, float]:
-    r"""The joint objective of section 3.1.2 of the UMC methodology, and its two parts.
+    r"""Compute the joint objective of section 3.1.2 of the UMC methodology, and its two parts.
 
     Parameters
     ----------
@@ -115,15 +97,15 @@ def clustering_objective(
     Returns
     -------
     dict of str to float
-        ``within``: sum of squared distances to the centres; ``separation``: smallest squared
-        distance between two centres (0 for one centre); ``objective``: their difference.
+        ``within``: sum of squared distances to the centers; ``separation``: smallest squared
+        distance between two centers (0 for one centre); ``objective``: their difference.
 
     Notes
     -----
     .. math:: \sum_{k=1}^{K} \sum_{i \in C_k} \|h_i - c_k\|^2
        - \lambda \min_{k \ne l} \|c_k - c_l\|^2
 
-    for embeddings :math:`h_i`, clusters :math:`C_k` with centres :math:`c_k`, and
+    for embeddings :math:`h_i`, clusters :math:`C_k` with centers :math:`c_k`, and
     :math:`\lambda = 1`, which the source leaves open.
 
     Examples
@@ -139,59 +121,3 @@ def clustering_objective(
         squared = np.square(centers[:, None] - centers[None]).sum(axis=-1, dtype=np.float64)
         separation = float(squared[np.triu_indices(len(centers), 1)].min())
     return {"within": within, "separation": separation, "objective": within - separation}
-
-
-class SilhouetteMonitor(BaseEstimator):
-    """Judge an epoch without labels: mean silhouette of the pseudo-labels.
-
-    Parameters
-    ----------
-    sample_size : int, default=1000
-        Samples looked at; always the same ones for a given number of samples.
-    random_state : int, default=0
-        Chooses those samples.
-
-    Notes
-    -----
-    Euclidean silhouette (Rousseeuw, 1987) in the space of the embedding, larger is better. Fewer
-    than two labels among the samples looked at, or a label for each of them, give 0.0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> embedding = np.repeat(np.eye(2), 5, axis=0)
-    >>> SilhouetteMonitor()(embedding, np.repeat([0, 1], 5))
-    1.0
-    >>> SilhouetteMonitor()(embedding, np.zeros(10, dtype=int))
-    0.0
-    """
-
-    def __init__(self, sample_size: int = 1000, random_state: int = 0) -> None:
-        self.sample_size = sample_size
-        self.random_state = random_state
-
-    def __call__(self, embedding: np.ndarray, labels: np.ndarray) -> float:
-        """Judge.
-
-        Parameters
-        ----------
-        embedding : ndarray of shape (n_samples, n_components)
-        labels : ndarray of shape (n_samples,)
-
-        Returns
-        -------
-        float
-        """
-        if not isinstance(self.sample_size, Integral) or self.sample_size < 2:
-            raise ValueError(
-                f"Got sample_size={self.sample_size!r}, expected a whole number of at least 2."
-            )
-        if len(embedding) > self.sample_size:
-            rng = np.random.RandomState(self.random_state)
-            rows = rng.choice(len(embedding), self.sample_size, replace=False)
-            embedding, labels = embedding[rows], labels[rows]
-        if not 1 < len(np.unique(labels)) < len(labels):
-            return 0.0
-        points = torch.from_numpy(np.asarray(embedding))
-        apart = torch.cdist(points, points).fill_diagonal_(0).numpy()
-        return float(silhouette_score(apart, labels, metric="precomputed"))

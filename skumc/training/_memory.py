@@ -1,19 +1,29 @@
-"""How much memory training takes, told before it starts."""
+"""Estimate of the memory that training takes."""
 
 from __future__ import annotations
 
 import bisect
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 
+from skumc._batches import to_batch, to_device
+from skumc._warnings import warn_caller
 from skumc.data import MultimodalData
 from skumc.encoders import Batch, encode_views
-from skumc.training._trial import trial
+from skumc.training._isolation import autocast
+from skumc.training._state import TrainingState
+
+_TRIED = 4  # samples, the longest ones
 
 _STATES = 4  # of a weight that trains: gradient, two moments, running average
 _SQUARES = 4  # matrices of all pairs of views: similarities, what the loss makes of them, gradients
@@ -55,6 +65,26 @@ class MemoryNeed:
         return bisect.bisect_right(range(1, most + 1), n_bytes, key=self.total)
 
 
+@contextmanager
+def _trial(
+    encoder: nn.Module, data: MultimodalData, device: torch.device, precision: str
+) -> Iterator[Batch]:
+    """Give a batch of the longest samples; buffers and random numbers are restored afterwards."""
+    rows = np.argsort(data.lengths.sum(axis=1), kind="stable")[-_TRIED:]
+    buffers = {name: value.clone() for name, value in encoder.named_buffers()}
+    try:
+        with (
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+            autocast(device, precision),
+        ):
+            yield to_device(to_batch(data, rows), device)
+    finally:
+        with torch.no_grad():
+            for name, value in encoder.named_buffers():
+                if name in buffers:  # others came with the first call
+                    value.copy_(buffers[name])
+
+
 def memory_need(
     encoder: nn.Module,
     data: MultimodalData,
@@ -62,30 +92,31 @@ def memory_need(
     device: torch.device,
     precision: str,
 ) -> MemoryNeed:
-    """Measure on a few samples what training will take.
+    """Measure on a few samples how much memory training takes.
 
     Parameters
     ----------
     encoder : Module
-        In training mode; it and the random numbers stay as they are.
+        In training mode; it and the random numbers are left as they were.
     data : MultimodalData
+        The training samples.
     views : sequence of sequences of str
-        What a supervised step looks at; a contrastive one looks at two full views.
+        Views of a supervised step; a contrastive step is taken to have two full views.
     device : torch.device
     precision : {"float32", "bfloat16"}
 
     Returns
     -------
     MemoryNeed
-        For batches of samples as long as the longest ones, thus rather too much than too little.
+        An upper estimate, for batches in which all samples are as long as the longest ones.
     """
-    with trial(encoder, data, device, precision) as batch:
+    with _trial(encoder, data, device, precision) as batch:
         n_samples = len(next(iter(batch.values()))[1])
         one = _saved_bytes(encoder, batch, [data.names])
         several = _saved_bytes(encoder, batch, views)
     weights = sum(p.nbytes for p in encoder.parameters())
     trained = sum(p.nbytes for p in encoder.parameters() if p.requires_grad)
-    fixed = 2 * weights + _STATES * trained  # as they are, and of the best epoch
+    fixed = 2 * weights + _STATES * trained  # in use, and of the best epoch
     return MemoryNeed(fixed, max(2 * one, several) // n_samples, max(2, len(views)))
 
 
@@ -101,7 +132,7 @@ def _saved_bytes(encoder: nn.Module, batch: Batch, views: Sequence[Sequence[str]
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        outputs = encode_views(encoder, batch, views)  # held, or addresses would come up again
+        outputs = encode_views(encoder, batch, views)  # held, so that no address is used twice
     del outputs
     return sum(saved.values())
 
@@ -163,4 +194,49 @@ def check_memory(
     )
     if max_memory is not None:
         raise MemoryError(message)
-    warnings.warn(message, RuntimeWarning, stacklevel=5)  # who called fit
+    warn_caller(message)
+
+
+class MemoryEstimate(BaseEstimator):
+    """Estimate the memory that training takes, before it starts.
+
+    Parameters
+    ----------
+    max_memory : int in [1, inf) or None, default=None
+        Limit in bytes beside the data: beyond it MemoryError names the batch size that fits. With
+        None the limit is the free memory of the device, and a RuntimeWarning takes the place of
+        the error.
+
+    Notes
+    -----
+    ``UMCClusterer`` adds ``MemoryEstimate()`` unless ``callbacks`` has one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skumc import UMCClusterer
+    >>> tight = UMCClusterer(2, callbacks=[MemoryEstimate(max_memory=1000)])
+    >>> tight.fit(np.eye(8))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    MemoryError: Training would take about ...
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "max_memory": [Interval(Integral, 1, None, closed="left"), None]
+    }
+
+    def __init__(self, max_memory: int | None = None) -> None:
+        self.max_memory = max_memory
+
+    def on_train_begin(self, state: TrainingState) -> None:
+        """Measure on a few samples, then warn or raise."""
+        self._validate_params()
+        settings = state.settings
+        if settings.pretrain_epochs + settings.max_epochs == 0:
+            return
+        need = memory_need(
+            state.encoder, state.data, state.views, settings.device, settings.precision
+        )
+        largest = min(settings.batch_size, len(state.data))
+        check_memory(need, largest, self.max_memory, settings.device)

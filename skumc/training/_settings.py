@@ -1,9 +1,9 @@
-"""What a training run is told."""
+"""Numbers and parts of a training run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skumc.training._optimization import Optimization
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The numbers of a training run; see the parameters of ``UMCClusterer``.
+    """Numbers of a training run; see the parameters of ``UMCClusterer``.
 
     Examples
     --------
@@ -27,52 +29,36 @@ class TrainingSettings:
     anchor: str
     pretrain_epochs: int
     max_epochs: int
-    min_epochs: int | None
     patience: int | None
     batch_size: int
     learning_rate: float
     pretrain_learning_rate: float
     text_learning_rate: float
-    optimizer: Any
-    weight_decay: float
-    warmup_proportion: float
-    schedule: str
-    grad_clip: float | None
-    accumulate_steps: int
-    weight_averaging: float
-    augmentation: str
-    spread_confidence: float | None
     device: torch.device
     precision: str
-    compile: bool
-    max_memory: int | None
-    verbose: int
-
-    @property
-    def first_patient_epoch(self) -> int:
-        """The epoch from which a lack of improvement counts."""
-        return math.ceil(0.6 * self.max_epochs) if self.min_epochs is None else self.min_epochs
 
 
 @dataclass
 class TrainingParts:
-    """The swappable parts of a training run, as instances of its own.
+    """The swappable parts of a training run, as instances that the run owns.
+
+    Attributes
+    ----------
+    losses : dict of str to (float, callable)
+        By role the weight and the loss, see :class:`~skumc.losses.WeightedLosses`.
+    threshold, selector, kmeans, monitor, pairs, neighbors, pseudo_labels : object
+        See the parameters of ``UMCClusterer``.
+    optimization : Optimization
+    supervised_views : str, sequence of sequences of str or None
+        See :func:`~skumc.pairs.supervised_views`.
+    callbacks : sequence of object
+        In the order of their calls.
 
     Examples
     --------
-    >>> from sklearn.cluster import KMeans
-    >>> from skumc.curriculum import ConstantThreshold, DensitySelector
-    >>> from skumc.losses import WeightedLosses
-    >>> from skumc.training import SilhouetteMonitor
-    >>> parts = TrainingParts(
-    ...     losses=WeightedLosses().terms(),
-    ...     threshold=ConstantThreshold(),
-    ...     selector=DensitySelector(),
-    ...     kmeans=KMeans(),
-    ...     monitor=SilhouetteMonitor(),
-    ... )
-    >>> parts.losses["contrastive"][0]
-    0.5
+    >>> from dataclasses import fields
+    >>> [field.name for field in fields(TrainingParts)][:3]
+    ['losses', 'threshold', 'selector']
     """
 
     losses: dict[str, tuple[float, Callable[..., Tensor]]]
@@ -80,3 +66,14 @@ class TrainingParts:
     selector: Any
     kmeans: Any
     monitor: Callable[[np.ndarray, np.ndarray], float]
+    pairs: Any
+    neighbors: Any
+    pseudo_labels: Any
+    optimization: Optimization
+    supervised_views: str | Sequence[Sequence[str]] | None = None
+    callbacks: Sequence[Any] = ()
+
+    def first_patient_epoch(self, max_epochs: int) -> int:
+        """First epoch in which a lack of improvement counts."""
+        given = self.optimization.min_epochs
+        return math.ceil(0.6 * max_epochs) if given is None else given

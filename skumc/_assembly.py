@@ -1,0 +1,151 @@
+"""From the estimator's parameters to the parts, the settings and the encoder of one fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from skumc._parameters import PART_CHOICES, check_callbacks, check_parts
+from skumc._parts import unknown_name_message
+from skumc.data import MultimodalData
+from skumc.encoders import EncoderWithText, FrameStatistics
+from skumc.losses import WeightedLosses
+from skumc.text import TextModel, TextReader
+from skumc.training import MemoryEstimate, ProgressLines
+from skumc.training._settings import TrainingParts, TrainingSettings
+
+if TYPE_CHECKING:
+    from skumc._clusterer import UMCClusterer
+
+_LEARNING_RATE = 1e-3  # of an encoder without a learning rate of its own
+MAX_SEED = 2**31 - 1
+
+
+def make_parts(estimator: UMCClusterer) -> dict[str, Any]:
+    """Copy the parts, by parameter, and check each against its contract."""
+    parts = {name: estimator._make_part(name) for name in PART_CHOICES if name != "losses"}
+    if isinstance(estimator.losses, dict):
+        parts["losses"] = WeightedLosses.from_mapping(estimator.losses)
+    else:
+        parts["losses"] = estimator._make_part("losses")
+    check_parts(parts)
+    return parts
+
+
+def seed_parts(parts: dict[str, Any], rng: np.random.RandomState) -> None:
+    """Seed the parts that draw random numbers and whose ``random_state`` is None."""
+    for name in ("selector", "encoder"):
+        part = parts[name]
+        if hasattr(part, "get_params") and part.get_params().get("random_state", 0) is None:
+            part.set_params(random_state=rng.randint(MAX_SEED))
+
+
+def _keep_modules(part: Any, terms: dict[str, tuple[float, Any]]) -> None:
+    """Put the losses that train in the place of those they were copied from."""
+    for role, (weight, loss) in terms.items():
+        if not isinstance(loss, torch.nn.Module):
+            continue
+        if role in part.get_params(deep=False):
+            setattr(part, role, loss)
+        else:
+            part.extra = {**part.extra, role: (weight, loss)}
+
+
+def training_parts(estimator: UMCClusterer, parts: dict[str, Any]) -> TrainingParts:
+    """Gather what a training run takes; losses with parameters stay in the loss part."""
+    losses = parts["losses"].terms()
+    _keep_modules(parts["losses"], losses)
+    callbacks = list(estimator.callbacks or ())
+    check_callbacks(callbacks)
+    if not any(isinstance(callback, MemoryEstimate) for callback in callbacks):
+        callbacks.insert(0, MemoryEstimate())
+    if estimator.verbose:
+        callbacks.append(ProgressLines(int(estimator.verbose)))
+    own = {name: part for name, part in parts.items() if name not in ("encoder", "losses")}
+    return TrainingParts(
+        **own,
+        losses=losses,
+        supervised_views=estimator.supervised_views,
+        callbacks=callbacks,
+    )
+
+
+def training_settings(
+    estimator: UMCClusterer, encoder: Any, anchor: str, device: torch.device
+) -> TrainingSettings:
+    """Gather the numbers of a training run; ``encoder`` is the specification."""
+    own = getattr(encoder, "learning_rate", _LEARNING_RATE)
+    rate, pretrain_rate = estimator.learning_rate, estimator.pretrain_learning_rate
+    return TrainingSettings(
+        n_clusters=estimator.n_clusters,
+        anchor=anchor,
+        pretrain_epochs=estimator.pretrain_epochs,
+        max_epochs=estimator.max_epochs,
+        patience=estimator.patience,
+        batch_size=estimator.batch_size,
+        learning_rate=own if rate is None else rate,
+        pretrain_learning_rate=own if pretrain_rate is None else pretrain_rate,
+        text_learning_rate=TextModel.from_argument(estimator.text).learning_rate,
+        device=device,
+        precision=estimator.precision,
+    )
+
+
+def check_samples(data: MultimodalData, n_clusters: int) -> None:
+    """Raise ValueError for fewer samples, or distinct samples, than clusters."""
+    if n_clusters > len(data):
+        raise ValueError(
+            f"Got n_clusters={n_clusters} for n_samples={len(data)}. Choose n_clusters at most "
+            "n_samples."
+        )
+    n_distinct = data.count_distinct(n_clusters)
+    if n_distinct < n_clusters:
+        raise ValueError(
+            f"Got n_clusters={n_clusters}, but X has only {n_distinct} distinct sample(s). "
+            "Choose a smaller n_clusters."
+        )
+
+
+def choose_anchor(anchor: str | None, data: MultimodalData) -> str:
+    """Return the leading modality."""
+    if anchor is None:
+        return "text" if "text" in data.names else data.names[0]
+    if anchor not in data.names:
+        raise ValueError(unknown_name_message("anchor", anchor, data.names))
+    return anchor
+
+
+def build_encoder(
+    encoder: Any, reader: TextReader, data: MultimodalData, anchor: str, device: torch.device
+) -> torch.nn.Module:
+    """Build the encoder from its specification, after the trainable layers of text models.
+
+    Parameters
+    ----------
+    encoder : Module or object with a method ``build``
+    reader : TextReader
+    data : MultimodalData
+        With frames in the place of text.
+    anchor : str
+    device : torch.device
+    """
+    module = encoder
+    if not isinstance(encoder, torch.nn.Module):
+        statistics = {
+            name: FrameStatistics(
+                *reader.mean_and_scale(data, name, device),
+                reader.pooling(name),
+                max(int(data.packed(name).lengths.max()), 1),
+            )
+            for name in data.names
+        }
+        module = encoder.build(statistics, anchor)
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(
+                f"encoder={encoder!r} built {type(module).__name__}, expected a torch.nn.Module. "
+                "Check its build()."
+            )
+    towers = reader.towers
+    return EncoderWithText(module, towers) if towers else module

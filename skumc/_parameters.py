@@ -1,0 +1,123 @@
+"""Parameters of the estimator: their ranges, the named parts, and the parts' contracts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skumc._parts import require_methods
+from skumc.curriculum import (
+    AdaptiveThreshold,
+    CentroidSelector,
+    ConstantThreshold,
+    DensitySelector,
+    LinearThreshold,
+    RandomSelector,
+)
+from skumc.encoders import CausalEncoder, ProjectionEncoder, UMCEncoder
+from skumc.losses import WeightedLosses
+from skumc.neighbors import NeighborGraph, NoNeighborGraph
+from skumc.pairs import (
+    DisjointPairs,
+    DropoutPairs,
+    FramePairs,
+    ModalityPairs,
+    NeighborPairs,
+    NoisePairs,
+)
+from skumc.pseudo_labels import PropagatedLabels, SelectedLabels
+from skumc.text import TextModel
+from skumc.training import Callback, Optimization, SilhouetteMonitor
+
+# By parameter the names of parts; the first one is the default.
+PART_CHOICES: dict[str, dict[str, Callable[[], Any]]] = {
+    "encoder": {"projection": ProjectionEncoder, "umc": UMCEncoder, "causal": CausalEncoder},
+    "neighbors": {"graph": NeighborGraph, "none": NoNeighborGraph},
+    "pairs": {
+        "neighbors": NeighborPairs,
+        "views": ModalityPairs,
+        "disjoint": DisjointPairs,
+        "dropout": DropoutPairs,
+        "noise": NoisePairs,
+        "frames": FramePairs,
+    },
+    "pseudo_labels": {"propagated": PropagatedLabels, "selected": SelectedLabels},
+    "losses": {"umc": WeightedLosses},
+    "threshold": {
+        "adaptive": AdaptiveThreshold,
+        "linear": LinearThreshold,
+        "constant": ConstantThreshold,
+    },
+    "selector": {
+        "density": DensitySelector,
+        "centroid": CentroidSelector,
+        "random": RandomSelector,
+    },
+    "kmeans": {"kmeans": lambda: KMeans(n_init=10), "minibatch": MiniBatchKMeans},
+    "monitor": {"silhouette": SilhouetteMonitor},
+    "optimization": {"default": Optimization},
+}
+
+PARAMETER_CONSTRAINTS: dict[str, Any] = {
+    "n_clusters": [Interval(Integral, 1, None, closed="left")],
+    "modalities": [dict, list, tuple, None],
+    "anchor": [str, None],
+    "text": [str, os.PathLike, tuple, list, TextModel, None],
+    **dict.fromkeys(PART_CHOICES, "no_validation"),  # see check_parts
+    "supervised_views": [str, list, tuple, None],
+    "callbacks": [list, tuple, None],
+    "pretrain_epochs": [Interval(Integral, 0, None, closed="left")],
+    "max_epochs": [Interval(Integral, 0, None, closed="left")],
+    "patience": [Interval(Integral, 1, None, closed="left"), None],
+    "batch_size": [Interval(Integral, 1, None, closed="left")],
+    "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+    "pretrain_learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+    "device": [str, torch.device],
+    "precision": [StrOptions({"float32", "bfloat16"})],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+}
+
+_METHODS = {
+    "encoder": ["build"],
+    "neighbors": ["build", "refresh"],
+    "pairs": ["prepare", "sample", "encode"],
+    "pseudo_labels": ["label"],
+    "losses": ["terms"],
+    "threshold": ["update"],
+    "selector": ["select"],
+    "kmeans": ["fit", "get_params", "set_params"],
+    "monitor": ["__call__"],
+    "optimization": ["make", "validate"],
+}
+_HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
+
+
+def check_parts(parts: dict[str, Any]) -> None:
+    """Raise TypeError, which names the parameter, for a part that lacks a method it needs."""
+    for parameter, part in parts.items():
+        if not isinstance(part, torch.nn.Module):
+            require_methods(parameter, part, _METHODS[parameter])
+    lacking = {"n_clusters", "init", "n_init"} - set(parts["kmeans"].get_params())
+    if lacking:
+        raise TypeError(
+            f"Got kmeans={parts['kmeans']!r}, which lacks the parameters {sorted(lacking)}. Pass "
+            "an estimator like KMeans that can start from given centers, or None."
+        )
+    parts["optimization"].validate()
+
+
+def check_callbacks(callbacks: list[Any]) -> None:
+    """Raise TypeError for a callback that has none of the hooks."""
+    for place, callback in enumerate(callbacks):
+        if isinstance(callback, type) or not any(hasattr(callback, hook) for hook in _HOOKS):
+            raise TypeError(
+                f"Got callbacks[{place}]={callback!r}, expected an instance with some of the "
+                f"methods {', '.join(_HOOKS)}; skumc.training.Callback is a base for them."
+            )

@@ -1,0 +1,324 @@
+"""The default encoder: summaries of the modalities, projected and weighted by gates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, cast
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skumc._moments import Moments
+from skumc._sequences import sent
+from skumc.encoders._batch import Batch, EncoderOutput, present_modalities
+from skumc.encoders._dropout import Dropout
+from skumc.encoders._dual_projection import DualProjection
+from skumc.encoders._fusion import GatedFusion
+from skumc.encoders._pooling import segment_means
+from skumc.encoders._projection import ModalityProjection
+from skumc.encoders._statistics import FrameStatistics, Standardization
+
+_SUMMARY_WIDTH = 512  # maximum width of a summary with more than one segment
+
+
+class Summary(nn.Module):
+    """Summary of one modality: a standardized vector per sample.
+
+    Parameters
+    ----------
+    statistics : FrameStatistics
+    n_segments : int
+        Maximum number of segments with a mean each, see :func:`~skumc.encoders.segment_means`.
+    standardize : bool
+        Whether the values are scaled to mean 0 and standard deviation 1 over the samples of
+        :meth:`calibrate`.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, statistics: FrameStatistics, n_segments: int, standardize: bool) -> None:
+        super().__init__()
+        width = len(statistics.mean)
+        self.frames = Standardization(statistics if standardize else statistics.neutral())
+        # the order of raw frames is informative; wide ones are learned features with context
+        fitting = max(_SUMMARY_WIDTH // width, 1)
+        self.n_segments = max(min(n_segments, fitting, statistics.longest), 1)
+        self.width = self.n_segments * width
+        self.standardize = standardize
+        self.register_buffer("mean", torch.zeros(self.width))
+        self.register_buffer("scale", torch.ones(self.width))
+
+    def pooled(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Return segment means of standardized frames, (n_samples, width)."""
+        return segment_means(self.frames(frames), lengths, self.n_segments)
+
+    def calibrate(self, moments: Moments) -> None:
+        """Set mean and standard deviation over samples."""
+        if self.standardize:
+            mean, scale = moments.mean_and_scale()
+            self.mean.copy_(mean)
+            self.scale.copy_(scale)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Summarize to (n_samples, width); zeros for a sample without frames."""
+        standard = (self.pooled(frames, lengths) - self.mean) / self.scale
+        return standard * sent(lengths > 0, standard.device).unsqueeze(1)
+
+
+class ProjectionNetwork(nn.Module):
+    """The module that :class:`ProjectionEncoder` builds.
+
+    Parameters
+    ----------
+    statistics : dict of str to FrameStatistics
+        One entry per modality, in the order of the gates.
+    hidden_width : int
+    n_segments : int
+    dual_projection : bool
+    dropout, input_dropout, input_noise : float
+    gate_normalization : {"sum", "softmax"}
+    standardize : bool
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from skumc.encoders import FrameStatistics
+    >>> widths = {"text": 3, "audio": 2}
+    >>> statistics = {n: FrameStatistics(np.zeros(w), np.ones(w)) for n, w in widths.items()}
+    >>> network = ProjectionEncoder(hidden_width=8).build(statistics, "text").eval()
+    >>> batch = {
+    ...     "text": (torch.randn(5, 3), torch.tensor([2, 3])),
+    ...     "audio": (torch.randn(4, 2), torch.tensor([4, 0])),
+    ... }
+    >>> network.calibrate([batch])
+    >>> network.set_prior_shares([3.0, 1.0])
+    >>> output = network(batch)
+    >>> output.embedding.shape
+    torch.Size([2, 8])
+    >>> [[round(gate, 2) for gate in row] for row in output.gates.tolist()]
+    [[0.75, 0.25], [1.0, 0.0]]
+    """
+
+    def __init__(
+        self,
+        statistics: Mapping[str, FrameStatistics],
+        *,
+        hidden_width: int,
+        n_segments: int,
+        dual_projection: bool,
+        dropout: float,
+        input_dropout: float,
+        input_noise: float,
+        gate_normalization: str,
+        standardize: bool,
+    ) -> None:
+        super().__init__()
+        self.names = tuple(statistics)
+        offset = F.normalize(torch.randn(hidden_width), dim=0)
+        # lists: a modality's name may hold dots, a module's may not
+        self.summarise = nn.ModuleList(
+            Summary(stats, n_segments, standardize) for stats in statistics.values()
+        )
+        self.projections = nn.ModuleList(
+            ModalityProjection(summary.width, hidden_width, offset) for summary in self._summaries
+        )
+        self.refinements = nn.ModuleList(
+            DualProjection(hidden_width, dropout, starts_at_input=True)
+            if dual_projection
+            else nn.Identity()
+            for _ in statistics
+        )
+        self.input_dropout = Dropout(input_dropout)
+        self.input_noise = input_noise
+        self.fusion = GatedFusion(len(statistics), hidden_width, gate_normalization)
+
+    @property
+    def _summaries(self) -> list[Summary]:
+        return cast(list[Summary], list(self.summarise))
+
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Take mean and standard deviation of the summaries of all samples."""
+        all_moments = [Moments(summary.width, summary.mean.device) for summary in self._summaries]
+        for batch in batches:
+            for name, summary, moments in zip(
+                self.names, self._summaries, all_moments, strict=True
+            ):
+                frames, lengths = batch[name]
+                has = sent(torch.nonzero(lengths).squeeze(1), frames.device)
+                moments.add(summary.pooled(frames, lengths)[has])
+        for summary, moments in zip(self._summaries, all_moments, strict=True):
+            summary.calibrate(moments)
+
+    def set_prior_shares(self, shares: Sequence[float]) -> None:
+        """Set the proportions in which the gates start; training can shift them."""
+        prior = torch.as_tensor(shares, dtype=torch.float32).log()
+        self.fusion.log_prior.copy_(prior - prior.max())
+
+    def summaries(self, batch: Batch) -> dict[str, Tensor]:
+        """Return standardized summaries, before any learned layer."""
+        return {
+            name: summary(*batch[name])
+            for name, summary in zip(self.names, self._summaries, strict=True)
+        }
+
+    def frame_maps(self) -> Iterator[nn.Module]:
+        """Return the submodules that map rows to rows, which can be compiled."""
+        return (
+            module
+            for module in (*self.projections, *self.refinements, self.fusion)
+            if not isinstance(module, nn.Identity)
+        )
+
+    def _project(self, place: int, summary: Tensor) -> Tensor:
+        if self.training and self.input_noise:
+            summary = summary + self.input_noise * torch.randn_like(summary)
+        projected = self.projections[place](self.input_dropout(summary))
+        return F.normalize(self.refinements[place](projected), dim=-1)
+
+    def _modalities(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Compute a unit vector per sample and modality.
+
+        Returns
+        -------
+        vectors : Tensor of shape (n_samples, n_modalities, width)
+            Zeros for a missing modality.
+        present : Tensor of bool, shape (n_samples, n_modalities)
+            On the CPU.
+        """
+        present = present_modalities(batch, self.names)
+        vectors = []
+        for place, name in enumerate(self.names):
+            frames, lengths = batch[name]
+            has = lengths > 0
+            vector = self._project(place, self.summarise[place](frames, lengths[has]))
+            if len(vector) < len(lengths):
+                rows = sent(torch.nonzero(has).squeeze(1), vector.device)
+                vector = vector.new_zeros(len(lengths), vector.shape[1]).index_copy(0, rows, vector)
+            vectors.append(vector)
+        return torch.stack(vectors, dim=1), present
+
+    def _fuse(self, vectors: Tensor, present: Tensor) -> EncoderOutput:
+        fused, gates = self.fusion(vectors, sent(present, vectors.device))
+        return EncoderOutput(F.normalize(fused, dim=-1), gates, {})
+
+    def forward(self, batch: Batch) -> EncoderOutput:
+        """Encode a batch of packed frames."""
+        return self._fuse(*self._modalities(batch))
+
+    def forward_views(self, batch: Batch, views: Sequence[Sequence[str]]) -> list[EncoderOutput]:
+        """Encode a batch once per view; the stages before the fusion are shared by all views."""
+        vectors, present = self._modalities(batch)
+        outputs = []
+        for visible in views:
+            shown = present & present.new_tensor([name in visible for name in self.names])
+            shown = torch.where(shown.any(dim=1, keepdim=True), shown, present)
+            outputs.append(self._fuse(vectors, shown))
+        return outputs
+
+
+class ProjectionEncoder(BaseEstimator):
+    """Summary, projection, refinement and gate of each modality: the default encoder.
+
+    Parameters
+    ----------
+    hidden_width : int, default=128
+        Width of the embedding.
+    n_segments : int, default=8
+        Number of segments of a sequence with a mean each, which keep the order of frames. There
+        are fewer where a summary would be wider than 512 values or the longest sequence has fewer
+        frames; 1 is the mean over all frames.
+    dual_projection : bool, default=True
+        Whether projected summaries are refined by :class:`~skumc.encoders.DualProjection`.
+    dropout : float, default=0.2
+        Dropout inside dual projection.
+    input_dropout : float, default=0.2
+        Dropout on the summaries.
+    input_noise : float, default=0.2
+        Standard deviation of the noise added to the standardized summaries in training.
+    gate_normalization : {"sum", "softmax"}, default="sum"
+        Normalization of the gates to a sum of 1, see :class:`~skumc.encoders.GatedFusion`.
+    standardize : bool, default=True
+        Whether features of frames and of summaries are scaled to mean 0 and standard deviation 1
+        with the training set's statistics.
+
+    Notes
+    -----
+    For each modality:
+
+    1. summary: :func:`~skumc.encoders.segment_means` of the standardized frames, standardized over
+       samples;
+    2. in training, noise and dropout on the summary;
+    3. :class:`~skumc.encoders.ModalityProjection`, then dual projection that starts as the
+       identity, then unit norm.
+
+    Then :class:`~skumc.encoders.GatedFusion` over the modalities that are present, and unit norm.
+    The untrained embedding is the standardized input with the same weight for each modality, so
+    that training starts from what k-means on well-scaled features gives. Sections 3.3.2, 3.4.8 and
+    step 1 of 3.8.1 of the UMC methodology; summaries, noise and initialization are ours.
+
+    Examples
+    --------
+    >>> from skumc import UMCClusterer
+    >>> UMCClusterer(encoder=ProjectionEncoder(hidden_width=64)).get_params()[
+    ...     "encoder__hidden_width"]
+    64
+    """
+
+    learning_rate: ClassVar[float] = 4e-3  # of fits that are given none
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "hidden_width": [Interval(Integral, 1, None, closed="left")],
+        "n_segments": [Interval(Integral, 1, None, closed="left")],
+        "dual_projection": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "input_noise": [Interval(Real, 0, None, closed="left")],
+        "gate_normalization": [StrOptions({"sum", "softmax"})],
+        "standardize": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        *,
+        hidden_width: int = 128,
+        n_segments: int = 8,
+        dual_projection: bool = True,
+        dropout: float = 0.2,
+        input_dropout: float = 0.2,
+        input_noise: float = 0.2,
+        gate_normalization: str = "sum",
+        standardize: bool = True,
+    ) -> None:
+        self.hidden_width = hidden_width
+        self.n_segments = n_segments
+        self.dual_projection = dual_projection
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.input_noise = input_noise
+        self.gate_normalization = gate_normalization
+        self.standardize = standardize
+
+    def build(self, statistics: Mapping[str, FrameStatistics], anchor: str) -> nn.Module:
+        """Build the network for modalities with these statistics.
+
+        Parameters
+        ----------
+        statistics : dict of str to FrameStatistics
+            Mean and scale of each modality's features (their number is its width) and the length
+            of its longest sequence.
+        anchor : str
+            Not used: all modalities are treated alike.
+
+        Returns
+        -------
+        ProjectionNetwork
+        """
+        del anchor
+        self._validate_params()
+        return ProjectionNetwork(statistics, **self.get_params(deep=False))

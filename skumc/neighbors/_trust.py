@@ -1,0 +1,107 @@
+"""Which modalities to trust, and how well their neighborhoods agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from skumc.neighbors._search import Block, nearest
+
+_N_SHARED = 10  # nearest neighbors in one modality that are compared with another's
+_ONE_IN = 8  # a wide neighborhood is this fraction of the samples
+
+
+def n_compared(n_samples: int) -> int:
+    """Size of a narrow neighborhood."""
+    return min(_N_SHARED, max(n_samples // 4, 1))
+
+
+def _bar(n_nearest: int) -> float:
+    """Ratio of shared neighbors to chance that counts as more than chance.
+
+    Four standard deviations, if the approximately ``n_nearest ** 2`` neighbors that are shared by
+    chance were independent; at least 1.15, because they are not.
+    """
+    return 1 + min(max(4 / n_nearest, 0.15), 0.4)
+
+
+def share_neighbors(near: Sequence[Tensor], both: Tensor) -> bool:
+    """Decide whether two modalities share neighbors more often than chance.
+
+    Parameters
+    ----------
+    near : two Tensors of int, shape (n_samples, n_nearest)
+        Nearest neighbors of each sample in either modality.
+    both : Tensor of bool, shape (n_samples,)
+        Samples that have both modalities; all others are ignored.
+    """
+    n_samples, n_nearest = near[0].shape
+    first, second = (
+        both.new_zeros(n_samples, n_samples).scatter_(1, found, True)[both][:, both]
+        for found in near
+    )
+    by_chance = (first.sum(dim=1) * second.sum(dim=1)).sum() / max(len(first) - 1, 1)
+    return bool((first & second).sum() > _bar(n_nearest) * by_chance)
+
+
+def judge(blocks: Mapping[str, Block], judged: Tensor, anchor: str) -> dict[str, bool]:
+    """Trust the modalities that share neighbors, narrow or wide ones, with another modality.
+
+    Parameters
+    ----------
+    blocks : dict of str to Block
+        One block per modality.
+    judged : Tensor of int, shape (n_judged,)
+        Rows of the samples to look at.
+    anchor : str
+        The one modality to trust where no two share neighbors.
+    """
+    everyone = torch.arange(len(judged), device=judged.device)
+    n_near, n_wide = n_compared(len(judged)), len(judged) // _ONE_IN
+    sizes = [n_near, n_wide] if n_wide > n_near else [n_near]
+    found = {}
+    presence = {}
+    for name, (values, present, weight) in blocks.items():
+        assert present is not None
+        presence[name] = present[judged]
+        found[name] = nearest([Block(values[judged], presence[name], weight)], everyone, sizes[-1])
+    trusted = dict.fromkeys(blocks, False)
+    for first, second in combinations(blocks, 2):
+        both = presence[first] & presence[second]
+        near = [found[first], found[second]]  # nearest first
+        if any(share_neighbors([rows[:, :n] for rows in near], both) for n in sizes):
+            trusted[first] = trusted[second] = True
+    return trusted if any(trusted.values()) else {name: name == anchor for name in blocks}
+
+
+def agreement(partners: Tensor, near: Sequence[Tensor], present: Sequence[Tensor]) -> float:
+    """Share of neighbors that are near in at least two modalities.
+
+    Parameters
+    ----------
+    partners : Tensor of int, shape (n_samples, n_partners)
+        Neighbors of each sample in the joint input.
+    near : sequence of Tensor of int, shape (n_samples, n_nearest)
+        Neighbors of each sample in each modality.
+    present : sequence of Tensor of bool, shape (n_samples,)
+        Samples that have each modality.
+
+    Returns
+    -------
+    float
+        Within [0, 1], over the pairs that have two modalities in common; 1 where there is none.
+    """
+    both = [there[partners] & there.unsqueeze(1) for there in present]
+    # a sample without a modality has no neighbors in it, whatever its row holds
+    shared = [
+        (partners.unsqueeze(2) == rows.unsqueeze(1)).any(dim=2) & seen
+        for rows, seen in zip(near, both, strict=True)
+    ]
+    comparable = torch.stack(both).sum(dim=0) > 1
+    if not bool(comparable.any()):
+        return 1.0
+    in_modalities = torch.stack(shared).sum(dim=0)
+    return float((in_modalities[comparable] > 1).double().mean())

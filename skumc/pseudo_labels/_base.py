@@ -1,0 +1,63 @@
+"""The contract of pseudo-labels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+
+class PseudoLabels(NamedTuple):
+    """The result of one epoch's labeling.
+
+    Attributes
+    ----------
+    labels : ndarray of int, shape (n_samples,)
+        Pseudo-label of each sample, the number of a cluster.
+    taught : ndarray of bool, shape (n_samples,)
+        Samples of the supervised step; all others are trained by the contrastive loss.
+    centers : ndarray of shape (n_clusters, n_components)
+        Cluster centers, which ``predict`` uses if this epoch is kept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> PseudoLabels(np.array([0, 1]), np.array([True, False]), np.eye(2)).taught.sum()
+    np.int64(1)
+    """
+
+    labels: np.ndarray
+    taught: np.ndarray
+    centers: np.ndarray
+
+
+def label_means(
+    values: np.ndarray, labels: np.ndarray, n_clusters: int, without: np.ndarray | None = None
+) -> np.ndarray:
+    """Mean of the rows of each label.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples, width)
+    labels : ndarray of int, shape (n_samples,)
+    n_clusters : int
+    without : ndarray of shape (n_clusters, width), default=None
+        Rows for the labels of no sample; None takes the mean of all samples.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, width)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> label_means(np.array([[0.0], [2.0], [5.0]]), np.array([0, 0, 1]), 2).tolist()
+    [[1.0], [5.0]]
+    """
+    rows = np.arange(len(labels))
+    members = csr_matrix((np.ones(len(labels)), (labels, rows)), shape=(n_clusters, len(labels)))
+    sums = members @ values.astype(np.float64)
+    counts = np.bincount(labels, minlength=n_clusters)[:, None]
+    without = values.mean(axis=0) if without is None else without
+    return np.where(counts, sums / np.maximum(counts, 1), without).astype(values.dtype)

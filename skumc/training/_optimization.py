@@ -1,0 +1,302 @@
+"""Optimizer, learning-rate schedule and averaging of weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
+
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+_FLOOR = 0.01  # share of the learning rate at the end of the cosine schedule
+
+
+def learning_rate_factor(
+    progress: float, warmup_proportion: float, schedule: str = "cosine"
+) -> float:
+    r"""Share of the full learning rate after ``progress`` in (0, 1] of a phase.
+
+    Parameters
+    ----------
+    progress : float
+        Steps done, the current one included, divided by the steps of the phase.
+    warmup_proportion : float
+        Share of the phase in which the rate rises, within [0, 1].
+    schedule : {"cosine", "linear", "constant"}, default="cosine"
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    With progress :math:`p` and warm-up :math:`w`, :math:`p / w` where :math:`p < w`. After it,
+    with :math:`q = (p - w) / (1 - w)`, the cosine schedule is
+
+    .. math:: f + (1 - f) (1 + \cos(\pi q)) / 2
+
+    with the floor :math:`f = 0.01` (UMC methodology, section 3.7.3), the linear one
+    :math:`1 - q`, the constant one 1.
+
+    Examples
+    --------
+    >>> learning_rate_factor(0.05, 0.1), learning_rate_factor(1.0, 0.1)
+    (0.5, 0.01)
+    """
+    if progress < warmup_proportion:
+        return progress / warmup_proportion
+    if schedule == "constant" or warmup_proportion >= 1:
+        return 1.0
+    share = min((progress - warmup_proportion) / (1 - warmup_proportion), 1.0)
+    if schedule == "linear":
+        return 1 - share
+    return _FLOOR + (1 - _FLOOR) * (1 + math.cos(math.pi * share)) / 2
+
+
+class Optimization(BaseEstimator):
+    r"""How gradients become weights.
+
+    Parameters
+    ----------
+    optimizer : {"adam", "adamw", "sgd"} or callable, default="adamw"
+        Optimizer; a callable is called as ``optimizer(parameters, lr=..., weight_decay=...)``.
+    weight_decay : float in [0, inf), default=1e-4
+        Weight decay of the optimizer.
+    warmup_proportion : float in [0, 1], default=0.1
+        Share of a phase in which the learning rate rises linearly.
+    schedule : {"cosine", "linear", "constant"}, default="constant"
+        Learning rate after the warm-up: a cosine down to 1 %, a line down to 0, or constant.
+    grad_clip : float in (0, inf) or None, default=None
+        Bound on the absolute value of each gradient; None does not clip.
+    accumulate_steps : int in [1, inf), default=1
+        Number of batches per optimizer step. The result equals that of the larger batch for losses
+        that are a mean over samples; contrastive losses and centers read one batch at a time.
+    weight_averaging : float in [0, 1), default=0.98
+        Decay :math:`d` of the running average of the weights in the progressive loop, whose
+        encoder is clustered, judged and kept. 0 takes the weights as they are.
+    min_epochs : int in [0, inf) or None, default=None
+        First epoch of the progressive loop in which a lack of improvement counts towards
+        ``patience``. None is 60 % of ``max_epochs``.
+
+    Notes
+    -----
+    After step :math:`t` (from 0) the average is :math:`\bar w \leftarrow d_t \bar w + (1 - d_t) w`
+    with :math:`d_t = \min(d, (1 + t) / (10 + t))`, so that the first weights lose their influence
+    fast.
+
+    Examples
+    --------
+    >>> from skumc import UMCClusterer
+    >>> clusterer = UMCClusterer(optimization=Optimization(schedule="cosine"))
+    >>> clusterer.set_params(optimization__weight_decay=0.01).optimization
+    Optimization(schedule='cosine', weight_decay=0.01)
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "optimizer": [StrOptions(set(_OPTIMIZERS)), callable],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "warmup_proportion": [Interval(Real, 0, 1, closed="both")],
+        "schedule": [StrOptions({"cosine", "linear", "constant"})],
+        "grad_clip": [Interval(Real, 0, None, closed="neither"), None],
+        "accumulate_steps": [Interval(Integral, 1, None, closed="left")],
+        "weight_averaging": [Interval(Real, 0, 1, closed="left")],
+        "min_epochs": [Interval(Integral, 0, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        optimizer: Any = "adamw",
+        *,
+        weight_decay: float = 1e-4,
+        warmup_proportion: float = 0.1,
+        schedule: str = "constant",
+        grad_clip: float | None = None,
+        accumulate_steps: int = 1,
+        weight_averaging: float = 0.98,
+        min_epochs: int | None = None,
+    ) -> None:
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.warmup_proportion = warmup_proportion
+        self.schedule = schedule
+        self.grad_clip = grad_clip
+        self.accumulate_steps = accumulate_steps
+        self.weight_averaging = weight_averaging
+        self.min_epochs = min_epochs
+
+    def validate(self) -> None:
+        """Check the parameters.
+
+        Raises
+        ------
+        ValueError
+            If one is out of its range.
+        """
+        self._validate_params()
+
+    def make(
+        self, text: Iterable[nn.Parameter], others: Iterable[nn.Parameter], rates: Sequence[float]
+    ) -> torch.optim.Optimizer | None:
+        """Make the optimizer of one phase.
+
+        Parameters
+        ----------
+        text, others : iterable of Parameter
+            Parameters of text models, and all others.
+        rates : pair of float
+            Their learning rates.
+
+        Returns
+        -------
+        Optimizer or None
+            None where nothing trains.
+        """
+        groups = [
+            {"params": list(parameters), "lr": rate}
+            for parameters, rate in zip((others, text), reversed(rates), strict=True)
+        ]
+        groups = [group for group in groups if group["params"]]
+        if not groups:
+            return None
+        make = self.optimizer
+        if not callable(make):
+            make = partial(_OPTIMIZERS[make], fused=True)  # a step in one pass
+        plain = groups[0]["params"] if len(groups) == 1 else groups
+        return make(plain, lr=groups[0]["lr"], weight_decay=self.weight_decay)
+
+
+def _update_average(decay: float) -> Callable[..., None]:
+    """Return the update of :class:`Optimization`'s average in the form of ``multi_avg_fn``."""
+
+    @torch.no_grad()
+    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], n_updates: Tensor) -> None:
+        step = int(n_updates) - 1  # the first update copies the weights before training
+        new = 1 - min(decay, (1 + step) / (10 + step))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(list(averages), list(weights), new)
+
+    return update
+
+
+class Stepper:
+    """Optimizer and schedule of one phase.
+
+    Parameters
+    ----------
+    model : Module
+        Everything that trains: the encoder, and losses with parameters.
+    text_parameters : iterable of Parameter
+        Parameters of text models, which train with ``text_learning_rate``.
+    optimization : Optimization
+    learning_rate, text_learning_rate : float
+        Largest learning rates.
+    averages : bool
+        Whether the weights are averaged.
+
+    Attributes
+    ----------
+    averaged : Module
+        The model with averaged weights; the model itself where they are not averaged.
+    learning_rate : float
+        Learning rate of the last step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        text_parameters: Iterable[nn.Parameter],
+        optimization: Optimization,
+        learning_rate: float,
+        text_learning_rate: float,
+        averages: bool,
+    ) -> None:
+        self._settings = optimization
+        self._model = model
+        self._average: AveragedModel | None = None
+        if averages and optimization.weight_averaging:
+            update = _update_average(optimization.weight_averaging)
+            self._average = AveragedModel(model, multi_avg_fn=update)
+            self._average.update_parameters(model)
+        self.averaged = model if self._average is None else self._average.module
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        is_text = set(text_parameters)
+        text = [p for p in self._parameters if p in is_text]
+        others = [p for p in self._parameters if p not in is_text]
+        rates = (text_learning_rate, learning_rate)
+        self._optimizer = optimization.make(text, others, rates)
+        self._scheduler: LambdaLR | None = None
+        self._progress = 0.0
+        self.learning_rate = 0.0
+
+    def epoch(
+        self,
+        batches: Iterable[Any],
+        sizes: Sequence[int],
+        backward: Callable[[Any, float], None],
+        epoch: int,
+        n_epochs: int,
+    ) -> None:
+        """Train one epoch.
+
+        Parameters
+        ----------
+        batches : iterable
+            Passed one by one to ``backward``, each taken when its turn comes.
+        sizes : sequence of int
+            Number of samples of each batch.
+        backward : callable
+            ``backward(batch, scale)`` adds the batch's gradient, times ``scale``.
+        epoch, n_epochs : int
+            Position in the schedule.
+        """
+        batches = iter(batches)
+        starts = range(0, len(sizes), self._settings.accumulate_steps)
+        for group, start in enumerate(starts):
+            taken = sizes[start : start + self._settings.accumulate_steps]
+            n_samples = sum(taken)
+            for parameter in self._parameters:
+                parameter.grad = None
+            for size in taken:
+                backward(next(batches), size / n_samples)
+            self._step((epoch + (group + 1) / len(starts)) / n_epochs)
+
+    def _step(self, progress: float) -> None:
+        if self._optimizer is None:
+            return
+        self._schedule(progress)
+        if self._settings.grad_clip is not None:
+            nn.utils.clip_grad_value_(self._parameters, self._settings.grad_clip)
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.update_parameters(self._model)
+
+    def _schedule(self, progress: float) -> None:
+        """Set the learning rates of the next step."""
+        assert self._optimizer is not None
+        self._progress = progress
+        if self._scheduler is None:
+            self._scheduler = LambdaLR(self._optimizer, lambda _: self._factor())
+        else:
+            self._scheduler.step()
+        self.learning_rate = self._optimizer.param_groups[0]["lr"]
+
+    def _factor(self) -> float:
+        settings = self._settings
+        return learning_rate_factor(self._progress, settings.warmup_proportion, settings.schedule)
+
+
+def copy_state(model: nn.Module) -> dict[str, Tensor]:
+    """Copy the parameters and buffers of a module."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
