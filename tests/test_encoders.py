@@ -11,13 +11,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from skumc.training._batches import to_batch
 from torch import nn
 
 import skumc
 from data_makers import make_sequences, pad
 from fitting import Rising
 from skumc import MultimodalData, UMCClusterer
+from skumc._batches import to_batch
 from skumc.encoders import (
     CausalEncoder,
     CausalNetwork,
@@ -39,7 +39,8 @@ from skumc.encoders import (
     masked_mean,
     segment_means,
 )
-from skumc.training import calibrate, embed
+from skumc.training import Optimization
+from skumc.training._embedding import calibrate, embed
 
 CPU = torch.device("cpu")
 
@@ -487,7 +488,7 @@ def test_own_module_is_trained_on_a_copy_from_its_weights(phase):
         encoder=module,
         pretrain_epochs=int(phase == "pretrain"),
         max_epochs=int(phase == "main"),
-        weight_decay=0.0,
+        optimization=Optimization(weight_decay=0.0),
         learning_rate=3e-4,
         pretrain_learning_rate=3e-4,
         monitor=Rising(),

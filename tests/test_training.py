@@ -429,9 +429,7 @@ class Prototypes(torch.nn.Module):
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.98])
-@pytest.mark.parametrize(
-    "as_parts", [dict, lambda given: WeightedLosses(supcon=given["supcon"][1])]
-)
+@pytest.mark.parametrize("as_parts", [dict, lambda given: WeightedLosses(supcon=given["supcon"])])
 def test_loss_with_parameters_trains_and_is_kept(as_parts, averaging):
     X, _ = make_sequences()
     own = Prototypes()

@@ -6,13 +6,12 @@ from itertools import combinations, cycle, product
 import numpy as np
 import pytest
 import torch
-from skumc.training._batches import to_batch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from data_makers import make_sequences, pad
-from fitting import Rising
+from fitting import WITHOUT_NEIGHBORS, Rising
 from plain_encoder import (
     CPU,
     WIDTHS,
@@ -29,6 +28,7 @@ from plain_encoder import (
     state_of,
 )
 from skumc import MultimodalData, UMCClusterer
+from skumc._batches import to_batch
 from skumc.encoders import (
     CausalEncoder,
     CausalNetwork,
@@ -40,7 +40,9 @@ from skumc.encoders import (
     hide_modalities,
     masked_mean,
 )
-from skumc.training import embed, modality_views
+from skumc.pairs import leave_one_out_views
+from skumc.training import Optimization
+from skumc.training._embedding import embed
 
 NAMES = ("audio", "text", "video")  # the anchor is not the first
 
@@ -276,7 +278,7 @@ def check_training(switches, n_steps=2, names=NAMES, anchor="text"):
     assert set(named) == expected_parameters(settings, names, anchor)
     before = {name: p.detach().clone() for name, p in named.items()}
     batch = make_batch(names, torch.float32)
-    views = modality_views(names, anchor)
+    views = leave_one_out_views(names, anchor)
     optimizer = torch.optim.Adam(named.values(), lr=1e-2)
     for _ in range(n_steps):
         gradients = gradients_of(network, mixture(network.forward_views(batch, views)))
@@ -608,7 +610,7 @@ def test_views_equal_separate_passes(names, anchor, missing, switches):
 def test_views_of_training_equal_separate_passes(switches):
     network, _ = build(**switches, **PROJECTORS)
     in_double(network).eval()
-    batch, views = make_batch(NAMES, seed=6), modality_views(NAMES, "text")
+    batch, views = make_batch(NAMES, seed=6), leave_one_out_views(NAMES, "text")
     together = network.forward_views(batch, views)
     alone = [network(hide_modalities(batch, view)) for view in views]
     for shared, own in zip(together, alone, strict=True):
@@ -674,7 +676,7 @@ def test_sharing_saves_time(one_thread):
         name: (torch.randn(64 * length, width), torch.full((64,), length))
         for name, length, width in zip(names, lengths, widths, strict=True)
     }
-    views = modality_views(names, "text")
+    views = leave_one_out_views(names, "text")
 
     def together():
         return network.forward_views(batch, views)
@@ -954,7 +956,7 @@ def test_causal_network_in_inference_equals_plain_loops():
 
 def test_every_parameter_of_the_causal_network_is_trained():
     network, batch = build_causal().train(), make_batch(NAMES, torch.float32)
-    views = [hide_modalities(batch, view) for view in modality_views(NAMES, "text")]
+    views = [hide_modalities(batch, view) for view in leave_one_out_views(NAMES, "text")]
     gradients = gradients_of(network, mixture([network(view) for view in views]))
     for name, gradient in gradients.items():
         assert torch.isfinite(gradient).all() and (gradient != 0).any(), name
@@ -968,7 +970,7 @@ def test_causal_encoder_trains_inside_the_clusterer():
             encoder=CausalEncoder(hidden_width=8, n_heads=2),
             pretrain_epochs=0,
             max_epochs=max_epochs,
-            weight_decay=0.0,
+            optimization=Optimization(weight_decay=0.0),
             monitor=Rising(),
         )
         for max_epochs in (0, 2)
@@ -998,15 +1000,21 @@ def test_preset_source_is_the_printed_way():
         "encoder__n_heads": 8,
         "encoder__n_self_attention_layers": 2,
         "losses__supcon__average": "samples",
-        "augmentation": "dropout",
+        "pairs": "dropout",
+        "neighbors": "none",
+        "pseudo_labels": "selected",
+        "supervised_views": "leave_one_out",
         "pretrain_epochs": 100,
         "max_epochs": 100,
-        "optimizer": "adam",
+        "optimization__optimizer": "adam",
+        "optimization__min_epochs": 0,
+        "optimization__weight_averaging": 0.0,
         "learning_rate": 3e-4,
         "pretrain_learning_rate": 2e-5,
-        "weight_decay": 0.01,
-        "schedule": "cosine",
-        "text_layer": None,
+        "optimization__weight_decay": 0.01,
+        "optimization__schedule": "cosine",
+        "text__layer": None,
+        "text__n_trainable_layers": 1,
         "losses__supcon__temperature": 1.4,
         "losses__contrastive__temperature": 1.0,
         "losses__infonce__temperature": 0.2,
@@ -1034,10 +1042,13 @@ def test_preset_acl2024_is_the_paper():
         assert threshold == pytest.approx(min(0.1 + 0.05 * epoch, 1.0))
     assert clusterer.selector.candidates == pytest.approx([0.1 + 0.02 * i for i in range(11)])
     assert (clusterer.pretrain_epochs, clusterer.max_epochs) == (100, 18)
-    assert (clusterer.optimizer, clusterer.schedule) == ("adamw", "linear")
-    assert (clusterer.patience, clusterer.augmentation) == (None, "views")
+    optimization = clusterer.optimization
+    assert (optimization.optimizer, optimization.schedule) == ("adamw", "linear")
+    assert (optimization.weight_decay, optimization.weight_averaging) == (0.01, 0.0)
+    assert (clusterer.patience, clusterer.pairs) == (None, "views")
+    assert {name: getattr(clusterer, name) for name in WITHOUT_NEIGHBORS} == WITHOUT_NEIGHBORS
     assert (clusterer.learning_rate, clusterer.pretrain_learning_rate) == (3e-4, 2e-5)
-    assert (clusterer.weight_decay, clusterer.text_layer) == (0.01, None)
+    assert (clusterer.text.layer, clusterer.text.n_trainable_layers) == (None, 1)
 
 
 @pytest.mark.parametrize(
@@ -1057,7 +1068,9 @@ def test_keyword_takes_precedence_over_preset():
     encoder = UMCEncoder(hidden_width=8)
     clusterer = UMCClusterer.from_preset("source", 3, encoder=encoder, max_epochs=2)
     assert clusterer.encoder is encoder and clusterer.max_epochs == 2
-    assert clusterer.augmentation == "dropout" and clusterer.n_clusters == 3
+    assert clusterer.pairs == "dropout" and clusterer.n_clusters == 3
+    nested = UMCClusterer.from_preset("source", encoder__cross_attention=False)
+    assert not nested.encoder.cross_attention and nested.encoder.anchor_summary == "cls"
 
 
 def test_presets_share_no_parts():
@@ -1110,7 +1123,7 @@ class ThreeSpaces(nn.Module):
 def test_each_loss_reads_its_own_space():
     X, _ = make_sequences()
     losses, seen = recording_losses()
-    settings = {"threshold": "constant", "augmentation": "views"}
+    settings = {"threshold": "constant"} | WITHOUT_NEIGHBORS
     fitted = fit(X, encoder=ThreeSpaces(), losses=losses, **settings)
     assert seen["infonce"][0][0].shape == (24, 2, 5)
     assert seen["contrastive"][0][0].shape[1:] == (2, 5)
@@ -1138,7 +1151,7 @@ def test_losses_read_the_projectors_where_they_are_on(contrastive, clustering):
         contrastive_projector=contrastive,
         clustering_projector=clustering,
     )
-    still = {"learning_rate": 1e-12, "pretrain_learning_rate": 1e-12, "augmentation": "views"}
+    still = {"learning_rate": 1e-12, "pretrain_learning_rate": 1e-12} | WITHOUT_NEIGHBORS
     fitted = fit(X, encoder=encoder, losses=losses, threshold="constant", **still)
     with torch.no_grad():
         output = fitted.encoder_(to_batch(X, np.arange(len(X)), CPU))
