@@ -81,10 +81,22 @@ PHRASES = (
         ),
     ),
     Rule(
-        r"\bbehind\b",
-        "'behind' is a place; write 'after'",
-        ("one sample behind the other",),
-        ("one sample after another",),
+        r"\b(behind|beside)\b",
+        "these are places; write 'after', 'next to', 'besides', 'compared with'",
+        ("one sample behind the other", "the time of k-means beside ours"),
+        ("one sample after another", "besides the first"),
+    ),
+    Rule(
+        r"(?<!there\s)(?<!There\s)\b(is|are) no (?!longer|more|less|better|worse)|\bnothing but\b",
+        "write 'is not a', 'only'",
+        ("bytes that are no UTF-8", "a sample with nothing but NaN"),
+        ("if there is no such model", "it is no longer read", "a sample with only NaN"),
+    ),
+    Rule(
+        r"\bmeanwhile\b",
+        "write 'while' or 'in the meantime' with its event",
+        ("keep other processes from adding meanwhile",),
+        ("lock out other processes while frames are added",),
     ),
     Rule(
         r"\b(wants|likes|believes|sees|knows|thinks|hopes|betrays?)\b|\b(is|are|was|be) told\b",
@@ -100,11 +112,11 @@ PHRASES = (
         ("room for one more row", "torch.eye", "household"),
     ),
     Rule(
-        r"\brather too (much|many|little|few)\b|\bso (many|much) of (its|their|the)\b"
+        r"\brather too (much|many|little|few)\b|\bso (many|much)\b(?! (that|as)\b)"
         r"|\bhardly any\b|\bthus\b|\banew\b|\bwhilst\b|\bamongst\b|\b(there|where)(of|in)\b",
         "use the everyday term: an upper estimate, the number of, few, so, again",
         ("rather too much than too little", "so many of its last layers", "hardly any", "run anew"),
-        ("too many rows", "so many samples", "again"),
+        ("too many rows", "so many that it fails", "again"),
     ),
     Rule(
         r"\bas one would\b|\b(could|can|to) be had\b|\bby how far\b|\bof yours\b|\bwithout a word\b"
