@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from skumc._sequences import sent
-from skumc.data import MultimodalData
+from skumc.data import MultimodalData, Ragged
 
 
 def to_batch(data: MultimodalData, rows: np.ndarray) -> dict[str, tuple[Tensor, Tensor]]:
@@ -32,7 +35,7 @@ def to_batch(data: MultimodalData, rows: np.ndarray) -> dict[str, tuple[Tensor, 
     """
     batch = {}
     for name in data.names:
-        store = data.packed(name, rows)
+        store = cast(Ragged, data.packed(name, rows))  # the text reader has replaced text
         values = np.ascontiguousarray(store.values)
         if not values.flags.writeable:
             values = values.copy()
@@ -43,8 +46,8 @@ def to_batch(data: MultimodalData, rows: np.ndarray) -> dict[str, tuple[Tensor, 
 
 
 def to_device(
-    batch: dict[str, tuple[Tensor, Tensor]], device: torch.device
-) -> dict[str, tuple[Tensor, Tensor]]:
+    batch: Mapping[str, tuple[Tensor, Tensor]], device: torch.device
+) -> Mapping[str, tuple[Tensor, Tensor]]:
     """Move the frames of a batch to ``device``; lengths stay on the CPU.
 
     Copies to a GPU start from pinned memory and block nothing.

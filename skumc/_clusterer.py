@@ -13,7 +13,7 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._assembly import (
@@ -471,12 +471,12 @@ class UMCClusterer(
         labels = assign_labels(embedding, self.cluster_centers_)
         return SilhouetteMonitor(sample_size=5000)(embedding, labels)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         if any(p.device.type != "cpu" for p in getattr(self, "encoder_", _NO_MODULE).parameters()):
             state = dict(state, encoder_=copy.deepcopy(self.encoder_).cpu())

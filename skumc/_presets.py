@@ -21,7 +21,7 @@ _WITHOUT_NEIGHBORS = {
 }
 
 
-def _published_losses(average: str = "anchors", **weights: float) -> WeightedLosses:
+def _published_losses(average: str = "anchors", **weights: Any) -> WeightedLosses:
     """Build the losses with the temperatures of the published code."""
     return WeightedLosses(
         infonce=InfoNCELoss(_PUBLISHED_TEMPERATURES["infonce"]),

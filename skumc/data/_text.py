@@ -92,7 +92,7 @@ class Strings:
         """Select the samples ``rows``."""
         return Strings(self._cells[rows])
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return Strings, (self._cells.tolist(),)
 
 
@@ -146,7 +146,7 @@ class TokenIds:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         return TokenIds(Ragged(self.tokens.values[position < max_length], offsets, np.int64))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return TokenIds, (self.tokens,)
 
     @classmethod

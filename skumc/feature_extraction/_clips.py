@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -84,7 +84,7 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
     and ``verbose``, and implements the six abstract methods.
     """
 
-    def fit(self, X: Any, y: Any = None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Check the parameters and load the model's configuration; X is not used.
 
         Parameters

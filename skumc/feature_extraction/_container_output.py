@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Self
 
 from sklearn.base import TransformerMixin
+from sklearn.utils import Tags
 
 from skumc.data import MultimodalData
 
@@ -41,7 +42,7 @@ def check_column(X: Any, what: str) -> None:
 class ContainerTransformerMixin(TransformerMixin):
     """Mixin for transformers from raw cells to :class:`~skumc.MultimodalData`."""
 
-    def set_output(self, *, transform: str | None = None):
+    def set_output(self, *, transform: str | None = None) -> Self:
         """Accept a pipeline's ``set_output``; this transformer returns samples regardless.
 
         Parameters
@@ -57,7 +58,7 @@ class ContainerTransformerMixin(TransformerMixin):
         del transform
         return self
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.allow_nan = True  # NaN marks a missing cell

@@ -139,7 +139,9 @@ def _norm_without_padding(model: nn.Module, n_frames: np.ndarray) -> Iterator[No
     frames, padding included; the attention mask does not reach there.
     """
 
-    def renormalize(norm: nn.GroupNorm, args: tuple[torch.Tensor], output: torch.Tensor):
+    def renormalize(
+        norm: nn.GroupNorm, args: tuple[torch.Tensor], output: torch.Tensor
+    ) -> torch.Tensor:
         for i, n in enumerate(n_frames.tolist()):
             output[i : i + 1, :, :n] = nn.functional.group_norm(
                 args[0][i : i + 1, :, :n], norm.num_groups, norm.weight, norm.bias, norm.eps

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -59,9 +59,10 @@ def calibrate(encoder: nn.Module, data: MultimodalData, device: torch.device) ->
     >>> encoder.n_samples
     2
     """
-    if hasattr(encoder, "calibrate"):
+    own = getattr(encoder, "calibrate", None)
+    if own is not None:
         with evaluating(encoder):
-            encoder.calibrate(batch for _, batch in _batches(data, device))
+            own(batch for _, batch in _batches(data, device))
 
 
 def summarize(encoder: nn.Module, data: MultimodalData, device: torch.device) -> dict[str, Tensor]:
@@ -180,11 +181,12 @@ def embed_attention(
     >>> weights["audio"][0].shape, weights["audio"][1]
     ((2, 2, 1), None)
     """
+    own = cast(Callable[[Batch], dict[str, Tensor]], encoder.attention_weights)
     lengths = dict(zip(data.names, data.lengths.T, strict=True))
     weights: dict[str, list[np.ndarray | None]] = {}
     with evaluating(encoder):
         for rows, batch in _batches(data, device):
-            for name, padded in encoder.attention_weights(batch).items():
+            for name, padded in own(batch).items():
                 cells = weights.setdefault(name, [None] * len(data))
                 for row, values in zip(rows, padded.float().cpu().numpy(), strict=True):
                     n_anchor, n_frames = max(lengths[anchor][row], 1), lengths[name][row]

@@ -96,7 +96,7 @@ class _Switch:
     def off(self) -> Iterator[None]:
         with self._lock:
             if self._n_off == 0:
-                self._was_on = torch.backends.mkldnn.enabled
+                self._was_on = bool(torch.backends.mkldnn.enabled)
                 self._set(False)
             self._n_off += 1
         try:
@@ -110,7 +110,7 @@ class _Switch:
     @staticmethod
     def _set(is_on: bool) -> None:
         with suppress(RuntimeError):  # the caller has frozen the flags of torch.backends
-            torch.backends.mkldnn.enabled = is_on
+            torch.backends.mkldnn.enabled = is_on  # type: ignore[assignment]  # a descriptor
 
 
 _ONEDNN = _Switch()

@@ -80,7 +80,7 @@ class TrainingSteps:
         stepper.epoch(
             loaded(lambda plan: self._load(plan, state), plans, state.settings.device),
             [len(plan.rows) for plan in plans],
-            lambda batch, scale: self._step(*batch, scale, state, meter),
+            lambda pair, scale: self._step(pair[0], pair[1], scale, state, meter),
             state.epoch,
             state.n_epochs,
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -129,8 +130,9 @@ class ProgressiveTrainer:
             settings.anchor,
             self.rng,
         )
-        if graph.prior_shares_ is not None and hasattr(self.encoder, "set_prior_shares"):
-            self.encoder.set_prior_shares(graph.prior_shares_)
+        set_shares = getattr(self.encoder, "set_prior_shares", None)
+        if graph.prior_shares_ is not None and set_shares is not None:
+            set_shares(graph.prior_shares_)
         parts.pairs.prepare(data, settings.anchor, graph)
         if hasattr(parts.pseudo_labels, "prepare"):
             parts.pseudo_labels.prepare(graph)
@@ -185,7 +187,8 @@ class ProgressiveTrainer:
     def _cluster_and_select(self, model: nn.Module, last: dict[str, Any]) -> dict[str, Any]:
         """Cluster, select and label all samples (algorithm 2), judge the result."""
         state, parts, epoch = self._state, self.parts, self._state.epoch
-        found = embed(model["encoder"], state.data, self.settings.device, self.settings.precision)
+        encoder = cast(nn.ModuleDict, model)["encoder"]
+        found = embed(encoder, state.data, self.settings.device, self.settings.precision)
         labels, centers = self._cluster(found.embedding)
         state.embedding, state.labels, state.centers = found.embedding, labels, centers
         state.graph.refresh(epoch, found.embedding)
@@ -238,10 +241,11 @@ class ProgressiveTrainer:
     # steps
 
     def _stepper(self, learning_rate: float, averages: bool) -> Stepper:
-        text_parameters = getattr(self.encoder, "text_parameters", tuple)()
+        of_text: Callable[[], Iterable[nn.Parameter]]
+        of_text = getattr(self.encoder, "text_parameters", tuple)
         return Stepper(
             self._model,
-            text_parameters,
+            of_text(),
             self.parts.optimization,
             learning_rate,
             self.settings.text_learning_rate,
