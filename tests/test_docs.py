@@ -18,8 +18,10 @@ import skumc.text
 import skumc.training
 from skumc import UMCClusterer
 from skumc.encoders import UMCEncoder
+from skumc.text import TextModel
 
 ROOT = Path(__file__).parents[1]
+PARTS = ("encoder", "losses", "kmeans", "threshold", "selector", "monitor", "optimization")
 ROOMS = (
     skumc,
     skumc.curriculum,
@@ -68,7 +70,8 @@ def test_docstring_has_the_signature_and_its_defaults(name):
 
 def flat_parameters(clusterer):
     """Nested parameters, with parts that are None put in their place."""
-    for part in ("encoder", "losses", "kmeans", "threshold", "selector", "monitor"):
+    clusterer.set_params(text=TextModel.from_argument(clusterer.text))
+    for part in PARTS:
         if getattr(clusterer, part) is None:
             clusterer.set_params(**{part: clusterer._make_part(part)})
     for role in ("infonce", "supcon", "contrastive", "compactness", "separation"):

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted((DOCS / "guide").glob("*.rst"))]
+PAGES = [ROOT / "README.md", DOCS / "index.rst", *sorted((DOCS / "guide").glob("*.rst"))]
 # Sections of the source with something to implement; the others are motivation and remarks.
 SECTIONS = [
     *("3.1.2", "3.1.3", "3.2", "3.3.2", "3.3.4"),
@@ -39,16 +39,15 @@ class Block(NamedTuple):
 
 
 def blocks(path):
-    """Blocks of Python on a page: code-block directives, fences, and doctests outside of both."""
+    """Blocks of Python on a page, in order."""
     text = path.read_text(encoding="utf8")
     if path.suffix == ".md":
-        pattern = r"^```python\n(?P<code>.*?)^```$"
+        pattern = r"^```python\n(?P<code>[\s\S]*?)^```$"
     else:
         pattern = r"^\.\. code-block:: python\n\n(?P<code>(?:(?: {4}.*)?\n)+)"
-    found = re.finditer(pattern, text, flags=re.MULTILINE | re.DOTALL * (path.suffix == ".md"))
     return [
         Block(text.count("\n", 0, match.start("code")) + 1, textwrap.dedent(match["code"]).strip())
-        for match in found
+        for match in re.finditer(pattern, text, flags=re.MULTILINE)
     ]
 
 
@@ -78,15 +77,14 @@ def test_code_of_a_page_runs(path, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", [p for p in PAGES if p.suffix == ".rst"], ids=identify)
-def test_no_python_is_left_out(path):
-    """Python in a plain literal block would not be run."""
+def test_no_code_of_a_page_is_left_out(path):
     text = path.read_text(encoding="utf8")
-    for match in re.finditer(r"::\n\n(?P<code>(?:(?: {3,}.*)?\n)+)", text):
-        directive = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
-        if directive.startswith(".. ") or directive.strip().startswith(":"):
-            continue
-        with pytest.raises(SyntaxError):
-            ast.parse(textwrap.dedent(match["code"]))
+    found = blocks(path)
+    assert text.count("code-block:: python") == len(found)
+    assert text.count(">>> ") == sum(block.code.count(">>> ") for block in found)
+    for literal in re.finditer(r"^(?!\.\. |:).*::\n\n(?P<code>(?:(?: +.*)?\n)+)", text, re.MULTILINE):
+        with pytest.raises(SyntaxError):  # Python belongs in a code-block, which is run
+            ast.parse(textwrap.dedent(literal["code"]))
 
 
 def test_examples_of_own_parts_are_short():
