@@ -30,7 +30,7 @@ from skumc.text._loaded_model import load_text_model
 from skumc.text._run import run
 from skumc.text._split import Split
 from skumc.text._tower import _GROUP_COST, length_groups
-from text_models import FAMILIES, SIZES, clusterer_parameters, make_model, pair, tokenize
+from text_models import FAMILIES, SIZES, make_model, pair, tokenize
 
 transformers = pytest.importorskip("transformers")
 CPU = torch.device("cpu")
@@ -626,7 +626,7 @@ def tiny(name=None, settings=None, **parameters):
     text = TextModel(pair() if name is None else name, **text)
     encoder = UMCEncoder(hidden_width=16, n_heads=2)
     cheap = {"encoder": encoder, "pretrain_epochs": 1, "max_epochs": 2, "random_state": 0}
-    return UMCClusterer(2, **cheap | clusterer_parameters(text) | parameters)
+    return UMCClusterer(2, text=text, **cheap | parameters)
 
 
 def test_frozen_layers_run_once_a_fit(tmp_path):
@@ -875,16 +875,16 @@ def test_fitted_clusterer_survives_a_pickle():
 
 def test_text_without_a_model_names_it():
     with pytest.raises(ValueError, match=r"Modality 'text' holds text, but text=None\. Set"):
-        UMCClusterer(2, **clusterer_parameters(TextModel())).fit(make_sentences()[0])
+        UMCClusterer(2).fit(make_sentences()[0])
 
 
 def test_predict_refuses_numbers_for_text_and_text_for_numbers():
     X, _ = with_audio(missing=False)
     clusterer = tiny().fit(X)
     numbers = [np.ones((2, 16))] * len(X)
-    with pytest.raises(ValueError, match="Modality 'text' has width 16, but fit saw text"):
+    with pytest.raises(ValueError, match="Modality 'text' has width 16, but had text in fit"):
         clusterer.predict({"text": numbers, "audio": X.sequences("audio")})
-    with pytest.raises(ValueError, match="Modality 'audio' holds text, but fit saw width 3"):
+    with pytest.raises(ValueError, match="Modality 'audio' holds text, but had width 3 in fit"):
         clusterer.predict({"text": X.sequences("text"), "audio": ["la"] * len(X)})
 
 
@@ -1051,7 +1051,7 @@ def test_real_sentences_are_clustered_end_to_end(layer, last):
     train, test = load_sentences("train"), load_sentences("test")
     clusterer = UMCClusterer(
         20,
-        **clusterer_parameters(TextModel(minilm(), n_trainable_layers=1, layer=layer)),
+        text=TextModel(minilm(), n_trainable_layers=1, layer=layer),
         weight_decay=0.0,
         pretrain_epochs=1,
         max_epochs=1,

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from data_makers import make_sequences, pad
-from monitors import Rising
+from fitting import WITHOUT_NEIGHBORS, Rising
 from plain_encoder import (
     CPU,
     WIDTHS,
@@ -28,6 +28,7 @@ from plain_encoder import (
     state_of,
 )
 from skumc import MultimodalData, UMCClusterer
+from skumc._batches import to_batch
 from skumc.encoders import (
     CausalEncoder,
     CausalNetwork,
@@ -39,8 +40,9 @@ from skumc.encoders import (
     hide_modalities,
     masked_mean,
 )
-from skumc.training import embed, modality_views
-from skumc.training._batches import to_batch
+from skumc.pairs import leave_one_out_views
+from skumc.training import Optimization
+from skumc.training._embedding import embed
 
 NAMES = ("audio", "text", "video")  # the anchor is not the first
 
@@ -78,7 +80,7 @@ EVERY = [dict(zip(SWITCHES, values, strict=True)) for values in product(*SWITCHE
 
 
 def _pairwise(settings):
-    """Few of the settings, in which any two values of any two switches meet."""
+    """Choose few settings in which any two values of any two switches meet."""
     pairs = [set(combinations(((k, str(v)) for k, v in s.items()), 2)) for s in settings]
     chosen, missing = [], set().union(*pairs)
     while missing:
@@ -135,7 +137,7 @@ def close_outputs(output, expected, atol):
 
 
 def mixture(outputs, seed=0):
-    """A number that depends on all that the views give, each part in its own way."""
+    """A number that depends on each part of the output of each view in its own way."""
     generator = torch.Generator().manual_seed(seed)
     total = 0
     for embedding, gates, projections in outputs:
@@ -276,7 +278,7 @@ def check_training(switches, n_steps=2, names=NAMES, anchor="text"):
     assert set(named) == expected_parameters(settings, names, anchor)
     before = {name: p.detach().clone() for name, p in named.items()}
     batch = make_batch(names, torch.float32)
-    views = modality_views(names, anchor)
+    views = leave_one_out_views(names, anchor)
     optimizer = torch.optim.Adam(named.values(), lr=1e-2)
     for _ in range(n_steps):
         gradients = gradients_of(network, mixture(network.forward_views(batch, views)))
@@ -351,7 +353,7 @@ def test_anchor_alone_has_the_parameters_it_needs(n_layers, pooling, anchor_summ
 
 
 def dropouts_of(network):
-    """Every place of dropout by name; attention of torch keeps a number instead of a module."""
+    """Modules with dropout by name; torch's attention keeps a number instead of a module."""
     return {
         name: part
         for name, part in network.named_modules()
@@ -392,7 +394,7 @@ CAUSAL_DROPOUTS = {"fusion.1", "head.1"} | {
 
 
 def check_dropout(network, places, share):
-    """Each place drops the share, and alone changes what training sees; none changes evaluation."""
+    """Each place drops the share and alone changes training; none changes evaluation."""
     dropouts = dropouts_of(network)
     assert {name: share_of(part) for name, part in dropouts.items()} == dict.fromkeys(places, share)
     batch = make_batch(NAMES, torch.float32, complete=True)
@@ -436,7 +438,7 @@ def test_dropout_of_the_other_encoders_acts():
 
 @some_settings
 @pytest.mark.parametrize("fill", [np.nan, 1e30])
-def test_padding_and_what_is_under_it_never_change_anything(switches, fill):
+def test_padding_and_its_values_never_change_anything(switches, fill):
     X, _ = make_sequences(n_samples=12, missing=True)
     network = build_for(X, **switches)
     expected = embed(network, X, CPU, "float32")
@@ -456,7 +458,7 @@ def test_batch_size_and_order_never_change_anything(switches, monkeypatch):
     for whole, part in zip(expected, embed(network, X[order], CPU, "float32"), strict=True):
         close(part, whole[order])
     for budget in (1, 12):
-        monkeypatch.setattr("skumc.data._batches._INFERENCE_FRAMES", budget)
+        monkeypatch.setattr("skumc.data._inference_batches._INFERENCE_FRAMES", budget)
         for whole, part in zip(expected, embed(network, X, CPU, "float32"), strict=True):
             close(part, whole)
 
@@ -516,7 +518,7 @@ LEFT_OUT = [tuple(n for n in NAMES if n != left_out) for left_out in (None, *NAM
 
 
 def one_batch_of(samples):
-    """A batch of dicts from modality to frames; what a dict lacks is missing."""
+    """A batch of dicts from modality to frames; modalities not in a dict are missing."""
     batch = {}
     for name in NAMES:
         frames = [sample.get(name, torch.zeros(0, WIDTHS[name])).float() for sample in samples]
@@ -527,9 +529,9 @@ def one_batch_of(samples):
 def check_laws(switches):
     """Padding, garbage, row order, batch size, gates, and missing like hidden, in float32.
 
-    One batch in four views against the views' samples without what is hidden, shuffled into one
-    larger batch beside a long sample of huge values, which pads all others, and against a sample
-    alone.
+    One batch in four views is compared with the views' samples without the hidden modalities,
+    shuffled into one larger batch with a long sample of huge values (which pads all others), and
+    with a sample alone.
     """
     # shaken harder, softmaxes get so sharp that rounding alone comes near the tolerance
     network = build(shaken=0.2, **switches)[0].eval()
@@ -608,7 +610,7 @@ def test_views_equal_separate_passes(names, anchor, missing, switches):
 def test_views_of_training_equal_separate_passes(switches):
     network, _ = build(**switches, **PROJECTORS)
     in_double(network).eval()
-    batch, views = make_batch(NAMES, seed=6), modality_views(NAMES, "text")
+    batch, views = make_batch(NAMES, seed=6), leave_one_out_views(NAMES, "text")
     together = network.forward_views(batch, views)
     alone = [network(hide_modalities(batch, view)) for view in views]
     for shared, own in zip(together, alone, strict=True):
@@ -631,7 +633,7 @@ def test_sample_left_with_nothing_keeps_all_it_has(missing):
 
 
 @pytest.mark.parametrize("kind", ["alone", "views"])
-def test_samples_of_like_length_together_give_the_same(monkeypatch, kind):
+def test_grouping_samples_by_length_changes_nothing(monkeypatch, kind):
     network, _ = build(dropout=0.0, contrastive_projector=True)
     in_double(network).train()
     batch = make_batch(NAMES)
@@ -645,7 +647,7 @@ def test_samples_of_like_length_together_give_the_same(monkeypatch, kind):
         "_forward_together",
         lambda self, part, views: sizes.append(len(part["text"][1])) or together(self, part, views),
     )
-    monkeypatch.setattr("skumc.encoders._umc._LIKE_LENGTH", 2)
+    monkeypatch.setattr("skumc.encoders._umc_network._GROUP_SIZE", 2)
     found = network.forward_views(batch, views)
     assert sum(sizes[: n_samples // 2]) >= n_samples and max(sizes) <= 3
     for output, before in zip(found, expected, strict=True):
@@ -674,7 +676,7 @@ def test_sharing_saves_time(one_thread):
         name: (torch.randn(64 * length, width), torch.full((64,), length))
         for name, length, width in zip(names, lengths, widths, strict=True)
     }
-    views = modality_views(names, "text")
+    views = leave_one_out_views(names, "text")
 
     def together():
         return network.forward_views(batch, views)
@@ -697,12 +699,12 @@ def test_sharing_saves_time(one_thread):
             mixture(encode()).backward()
             taken.append(time.process_time() - start)
     shared, separate = (np.array(taken[1:]) for taken in seconds.values())
-    ratio = float(np.median(shared / separate))  # of neighbours in time, for machines are noisy
+    ratio = float(np.median(shared / separate))  # of runs close in time, because machines are noisy
     print(f"views cost {ratio:.3f} of separate passes, {counted:.3f} in operations of products")
     assert ratio <= 0.6
 
 
-# what is switched by modality, and what is refused
+# switches per modality, and errors
 
 
 def test_dual_projection_has_its_own_switch_for_each_modality():
@@ -718,7 +720,7 @@ def test_dual_projection_has_its_own_switch_for_each_modality():
     close_outputs(network(batch), expected, 1e-10)
 
 
-def test_modality_that_the_dict_does_not_name_gets_nothing():
+def test_modality_that_the_dict_does_not_name_is_not_refined():
     network, _ = build(dual_projection={"video": "dual"})
     assert {n.split(".")[1] for n, _ in network.named_parameters() if "refinements" in n} == {"2"}
     given = {"video": "dual"}
@@ -902,7 +904,7 @@ def plain_causal(network, names, anchor, sample):
 
 
 def last_state(p, place, frames):
-    """A pre-norm transformer layer, read at the last frame, which sees all before it."""
+    """A pre-norm transformer layer, read at the last frame, which attends to all before it."""
     place = f"{place}.layer"
     normal = [norm(p, f"{place}.norm1", x) for x in frames]
     weight, bias = p[f"{place}.self_attn.in_proj_weight"], p[f"{place}.self_attn.in_proj_bias"]
@@ -954,7 +956,7 @@ def test_causal_network_in_inference_equals_plain_loops():
 
 def test_every_parameter_of_the_causal_network_is_trained():
     network, batch = build_causal().train(), make_batch(NAMES, torch.float32)
-    views = [hide_modalities(batch, view) for view in modality_views(NAMES, "text")]
+    views = [hide_modalities(batch, view) for view in leave_one_out_views(NAMES, "text")]
     gradients = gradients_of(network, mixture([network(view) for view in views]))
     for name, gradient in gradients.items():
         assert torch.isfinite(gradient).all() and (gradient != 0).any(), name
@@ -968,7 +970,7 @@ def test_causal_encoder_trains_inside_the_clusterer():
             encoder=CausalEncoder(hidden_width=8, n_heads=2),
             pretrain_epochs=0,
             max_epochs=max_epochs,
-            weight_decay=0.0,
+            optimization=Optimization(weight_decay=0.0),
             monitor=Rising(),
         )
         for max_epochs in (0, 2)
@@ -998,15 +1000,21 @@ def test_preset_source_is_the_printed_way():
         "encoder__n_heads": 8,
         "encoder__n_self_attention_layers": 2,
         "losses__supcon__average": "samples",
-        "augmentation": "dropout",
+        "pairs": "dropout",
+        "neighbors": "none",
+        "pseudo_labels": "selected",
+        "supervised_views": "leave_one_out",
         "pretrain_epochs": 100,
         "max_epochs": 100,
-        "optimizer": "adam",
+        "optimization__optimizer": "adam",
+        "optimization__min_epochs": 0,
+        "optimization__weight_averaging": 0.0,
         "learning_rate": 3e-4,
         "pretrain_learning_rate": 2e-5,
-        "weight_decay": 0.01,
-        "schedule": "cosine",
-        "text_layer": None,
+        "optimization__weight_decay": 0.01,
+        "optimization__schedule": "cosine",
+        "text__layer": None,
+        "text__n_trainable_layers": 1,
         "losses__supcon__temperature": 1.4,
         "losses__contrastive__temperature": 1.0,
         "losses__infonce__temperature": 0.2,
@@ -1034,10 +1042,13 @@ def test_preset_acl2024_is_the_paper():
         assert threshold == pytest.approx(min(0.1 + 0.05 * epoch, 1.0))
     assert clusterer.selector.candidates == pytest.approx([0.1 + 0.02 * i for i in range(11)])
     assert (clusterer.pretrain_epochs, clusterer.max_epochs) == (100, 18)
-    assert (clusterer.optimizer, clusterer.schedule) == ("adamw", "linear")
-    assert (clusterer.patience, clusterer.augmentation) == (None, "views")
+    optimization = clusterer.optimization
+    assert (optimization.optimizer, optimization.schedule) == ("adamw", "linear")
+    assert (optimization.weight_decay, optimization.weight_averaging) == (0.01, 0.0)
+    assert (clusterer.patience, clusterer.pairs) == (None, "views")
+    assert {name: getattr(clusterer, name) for name in WITHOUT_NEIGHBORS} == WITHOUT_NEIGHBORS
     assert (clusterer.learning_rate, clusterer.pretrain_learning_rate) == (3e-4, 2e-5)
-    assert (clusterer.weight_decay, clusterer.text_layer) == (0.01, None)
+    assert (clusterer.text.layer, clusterer.text.n_trainable_layers) == (None, 1)
 
 
 @pytest.mark.parametrize(
@@ -1057,7 +1068,9 @@ def test_keyword_takes_precedence_over_preset():
     encoder = UMCEncoder(hidden_width=8)
     clusterer = UMCClusterer.from_preset("source", 3, encoder=encoder, max_epochs=2)
     assert clusterer.encoder is encoder and clusterer.max_epochs == 2
-    assert clusterer.augmentation == "dropout" and clusterer.n_clusters == 3
+    assert clusterer.pairs == "dropout" and clusterer.n_clusters == 3
+    nested = UMCClusterer.from_preset("source", encoder__cross_attention=False)
+    assert not nested.encoder.cross_attention and nested.encoder.anchor_summary == "cls"
 
 
 def test_presets_share_no_parts():
@@ -1074,11 +1087,11 @@ def test_unknown_preset_is_named():
     )
 
 
-# which loss reads which space
+# the space that each loss reads
 
 
 def recording_losses():
-    """Losses that keep what they read, by role."""
+    """Losses that record their inputs, by role."""
     seen = {}
 
     def loss_of(role):
@@ -1110,7 +1123,7 @@ class ThreeSpaces(nn.Module):
 def test_each_loss_reads_its_own_space():
     X, _ = make_sequences()
     losses, seen = recording_losses()
-    settings = {"threshold": "constant", "augmentation": "views"}
+    settings = {"threshold": "constant"} | WITHOUT_NEIGHBORS
     fitted = fit(X, encoder=ThreeSpaces(), losses=losses, **settings)
     assert seen["infonce"][0][0].shape == (24, 2, 5)
     assert seen["contrastive"][0][0].shape[1:] == (2, 5)
@@ -1138,7 +1151,7 @@ def test_losses_read_the_projectors_where_they_are_on(contrastive, clustering):
         contrastive_projector=contrastive,
         clustering_projector=clustering,
     )
-    still = {"learning_rate": 1e-12, "pretrain_learning_rate": 1e-12, "augmentation": "views"}
+    still = {"learning_rate": 1e-12, "pretrain_learning_rate": 1e-12} | WITHOUT_NEIGHBORS
     fitted = fit(X, encoder=encoder, losses=losses, threshold="constant", **still)
     with torch.no_grad():
         output = fitted.encoder_(to_batch(X, np.arange(len(X)), CPU))
@@ -1155,7 +1168,7 @@ def test_losses_read_the_projectors_where_they_are_on(contrastive, clustering):
             found = [name for name, table in spaces.items() if is_among(rows, table)]
             assert found == [space], role
     read, labels, centers = seen["compactness"][0]
-    for label in range(2):  # all samples of a label in one batch: its centre is their mean
+    for label in range(2):  # all samples of a label in one batch: its center is their mean
         close(centers[label], read[labels == label].mean(dim=0))
     close(seen["separation"][0][0], centers)
     assert torch.equal(torch.from_numpy(fitted.embedding_), output.embedding) or is_among(

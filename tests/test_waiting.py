@@ -1,12 +1,12 @@
-"""A training step never asks a device for a value: on the device "meta" there is none to give."""
-
-from types import SimpleNamespace
+"""A training step never waits for a device: the device "meta" has no values to read."""
 
 import numpy as np
 import pytest
 import torch
 
 from data_makers import make_sequences
+from skumc._batches import to_batch
+from skumc._parameters import PART_CHOICES
 from skumc.encoders import (
     CausalEncoder,
     EncoderWithText,
@@ -16,7 +16,7 @@ from skumc.encoders import (
     encode_views,
     masked_mean,
 )
-from skumc.encoders._output import take_samples
+from skumc.encoders._batch import take_samples
 from skumc.losses import (
     CompactnessLoss,
     ContrastiveLoss,
@@ -25,20 +25,12 @@ from skumc.losses import (
     SupConLoss,
     batch_centers,
 )
+from skumc.neighbors import NeighborGraph
+from skumc.pairs import DropoutPairs, leave_one_out_views
 from skumc.text import TextTower
 from skumc.text._split import Split
-from skumc.training import ProgressiveTrainer
-from skumc.training._batches import to_batch
-from skumc.training._neighbors import Neighborhood
-from skumc.training._optimisation import TermMeter, backward_terms
-from skumc.training._trainer import contrastive_views
-from skumc.training._views import (
-    AUGMENTATIONS,
-    modality_views,
-    neighbor_batch,
-    neighbor_views,
-    positive_views,
-)
+from skumc.training._embedding import summarize
+from skumc.training._losses import LossTerms, TermMeter, backward, contrastive_views
 from text_models import make_model
 
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -71,12 +63,12 @@ def build(spec, data):
 
 
 def on_meta(batch):
-    """What a GPU would be given: frames there, lengths here."""
+    """The batch as on a GPU: frames on the device, lengths on the CPU."""
     return {name: (frames.to(META), lengths) for name, (frames, lengths) in batch.items()}
 
 
 def train(outputs, n_samples):
-    """One step's losses and gradients."""
+    """Compute the losses and gradients of one step."""
     labels = torch.arange(n_samples) % 3
 
     def compute(copies):
@@ -92,26 +84,23 @@ def train(outputs, n_samples):
             "separation": (1.0, SeparationLoss()(moving)),
         }
 
-    report = backward_terms(outputs, compute)
-    assert {value.device for value, _ in report.values()} == {META}
+    report = backward(outputs, compute)
+    assert {term.loss.device for term in report.values()} == {META}
     TermMeter().add(report, dict.fromkeys(report, 1.0))
 
 
 @pytest.mark.parametrize("missing", [False, True])
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+@pytest.mark.parametrize("pairs", PART_CHOICES["pairs"])
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_step_waits_for_nothing(name, augmentation, missing):
+def test_a_step_waits_for_nothing(name, pairs, missing):
     data, _ = make_sequences(12, 3, missing=missing)
     encoder = build(ENCODERS[name], data)
-    rows, views = np.arange(len(data)), modality_views(data.names, "text")
-    if augmentation == "neighbors":
-        rng = np.random.RandomState(0)
-        neighborhood = Neighborhood(encoder, data, "text", CPU, rng)
-        batch = neighbor_batch(data, rows, neighborhood, rng=rng, apart=True)
-        outputs = neighbor_views(encoder.to(META), on_meta(batch))
-    else:
-        batch = on_meta(to_batch(data, rows, CPU))
-        outputs = positive_views(encoder.to(META), batch, augmentation, views)
+    rng = np.random.RandomState(0)
+    graph = NeighborGraph().build(data, lambda: summarize(encoder, data, CPU), "text", rng)
+    part = PART_CHOICES["pairs"][pairs]()
+    part.prepare(data, "text", graph)
+    batch = on_meta(part.sample(np.arange(len(data)), "pretrain", rng))
+    outputs = part.encode(encoder.to(META), batch)
     train(outputs, len(data))
     trained = [p.grad for p in encoder.parameters() if p.grad is not None]
     assert trained and {gradient.device for gradient in trained} == {META}
@@ -122,7 +111,7 @@ def test_the_layers_of_a_text_model_wait_for_nothing(lengths):
     split = Split(make_model("bert"), 2, None)
     tower = TextTower(split.tail, split.width, reads_ids=False).train()
     if not tower.packs:
-        pytest.skip("padded texts have masks, of which transformers asks whether they hide any")
+        pytest.skip("padded texts have masks, and transformers reads whether they hide any")
 
     class Mean(torch.nn.Module):
         def forward(self, batch):
@@ -131,10 +120,10 @@ def test_the_layers_of_a_text_model_wait_for_nothing(lengths):
 
     encoder = EncoderWithText(Mean(), {"text": tower}).to(META)
     batch = {"text": (torch.randn(sum(lengths), split.width).to(META), torch.tensor(lengths))}
-    train(positive_views(encoder, batch, "dropout", [("text",)]), len(lengths))
+    train(DropoutPairs().encode(encoder, batch), len(lengths))
 
 
-def test_losses_of_ones_own_get_everything_on_one_device():
+def test_custom_losses_get_all_inputs_on_one_device():
     seen = {}
 
     def note(role):
@@ -146,15 +135,14 @@ def test_losses_of_ones_own_get_everything_on_one_device():
 
     roles = ("supcon", "compactness", "separation")
     losses = {role: (1.0, note(role)) for role in roles}
-    trainer = ProgressiveTrainer.__new__(ProgressiveTrainer)
-    trainer.parts = SimpleNamespace(losses=losses)
-    labels, rows = torch.tensor([0, 1]), torch.ones(2, 3, device=META)
-    trainer._term("supcon", rows.unsqueeze(1), labels)
-    trainer._term("compactness", rows, labels, rows)
-    trainer._term("separation", rows)
+    rows = torch.ones(2, 3, device=META)
+    inputs = {"views": rows.unsqueeze(1), "embedding": rows, "centers": rows}
+    inputs["labels"] = torch.tensor([0, 1])  # on the CPU
+    LossTerms(losses).compute("supervised", inputs)
     assert seen == dict.fromkeys(roles, {META})
     losses["compactness"] = (1.0, CompactnessLoss())
-    assert trainer._term("compactness", rows, labels, rows)["compactness"][1].device == META
+    found = LossTerms(losses).compute("supervised", inputs)
+    assert found["compactness"][1].device == META
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -162,7 +150,7 @@ def test_another_default_device_changes_nothing(name):
     data, _ = make_sequences(12, 3, missing=True)
     encoder = build(ENCODERS[name], data).eval()
     batch = to_batch(data, np.arange(len(data)), CPU)
-    views = modality_views(data.names, "text")
+    views = leave_one_out_views(data.names, "text")
     rows = torch.tensor([2, 1])
     with META:
         found = encode_views(encoder, batch, views)
@@ -176,8 +164,8 @@ def test_another_default_device_changes_nothing(name):
         assert torch.equal(one.embedding, other.embedding)
 
 
-def test_the_device_gives_no_value_away():
-    """The tests above could not fail otherwise."""
+def test_the_device_has_no_values_to_read():
+    """Otherwise the tests above could not fail."""
     values = torch.ones(3, device=META)
     for ask in (bool, lambda v: v.max().item(), torch.nonzero, lambda v: v[v > 0]):
         with pytest.raises((RuntimeError, NotImplementedError)):

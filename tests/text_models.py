@@ -68,15 +68,3 @@ def tokenize(texts, truncation=True, max_length=None):
 def pair(family="bert"):
     """Make what ``TextModel`` takes as a name."""
     return make_model(family), tokenize
-
-
-def clusterer_parameters(text):
-    """Parameters of ``UMCClusterer`` for a ``TextModel``."""
-    return {
-        "text_model": text.name,
-        "n_trainable_layers": text.n_trainable_layers,
-        "text_layer": text.layer,
-        "text_learning_rate": text.learning_rate,
-        "max_text_length": text.max_length,
-        "memory": text.memory,
-    }
