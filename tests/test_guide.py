@@ -82,9 +82,9 @@ def test_no_code_of_a_page_is_left_out(path):
     found = blocks(path)
     assert text.count("code-block:: python") == len(found)
     assert text.count(">>> ") == sum(block.code.count(">>> ") for block in found)
-    for literal in re.finditer(r"^(?!\.\. |:).*::\n\n(?P<code>(?:(?: +.*)?\n)+)", text, re.MULTILINE):
+    for literal in re.findall(r"^(?!\.\. |:).*::\n\n((?:(?: +.*)?\n)+)", text, re.MULTILINE):
         with pytest.raises(SyntaxError):  # Python belongs in a code-block, which is run
-            ast.parse(textwrap.dedent(literal["code"]))
+            ast.parse(textwrap.dedent(literal))
 
 
 def test_examples_of_own_parts_are_short():
