@@ -96,8 +96,8 @@ class PropagatedLabels(BaseEstimator):
 
     Notes
     -----
-    Label spreading (Zhou et al., 2004), see ``propagate_labels`` in this module. Centers are the means
-    of the propagated labels.
+    Label spreading (Zhou et al., 2004), see ``propagate_labels`` in this module. Centers are the
+    means of the propagated labels.
 
     Examples
     --------
