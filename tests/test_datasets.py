@@ -41,8 +41,8 @@ from skumc.datasets import (
     load_mintrec,
     make_multimodal_blobs,
 )
+from skumc.datasets import _converted_frames as cache_module
 from skumc.datasets import _features as features_module
-from skumc.datasets import _frame_cache as cache_module
 from skumc.datasets._pickle_reader import read_pickle
 from skumc.feature_extraction import PooledFeatures
 
@@ -513,8 +513,8 @@ def test_a_limit_that_is_none_is_named(meld, settings):
 
 
 def test_on_missing_is_checked(meld):
-    with pytest.raises(ValueError, match="Got on_missing='missin', .*Did you mean 'missing'"):
-        load_meld_da(meld[0], on_missing="missin")
+    with pytest.raises(ValueError, match="Got on_missing='missinq', .*Did you mean 'missing'"):
+        load_meld_da(meld[0], on_missing="missinq")
 
 
 def test_lists_stand_for_arrays(meld):
@@ -550,7 +550,7 @@ def change_table(folder, split, change):
         ("test", b"b\t0\tx\tjoke\n", "line 4: .*'b_0' .*dev.tsv, line 2"),
         ("dev", b"d\t0\ttext only\n", "line 3: got 3 cells, expected 4"),
         ("dev", b"d\t0\ttext\t \n", "line 3: utterance 'd_0' has an empty label"),
-        ("test", b"d\t0\t\xff\tjoke\n", "no UTF-8"),
+        ("test", b"d\t0\t\xff\tjoke\n", "not UTF-8"),
         ("test", b"d\t0\t" + b"x" * 200_000 + b"\tjoke\n", "cannot read a row"),
     ],
     ids=["twice", "twice across splits", "few cells", "no label", "bytes", "long cell"],
@@ -790,7 +790,7 @@ def test_new_words_and_labels_need_no_conversion(meld, monkeypatch):
     assert loaded.data[2]["text"] == "other" and loaded.target_names[loaded.target[2]] == "x"
 
 
-@pytest.mark.parametrize("stage", ["_finite", "_save_index", "os.replace"])
+@pytest.mark.parametrize("stage", ["_checked", "_write", "os.replace"])
 def test_a_conversion_that_breaks_off_leaves_nothing_wrong(meld, monkeypatch, stage):
     folder, content = meld
 
@@ -798,7 +798,7 @@ def test_a_conversion_that_breaks_off_leaves_nothing_wrong(meld, monkeypatch, st
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"skumc.datasets._frame_cache.{stage}", interrupt)
+        patch.setattr(f"skumc.datasets._converted_frames.{stage}", interrupt)
         with pytest.raises(KeyboardInterrupt):
             load_meld_da(folder)
     assert slots(folder / ".skumc") == []
@@ -820,9 +820,12 @@ def test_what_a_killed_process_left_is_cleared(meld):
 DAMAGE = {
     "short frames": lambda slot: (slot / "frames.bin").write_bytes(b"1234"),
     "no frames": lambda slot: (slot / "frames.bin").unlink(),
-    "no index": lambda slot: (slot / "index.json").unlink(),
-    "half an index": lambda slot: (slot / "index.json").write_text('{"source": {'),
-    "another index": lambda slot: (slot / "index.json").write_text('{"source": 1, "lengths": []}'),
+    "no index": lambda slot: (slot / "index.bin").unlink(),
+    "half an index": lambda slot: (slot / "index.bin").write_bytes(b"1234"),
+    "no layout": lambda slot: (slot / "layout.json").unlink(),
+    "half a layout": lambda slot: (slot / "layout.json").write_text('{"source": {'),
+    "another layout": lambda slot: (slot / "layout.json").write_text('{"source": 1, "width": 3}'),
+    "no dict": lambda slot: (slot / "layout.json").write_text("[]"),
 }
 
 
@@ -860,7 +863,7 @@ def test_a_finished_conversion_needs_no_permission_to_write(meld, monkeypatch):
     folder, content = meld
     load_meld_da(folder)
     (folder / ".skumc" / "lock").unlink(missing_ok=True)
-    forbid(monkeypatch, cache_module, "_locked")
+    forbid(monkeypatch, cache_module, "locked_folder")
     assert_same_frames(load_meld_da(folder).data, "audio", content["audio"])
 
 
@@ -1044,7 +1047,7 @@ def test_without_noise_frames_are_their_centers():
 
 
 def test_uninformative_modality_has_the_informative_ones_distribution():
-    # The spread of a modality's own centres is large, so many draws are averaged.
+    # The spread of a modality's own centers is large, so many draws are averaged.
     statistics = {"text": [], "audio": []}
     for seed in range(150):
         X, _ = make_multimodal_blobs(
@@ -1090,8 +1093,8 @@ def test_two_uninformative_modalities_say_nothing_about_each_other():
     labels = [
         np.unique(X.packed(name).values, axis=0, return_inverse=True)[1].ravel() for name in X.names
     ]
-    for labelled in labels:
-        assert np.bincount(labelled).tolist() == [200, 200]
+    for labeled in labels:
+        assert np.bincount(labeled).tolist() == [200, 200]
     assert adjusted_rand_score(y, labels[0]) == 1.0
     for one, other in [(y, labels[1]), (y, labels[2]), (labels[1], labels[2])]:
         assert abs(adjusted_rand_score(one, other)) < 0.05

@@ -17,10 +17,10 @@ from skumc.text._packing import _attend, pack
 from skumc.text._split import Split
 from text_models import FAMILIES, SIZES, make_model
 
-# Those of them whose attention transformers lets be exchanged, from version 5 on.
+# The families with an attention that can be replaced, from transformers 5 on.
 PACKING = {"bert", "roberta", "distilbert", "minilm", "electra"}
 needs_replaceable_attention = pytest.mark.skipif(
-    int(transformers.__version__.split(".")[0]) < 5, reason="attention cannot be exchanged"
+    int(transformers.__version__.split(".")[0]) < 5, reason="attention cannot be replaced"
 )
 WIDTH = SIZES["hidden_size"]
 
@@ -40,7 +40,7 @@ def states_of(lengths, seed=0):
 
 @needs_replaceable_attention
 @pytest.mark.parametrize("family", FAMILIES)
-def test_which_models_read_texts_side_by_side(family):
+def test_which_models_read_packed_texts(family):
     assert make_tower(family).packs == (family in PACKING)
 
 
@@ -77,7 +77,7 @@ BERT = make_tower("bert").eval()
 
 
 @given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=12), seed=st.integers(0, 9))
-def test_a_text_is_read_alone_whatever_lies_beside_it(lengths, seed):
+def test_a_text_is_independent_of_its_neighbors_in_the_row(lengths, seed):
     frames, sizes = states_of(lengths, seed)
     with torch.no_grad():
         together = BERT(frames, sizes).split(lengths)
@@ -88,7 +88,7 @@ def test_a_text_is_read_alone_whatever_lies_beside_it(lengths, seed):
 
 @needs_replaceable_attention
 @pytest.mark.parametrize("family", sorted(PACKING))
-def test_maps_see_tokens_only(family):
+def test_linear_layers_compute_on_tokens_only(family):
     tower = make_tower(family)
     frames, sizes = states_of([3, 9, 1, 4, 0, 12])
     seen = []
@@ -101,7 +101,7 @@ def test_maps_see_tokens_only(family):
     assert len(seen) >= 12 and set(seen) == {int(sizes.sum())}
 
 
-def test_a_model_that_cannot_stays_as_it_was(capfd):
+def test_a_model_that_cannot_pack_is_left_unchanged(capfd):
     tail = Split(make_model("mpnet"), 2, None).tail
     before = {module: module.config for module in tail.modules() if hasattr(module, "config")}
     implementation = tail.config._attn_implementation
@@ -124,7 +124,7 @@ def test_a_model_that_fails_on_short_texts_does_not_pack():
 
 
 @needs_replaceable_attention
-def test_the_precision_of_the_caller_is_no_hindrance():
+def test_packing_does_not_depend_on_the_default_dtype():
     before = torch.get_default_dtype()
     split = Split(make_model("bert"), 1, None)
     try:

@@ -1,4 +1,4 @@
-"""Text models inside the loop: cut into frozen front and trained tail, cached, fine-tuned."""
+"""Text models inside the loop: split into frozen front and trained tail, cached, fine-tuned."""
 
 import copy
 import importlib.util
@@ -54,7 +54,7 @@ def backbone_of(name, n_trainable_layers=1, layer=None, **settings):
 
 
 def states_of(backbone, texts):
-    """What the encoder reads of each text, through cache and tower."""
+    """Input of the encoder for each text, through cache and tower."""
     frames = backbone.frames(Strings(texts), CPU)
     values = torch.from_numpy(np.array(frames.values))
     if backbone.tower is not None:
@@ -312,7 +312,7 @@ def test_objects_made_in_memory_are_not_looked_up_on_the_hub(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["no/such-model-anywhere", "/no/such/folder"])
-def test_a_model_that_is_not_there_is_named(name):
+def test_a_missing_model_is_named(name):
     with pytest.raises(ValueError, match=rf"Got text='{name}', but its tokenizer could not"):
         backbone_of(name)
 
@@ -548,7 +548,7 @@ class Reading(BaseEstimator):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_a_search_sets_what_a_text_model_is_specified_by(n_jobs):
+def test_a_search_sets_parameters_of_the_specification(n_jobs):
     grid = {"text__layer": [1, 3, 2], "text__n_trainable_layers": [0, 1]}
     search = GridSearchCV(Reading(TextModel(pair())), grid, cv=2, n_jobs=n_jobs)
     search.set_params(error_score="raise").fit(SENTENCES)
@@ -586,7 +586,7 @@ def test_no_model_is_refused():
 
 
 class Counting(torch.nn.Module):
-    """A first layer that writes down how many texts enter it; they are longer than the probe's."""
+    """A first layer that logs the number of texts that enter it, without those of the probe."""
 
     def __init__(self, layer, file):
         super().__init__()
@@ -621,7 +621,7 @@ def make_sentences(n_samples=24):
 
 
 def tiny(name=None, settings=None, **parameters):
-    """A small clusterer whose text model, of these settings, has one trained layer."""
+    """A small clusterer with a text model of these settings, by default with one trained layer."""
     text = {"n_trainable_layers": 1} | (settings or {})
     text = TextModel(pair() if name is None else name, **text)
     encoder = UMCEncoder(hidden_width=16, n_heads=2)
@@ -748,7 +748,7 @@ def test_the_last_layer_moves_and_the_frozen_ones_stay(phases):
 
 
 class Rising:
-    """A monitor that likes every epoch better than the one before."""
+    """A monitor that rises with every epoch."""
 
     def __init__(self):
         self.calls = 0
@@ -807,7 +807,7 @@ class Pooled(torch.nn.Module):
         return EncoderOutput(h, torch.ones(len(h), 1), {})
 
 
-def test_a_module_of_ones_own_reads_text():
+def test_a_custom_module_reads_text():
     clusterer = tiny(encoder=Pooled()).fit(make_sentences()[0])
     assert clusterer.embedding_.shape == (24, 8)
     with pytest.raises(AttributeError, match="no attention_weights"):
@@ -974,7 +974,7 @@ def test_killed_text_features_go_on_and_end_with_the_same_bits(tmp_path, monkeyp
     assert isinstance(resumed.packed("text")[0], np.memmap)
 
 
-def test_text_features_tell_how_far_they_are(monkeypatch, capsys):
+def test_text_features_report_their_progress(monkeypatch, capsys):
     TransformerTextFeatures(pair()).fit_transform(SENTENCES)
     assert capsys.readouterr().out == ""
     TransformerTextFeatures(pair(), verbose=1).fit_transform(SENTENCES)
@@ -1040,7 +1040,7 @@ def load_sentences(part):
     return [row[rows[0].index("text")] for row in rows[1:]]
 
 
-def test_a_real_model_says_how_it_pools():
+def test_the_pooling_of_a_real_model_is_read():
     backbone = backbone_of(minilm())
     assert (backbone.pooling, backbone.width, backbone.max_length) == ("mean", 384, 512)
 

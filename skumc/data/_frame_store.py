@@ -1,13 +1,15 @@
-"""Frames that were computed once, found again by what they were computed from."""
+"""Computed frames, stored by the fingerprint of what they were computed from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ _LAYOUT = 1
 
 
 def digest(*parts: bytes | str) -> str:
-    """Fingerprint of some bytes; equal parts give equal fingerprints on every machine.
+    """Compute a fingerprint; equal parts give equal fingerprints on every machine.
 
     Examples
     --------
@@ -36,33 +38,55 @@ def digest(*parts: bytes | str) -> str:
 
 @contextmanager
 def writable(folder: Path, what: str, argument: str) -> Iterator[None]:
-    """Turn what the operating system says into what the user can do about it."""
+    """Add the folder, and the parameter that names it, to errors of the operating system."""
     try:
         yield
     except OSError as error:
+        if isinstance(error.__cause__, OSError):  # an inner call has added them
+            raise
         raise OSError(
             f"Cannot write {what} to {folder} ({error}). Name a folder with permission to write "
             f"and enough space as {argument}."
         ) from error
 
 
+@contextmanager
+def locked_folder(folder: Path, what: str, argument: str) -> Iterator[None]:
+    """Make a folder and keep other processes out of it; see :func:`writable`."""
+    from filelock import FileLock  # comes with torch
+
+    with writable(folder, what, argument):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class FrameStore:
     """Sequences of frames by the fingerprint of the sample that they were computed from.
 
-    In memory, or in a folder that several processes share and that outlives them. What one
-    :meth:`add` brings is kept whole or not at all, whenever the process is killed.
+    In memory, or in a folder that several processes share and that outlives them. The frames of
+    one :meth:`add` are kept completely or not at all, even if the process is killed.
 
     Parameters
     ----------
     folder : path or None
-        None keeps the frames in memory.
+        Where to keep the frames; None keeps them in memory.
     width : int
-        Values in a frame; they are kept as float32.
+        Number of values in a frame; they are kept as float32.
+    source : dict, default=None
+        What all frames were computed from, such as the version of a file; a JSON object. A folder
+        with frames from another source is refused.
+    argument : str, default="memory"
+        Name of the user's parameter that chooses the folder, for error messages.
 
     Raises
     ------
     ValueError
-        If the folder holds frames of another width, or lacks some that it should hold.
+        If the folder holds frames of another width or source, or lacks frames of its index.
     OSError
         If the folder cannot be written to.
 
@@ -77,29 +101,49 @@ class FrameStore:
     [3, 0, 3]
     """
 
-    def __init__(self, folder: str | os.PathLike | None, width: int) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike | None,
+        width: int,
+        source: Mapping[str, Any] | None = None,
+        argument: str = "memory",
+    ) -> None:
         self.folder = None if folder is None else Path(folder)
         self.width = width
+        self._argument = argument
         self._rows: dict[str, int] = {}
         self._n_frames: list[int] = []
         self._blocks: list[np.ndarray] = []
         if self.folder is not None:
-            with writable(self.folder, "frames", "memory"):
+            layout: dict[str, Any] = {"layout": _LAYOUT, "width": width}
+            layout |= {} if source is None else {"source": dict(source)}
+            with writable(self.folder, "frames", argument):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._check_layout()
+                self._check_layout(self.folder, layout)
             self.refresh()
 
-    def _check_layout(self) -> None:
-        path, layout = self.folder / "layout.json", {"layout": _LAYOUT, "width": self.width}
-        if not path.exists():  # else nobody who only reads waits for who adds
-            with self.locked():
+    @classmethod
+    def existing(cls, folder: Path, source: Mapping[str, Any]) -> FrameStore:
+        """Open a folder whose width is not known; nothing is written.
+
+        Raises
+        ------
+        OSError, LookupError, TypeError, ValueError
+            If there is no such folder, or its frames are of another source.
+        """
+        return cls(folder, json.loads((folder / "layout.json").read_text())["width"], source)
+
+    def _check_layout(self, folder: Path, layout: dict[str, Any]) -> None:
+        path = folder / "layout.json"
+        if not path.exists():  # reading must not wait for the lock
+            with locked_folder(folder, "frames", self._argument):
                 new = path.with_suffix(".new")  # a kill between the two leaves nothing half-written
                 new.write_text(json.dumps(layout))
                 os.replace(new, path)
         found = json.loads(path.read_text())
         if found != layout:
             raise ValueError(
-                f"The folder {self.folder} holds frames laid out as {found}, expected {layout}. "
+                f"The folder {folder} holds frames laid out as {found}, expected {layout}. "
                 "Name another folder, or delete this one."
             )
 
@@ -108,14 +152,11 @@ class FrameStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from adding meanwhile; what they added before is known inside."""
+        """Keep other processes from adding, after learning what they have added before."""
         if self.folder is None:
-            lock = nullcontext()
-        else:
-            from filelock import FileLock  # comes with torch
-
-            lock = FileLock(self.folder / "lock")
-        with lock:
+            yield
+            return
+        with locked_folder(self.folder, "frames", self._argument):
             self.refresh()
             yield
 
@@ -136,45 +177,62 @@ class FrameStore:
             self._rows.setdefault(key.decode(), len(self._n_frames))
             self._n_frames.append(n_frames)
 
-    def add(self, frames: Mapping[str, np.ndarray]) -> None:
-        """Keep the frames, (n_frames, width), of samples by fingerprint; call it when locked."""
-        if not frames:
+    def add(self, frames: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]]) -> None:
+        """Keep frames, (n_frames, width), by the fingerprint of their sample; call when locked.
+
+        Pairs are written one after the other, so an iterator need not fit into memory.
+        """
+        pairs = iter(frames.items() if isinstance(frames, Mapping) else frames)
+        first = next(pairs, None)
+        if first is None:
             return
-        records = np.array([(key, len(rows)) for key, rows in frames.items()], dtype=_RECORD)
-        block = np.concatenate([np.asarray(rows, np.float32) for rows in frames.values()])
-        if block.ndim != 2 or block.shape[1] != self.width:
-            raise ValueError(f"Got frames of shape {block.shape}, expected width {self.width}.")
+        records: list[tuple[str, int]] = []
+        blocks = self._recorded(chain([first], pairs), records)
         if self.folder is None:
-            self._blocks.append(block)
+            self._blocks.append(np.concatenate(list(blocks)))
         else:
             # frames first: the index never points at what is not there
-            self._append("frames.bin", block, 4 * self.width * sum(self._n_frames))
-            self._append("index.bin", records, _RECORD.itemsize * len(self._n_frames))
-        self._learn(records)
+            self._append(self.folder / "frames.bin", blocks, 4 * self.width * sum(self._n_frames))
+            index = np.array(records, _RECORD)
+            self._append(self.folder / "index.bin", [index], index.itemsize * len(self._n_frames))
+        self._learn(np.array(records, _RECORD))
 
-    def _append(self, name: str, values: np.ndarray, start: int) -> None:
-        """Write behind the first ``start`` bytes; more are what a killed process left."""
-        with writable(self.folder, "frames", "memory"), open(self.folder / name, "ab") as file:
+    def _recorded(
+        self, pairs: Iterable[tuple[str, np.ndarray]], records: list[tuple[str, int]]
+    ) -> Iterator[np.ndarray]:
+        """Check frames one sample at a time, and note their numbers."""
+        for key, rows in pairs:
+            rows = np.ascontiguousarray(rows, np.float32)
+            if rows.ndim != 2 or rows.shape[1] != self.width:
+                raise ValueError(f"Got frames of shape {rows.shape}, expected width {self.width}.")
+            records.append((key, len(rows)))
+            yield rows
+
+    def _append(self, path: Path, blocks: Iterable[np.ndarray], start: int) -> None:
+        """Write after the first ``start`` bytes; more are what a killed process left."""
+        with writable(path.parent, "frames", self._argument), open(path, "ab") as file:
             if file.tell() < start:
                 raise self._damaged()
             file.truncate(start)
-            file.write(values.tobytes())
+            for block in blocks:
+                file.write(block.tobytes())
             file.flush()
             os.fsync(file.fileno())
 
     def _damaged(self) -> ValueError:
         return ValueError(
-            f"The folder {self.folder} is damaged: its index tells of frames that are not there. "
-            "Delete it; what it held is computed again."
+            f"The folder {self.folder} is damaged: its index lists frames that are not there. "
+            "Delete it; its frames are computed again."
         )
 
     def take(self, keys: Sequence[str | None]) -> Ragged:
-        """Frames of samples in the order of ``keys``; None is a sample without frames.
+        """Look up the frames of samples in the order of ``keys``; None is a missing sample.
 
         Nothing is copied, repeated keys share their frames, and frames in a folder are
         memory-mapped.
         """
         n_total = sum(self._n_frames)
+        values: np.ndarray
         if self.folder is None:
             blocks = self._blocks or [np.zeros((0, self.width), np.float32)]
             values = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
@@ -187,7 +245,7 @@ class FrameStore:
                 raise self._damaged() from error
         else:
             values = np.zeros((0, self.width), np.float32)
-        # one sample without frames behind all others stands for None
+        # one sample without frames after all others stands for None
         offsets = np.concatenate([[0], np.cumsum(self._n_frames), [n_total]])
         base = Ragged(values, offsets, checked=True)
         missing = len(self._n_frames)

@@ -249,5 +249,7 @@ class Ragged:
         return mean * peak, scale
 
     def __reduce__(self) -> tuple:
-        values = _portable(self.values)
-        return Ragged, (values, _portable(self.offsets), values.dtype)
+        state = _portable(self.values), _portable(self.offsets)
+        if self._frames.dtype.kind == "f":
+            return Ragged, state
+        return Ragged, (*state, self._frames.dtype)  # whole numbers would become floats

@@ -1,4 +1,4 @@
-"""Published data sets, read from a folder, and made-up ones."""
+"""Loaders of published data sets from a folder, and synthetic data."""
 
 from skumc.datasets._blobs import make_multimodal_blobs
 from skumc.datasets._errors import DatasetError, UnsafePickleError

@@ -1,4 +1,4 @@
-"""Made-up multimodal data in groups, for tests and documentation."""
+"""Synthetic multimodal data with known clusters."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ _WIDTHS = {"text": 16, "audio": 12, "video": 20}
 _LENGTHS = (1, 8)
 
 
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real)
+
+
 def _whole(argument: str, value: Any, lowest: int) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < lowest:
         raise ValueError(f"Got {argument}={value!r}, expected a whole number of {lowest} or more.")
@@ -24,7 +28,7 @@ def _whole(argument: str, value: Any, lowest: int) -> int:
 
 
 def _number(argument: str, value: Any, highest: float = np.inf) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= highest:
+    if not _is_real(value) or isinstance(value, bool) or not 0 <= value <= highest:
         wanted = "0 or more" if np.isinf(highest) else f"0 to {highest:g}"
         raise ValueError(f"Got {argument}={value!r}, expected a number of {wanted}.")
     if np.isinf(value):
@@ -39,7 +43,7 @@ def _check_names(argument: str, given: Sequence[str], known: Mapping[str, int]) 
 
 
 def _by_modality(argument: str, value: Any, default: Any, names: Mapping[str, int]) -> dict:
-    """One setting a modality; a dict may leave some at the default."""
+    """Spread a setting over the modalities; a dict may leave some at the default."""
     if not isinstance(value, Mapping):
         return dict.fromkeys(names, value)
     _check_names(argument, list(value), names)
@@ -49,7 +53,7 @@ def _by_modality(argument: str, value: Any, default: Any, names: Mapping[str, in
 def _numbers(
     argument: str, value: Any, default: float, names: Mapping[str, int], highest: float = np.inf
 ) -> dict[str, float]:
-    """One checked number a modality."""
+    """Spread a number over the modalities and check it."""
     return {
         name: _number(f"{argument} for {name!r}", number, highest)
         for name, number in _by_modality(argument, value, default, names).items()
@@ -68,7 +72,7 @@ def _widths(modalities: Any) -> dict[str, int]:
 
 
 def _length_range(name: str, lengths: Any) -> tuple[int, int]:
-    """Shortest and longest sequence of a modality."""
+    """Check the shortest and the longest sequence of a modality."""
     ends = (lengths, lengths) if isinstance(lengths, Integral) else lengths
     if not isinstance(ends, Sequence) or isinstance(ends, str) or len(ends) != 2:
         raise ValueError(
@@ -80,8 +84,8 @@ def _length_range(name: str, lengths: Any) -> tuple[int, int]:
 
 
 def _cluster_weights(imbalance: Any, n_clusters: int) -> np.ndarray:
-    """Share of the samples in each cluster, summing to 1."""
-    if isinstance(imbalance, Real):
+    """Compute the share of the samples in each cluster; shares sum to 1."""
+    if _is_real(imbalance):
         if not 0 <= imbalance < 1:
             raise ValueError(f"Got imbalance={imbalance!r}, expected at least 0 and less than 1.")
         weights = (1.0 - imbalance) ** np.linspace(0, 1, n_clusters)
@@ -90,15 +94,15 @@ def _cluster_weights(imbalance: Any, n_clusters: int) -> np.ndarray:
         if weights.shape != (n_clusters,) or not np.all((weights > 0) & np.isfinite(weights)):
             raise ValueError(
                 f"Got imbalance={imbalance!r}, expected a number, or {n_clusters} positive "
-                "weights, one a cluster."
+                "weights, one per cluster."
             )
     return weights / weights.sum()
 
 
 def _cluster_sizes(n_samples: int, weights: np.ndarray) -> np.ndarray:
-    """Whole numbers that sum to ``n_samples`` and differ from their shares by less than 1.
+    """Round shares of ``n_samples`` to whole numbers with the same sum, by less than 1 each.
 
-    A cluster that would be empty takes a sample from the largest.
+    An empty cluster takes a sample from the largest.
     """
     shares = n_samples * weights
     sizes = np.floor(shares).astype(np.int64)
@@ -111,7 +115,7 @@ def _cluster_sizes(n_samples: int, weights: np.ndarray) -> np.ndarray:
 
 
 def _absences(n_samples: int, shares: dict[str, float], rng: np.random.RandomState) -> np.ndarray:
-    """Which modality each sample misses, (n_samples, n_modalities); no sample misses all."""
+    """Draw the missing modalities, (n_samples, n_modalities); no sample misses all."""
     counts = [int(share * n_samples + 1e-9) for share in shares.values()]
     if sum(counts) > n_samples * (len(shares) - 1):
         raise ValueError(
@@ -122,7 +126,7 @@ def _absences(n_samples: int, shares: dict[str, float], rng: np.random.RandomSta
     for column, count in enumerate(counts):
         absent[rng.permutation(n_samples)[:count], column] = True
     for row in np.flatnonzero(absent.all(axis=1)):
-        # a sample with two modalities or more gives this one's absence a new home
+        # move one absence of this sample to a sample that has two modalities or more
         giver = rng.choice(np.flatnonzero(absent.sum(axis=1) <= len(shares) - 2))
         column = rng.choice(np.flatnonzero(~absent[giver]))
         absent[giver, column], absent[row, column] = True, False
@@ -137,7 +141,7 @@ def _modality(
     frame_noise: float,
     rng: np.random.RandomState,
 ) -> Ragged:
-    """Frames around samples around the centres of their labels."""
+    """Draw frames around samples, and samples around the centers of their labels."""
     n_samples, width = len(labels), centers.shape[1]
     samples = centers[labels] + noise * rng.standard_normal((n_samples, width))
     frames = np.repeat(samples, lengths, axis=0)
@@ -159,46 +163,48 @@ def make_multimodal_blobs(
     imbalance: float | ArrayLike = 0.0,
     random_state: int | np.random.RandomState | None = None,
 ) -> tuple[MultimodalData, np.ndarray]:
-    r"""Draw samples with several modalities, sequences of frames around cluster centres.
+    r"""Draw multimodal samples, sequences of frames around cluster centers.
 
     Parameters
     ----------
     n_samples : int, default=300
+        Number of samples.
     n_clusters : int, default=4
+        Number of clusters, at most ``n_samples``.
     modalities : dict of str to int, default=None
         Width of each modality's frames; None is ``{"text": 16, "audio": 12, "video": 20}``.
     lengths : int, (int, int), or dict of such by modality, default=(1, 8)
-        Frames of a sequence: a number, or the shortest and the longest. A dict may leave
-        modalities out, here and below; they have the default.
+        Number of frames per sequence, or the smallest and the largest number. Modalities that a
+        dict leaves out have the default, here and below.
     center_scale : float, default=2.0
-        Standard deviation of the cluster centres' coordinates, :math:`\gamma`.
+        Standard deviation of the cluster centers' coordinates, :math:`\gamma`.
     noise : float or dict of str to float, default=1.0
-        Standard deviation of samples around their centre, :math:`\sigma_m`.
+        Standard deviation of samples around their center, :math:`\sigma_m`.
     frame_noise : float or dict of str to float, default=1.0
         Standard deviation of frames around their sample, :math:`\tau_m`.
     missing : float or dict of str to float, default=0.0
-        Share of the samples that miss a modality, 0 to 1; all shares together are at most the
-        number of modalities less 1.
+        Share of the samples that miss a modality, 0 to 1. The shares sum to at most the number of
+        modalities minus 1.
     uninformative : str, sequence of str, or None, default=None
-        Modalities that say nothing about the clusters.
+        Modalities that are independent of the clusters.
     imbalance : float or array-like of shape (n_clusters,), default=0.0
-        A number b, at least 0 and less than 1, makes cluster sizes fall geometrically, the
-        smallest about 1 - b times the largest. Or a weight for each cluster.
+        Decline of the cluster sizes: with a number b in [0, 1) they decline geometrically, and the
+        smallest is about 1 - b times the largest. Or a weight for each cluster.
     random_state : int, RandomState or None, default=None
-        Pass an int for the same data in every call.
+        Seed of the random numbers; pass an int for the same data in every call.
 
     Returns
     -------
     X : MultimodalData of shape (n_samples, n_modalities)
         Values are float32.
     y : ndarray of int, shape (n_samples,)
-        Cluster of each sample, 0 to n_clusters - 1, in random order; each occurs.
+        Cluster of each sample, 0 to n_clusters - 1, in random order; no cluster is empty.
 
     Raises
     ------
     ValueError
         If a number is out of range, there are more clusters than samples, a modality is unknown,
-        or more modalities are to be missing than samples can spare.
+        or the missing shares leave some samples without any modality.
 
     Notes
     -----
@@ -208,18 +214,18 @@ def make_multimodal_blobs(
 
         x_{mit} = \mu_{m z_{mi}} + \sigma_m a_{mi} + \tau_m e_{mit}
 
-    where the centres :math:`\mu_{mk}` have independent normal coordinates with standard deviation
+    where the centers :math:`\mu_{mk}` have independent normal coordinates with standard deviation
     :math:`\gamma`, :math:`a_{mi}` and :math:`e_{mit}` are vectors of independent standard normal
     numbers, and :math:`z_{mi} = y_i`. In an uninformative modality :math:`z_m` is a random
-    permutation of :math:`y`, drawn for this modality. So its frames have the same distribution as
-    those of an informative one with the same width and settings: the same centres in number and
-    scale with the same shares of samples, the same noise within and between samples, the same
-    lengths. They tell nothing about :math:`y`, and nothing in the modality alone gives that away.
+    permutation of :math:`y`, drawn for this modality. Its frames have the same distribution as
+    those of an informative one with the same width and settings: number and scale of the centers,
+    shares of samples, noise within and between samples, and lengths are the same. They are
+    independent of :math:`y`, which the modality alone does not reveal.
 
     Lengths are uniform on the whole numbers of their range. Each modality misses exactly
     :math:`\lfloor s_m n \rfloor` samples, where :math:`s_m` is its share and :math:`n` the number
-    of samples; which ones is independent of y, and no sample misses all. Cluster sizes are the
-    weighted shares of n rounded by largest remainders, and at least 1.
+    of samples; the choice is independent of y, and no sample misses all modalities. Cluster sizes
+    are the weighted shares of n rounded by largest remainders, and at least 1.
 
     Examples
     --------
@@ -232,7 +238,7 @@ def make_multimodal_blobs(
     >>> X.present.sum(axis=0).tolist(), y.shape
     ([100, 80, 100], (100,))
 
-    Clusters of falling size:
+    Clusters of declining size:
 
     >>> import numpy as np
     >>> _, y = make_multimodal_blobs(70, 3, imbalance=0.75, random_state=0)

@@ -1,4 +1,4 @@
-"""What goes wrong with the files of a data set."""
+"""Errors about the files of a data set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pickle
 
 
 class DatasetError(ValueError):
-    """A file of a data set is not what its layout says; the message names file and place.
+    """A file of a data set does not follow its layout; the message names file and place.
 
     Examples
     --------
@@ -18,7 +18,7 @@ class DatasetError(ValueError):
 class UnsafePickleError(DatasetError, pickle.UnpicklingError):
     """A pickle asks for more than numbers, strings, lists, dicts and arrays of numbers.
 
-    It is raised before anything that the pickle asks for is looked up, imported or run.
+    It is raised before any of it is looked up, imported or run.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""Frames of utterances from the dict that a pickle of features holds."""
+"""Read the frames of utterances from a pickled dict of features."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,30 @@ _NUMBERS = {bool, int, float}
 _FREE_VALUES, _VALUES_PER_BYTE = 10_000_000, 16
 
 
-def _n_values(content: Any, depth: int = 3) -> int:
-    """Count numbers, and lists, so that shared ones count as often as they occur."""
-    if isinstance(content, np.ndarray):
-        return content.size
-    if isinstance(content, list) and depth > 1:
-        return len(content) + sum(_n_values(row, depth - 1) for row in content)
-    return len(content) if isinstance(content, list) else 1
+class _ValueCounter:
+    """Count numbers and lists, shared ones as often as they occur; each list is read once.
+
+    Results are kept by ``id``, so the content must stay in memory.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], int] = {}
+
+    def count(self, content: Any, depth: int = 3) -> int:
+        """Count down to lists of lists of lists."""
+        if isinstance(content, np.ndarray):
+            return content.size
+        if not isinstance(content, list):
+            return 1
+        key = id(content), depth
+        if key not in self._known:
+            inner = sum(self.count(row, depth - 1) for row in content) if depth > 1 else 0
+            self._known[key] = len(content) + inner
+        return self._known[key]
 
 
 def _vector(row: Any) -> np.ndarray:
-    """One frame from a list of numbers, an array, or a list of one of these."""
+    """Convert a list of numbers, an array, or a list of one of these to one frame."""
     if isinstance(row, list) and len(row) == 1 and isinstance(row[0], (list, np.ndarray)):
         row = row[0]
     if isinstance(row, list) and not set(map(type, row)) <= _NUMBERS:
@@ -37,10 +50,21 @@ def _vector(row: Any) -> np.ndarray:
     return np.asarray(row, dtype=np.float64)
 
 
+def _stacked(rows: list[Any]) -> np.ndarray:
+    """Convert rows to a matrix; a row that occurs several times is converted once."""
+    if not rows:
+        return np.zeros((0, 1))
+    vectors: dict[int, np.ndarray] = {}
+    for row in rows:
+        if id(row) not in vectors:
+            vectors[id(row)] = _vector(row)
+    return np.stack([vectors[id(row)] for row in rows])
+
+
 def _matrix(content: Any) -> np.ndarray:
-    """Frames (n_frames, width) of one utterance; no frames give size 0."""
+    """Convert the content of one key to frames (n_frames, width); size 0 without frames."""
     if isinstance(content, list):
-        content = np.stack([_vector(row) for row in content]) if content else np.zeros((0, 1))
+        content = _stacked(content)
     if not isinstance(content, np.ndarray):
         raise TypeError(f"got {type(content).__name__}")
     if content.ndim == 3 and content.shape[1] == 1:
@@ -50,7 +74,8 @@ def _matrix(content: Any) -> np.ndarray:
     return content
 
 
-def _check_widths(path: Path, frames: dict[str, np.ndarray]) -> None:
+def _check_widths(path: Path, frames: Mapping[str, np.ndarray]) -> None:
+    """Compare widths across keys; the rarer one is reported."""
     widths = Counter(rows.shape[1] for rows in frames.values())
     usual = widths.most_common(1)[0][0]
     for key, rows in frames.items():
@@ -63,6 +88,23 @@ def _check_widths(path: Path, frames: dict[str, np.ndarray]) -> None:
             )
 
 
+def _read_dict(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Read a pickled dict that has one of the keys."""
+    content = read_pickle(path)
+    if not isinstance(content, dict):
+        raise DatasetError(
+            f"{path}: got a pickled {type(content).__name__}, expected a dict from key to array "
+            "(n_frames, width)."
+        )
+    if not any(key in content for key in keys):
+        has = f"keys such as {next(iter(content))[:100]!r}" if content else "no keys"
+        raise DatasetError(
+            f"{path}, key {keys[0]!r}: the pickle has none of the {len(keys)} utterances of the "
+            f"tables; it has {has}. Check that the file belongs to them."
+        )
+    return content
+
+
 def read_features(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
     """Read the frames of the utterances ``keys`` from a pickle.
 
@@ -72,12 +114,12 @@ def read_features(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
         A pickled dict from key to (n_frames, width) or (n_frames, 1, width), as an array or as
         lists.
     keys : sequence of str
-        Other keys of the pickle are not looked at.
+        Keys to read; other keys of the pickle are ignored.
 
     Returns
     -------
     frames : dict of str to ndarray of shape (n_frames, width)
-        Of the keys that the pickle has and that have frames, all of one width.
+        One entry per key that is in the pickle and has frames, all of one width.
 
     Raises
     ------
@@ -85,26 +127,17 @@ def read_features(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
         If the pickle holds more than plain data.
     DatasetError
         If the pickle cannot be read, holds no dict, has none of the keys, holds something other
-        than frames under one of them, or has frames of different widths.
+        than frames under one of them, has frames of different widths, or describes far more
+        numbers than fit into the file by repeating some.
     """
-    content = read_pickle(path)
-    if not isinstance(content, dict):
-        raise DatasetError(
-            f"{path}: got a pickled {type(content).__name__}, expected a dict from key to array "
-            "(n_frames, width)."
-        )
-    if not any(key in content for key in keys):
-        has = f"keys such as {next(iter(content))!r}" if content else "no keys"
-        raise DatasetError(
-            f"{path}, key {keys[0]!r}: the pickle has none of the {len(keys)} utterances of the "
-            f"tables; it has {has}. Check that the file belongs to them."
-        )
+    content = _read_dict(path, keys)
     frames, n_values = {}, 0
     limit = _FREE_VALUES + _VALUES_PER_BYTE * path.stat().st_size
+    counter = _ValueCounter()
     for key in keys:
         if key not in content:
             continue
-        n_values += _n_values(content[key])
+        n_values += counter.count(content[key])
         if n_values > limit:
             raise DatasetError(
                 f"{path}, key {key!r}: up to here the pickle describes {n_values} numbers, far "

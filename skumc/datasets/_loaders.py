@@ -1,4 +1,4 @@
-"""The data sets of multimodal intents and dialogue acts, read from a folder."""
+"""Loaders of published data sets with multimodal intents and dialogue acts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from sklearn.utils import Bunch
 
-from skumc.datasets._published import IEMOCAP_DA, MELD_DA, MINTREC, load_published
+from skumc.datasets._published_layouts import IEMOCAP_DA, MELD_DA, MINTREC, load_published
 
 
 def load_mintrec(
@@ -18,7 +18,7 @@ def load_mintrec(
     on_missing: str = "raise",
     cache_folder: str | os.PathLike | None = None,
 ) -> Bunch:
-    r"""Load MIntRec, utterances with 20 intents [1]_, from the files that its authors publish.
+    r"""Load MIntRec, utterances with 20 intents [1]_, from the authors' files.
 
     Nothing is downloaded. The first call converts the features to memory-mapped arrays, which
     later calls open in less than a second.
@@ -29,19 +29,19 @@ def load_mintrec(
         Folder with ``train.tsv``, ``dev.tsv``, ``test.tsv``, ``video_data/swin_feats.pkl`` and
         ``audio_data/wavlm_feats.pkl``; see Notes.
     text_limit : int or None, default=30
-        Length at which a text model should cut a sentence, in tokens. Sentences are kept whole
-        here, as only the model knows its tokens; the number is handed on as ``text_limit`` of the
-        result, to be passed as ``max_text_length=``.
+        Number of tokens after which a text model should cut a sentence. Sentences are not cut
+        here, since tokens depend on the model; the number is returned as ``text_limit``, to be
+        passed as ``max_text_length=``.
     video_limit : int or None, default=230
-        Frames of an utterance's video beyond this number are cut off; None keeps all.
+        Number of video frames per utterance after which the rest is cut off; None keeps all.
     audio_limit : int or None, default=480
-        The same for frames of audio.
+        Number of audio frames per utterance after which the rest is cut off; None keeps all.
     on_missing : {"raise", "missing"}, default="raise"
-        What happens when an utterance of the tables has no frames in a pickle: its key is not
-        there, or its array is empty or NaN throughout. "missing" loads it without that modality.
+        Treatment of an utterance of the tables without frames in a pickle: its key is not there,
+        or its array is empty or NaN throughout. "missing" loads it without that modality.
     cache_folder : path, default=None
-        Where the converted features go; ``folder/.skumc`` by default. It takes as much space as
-        the pickles at most, in float32, and may be deleted at any time while it is not in use.
+        Folder for the converted features; ``folder/.skumc`` by default. They are float32, take at
+        most as much space as the pickles, and may be deleted whenever they are not in use.
 
     Returns
     -------
@@ -53,25 +53,25 @@ def load_mintrec(
             samples are in the order of the tables, train, dev, test. Its ``index`` holds the
             utterances' keys.
         target : ndarray of int, shape (n_samples,)
-            Number of each sample's class.
+            Class of each sample, an index into ``target_names``.
         target_names : ndarray of str, shape (n_classes,)
-            Class names in alphabetical order, as found in the three tables together.
+            Class names of the three tables together, in alphabetical order.
         splits : dict of str to ndarray
             Row numbers of "train", "dev" and "test".
         text_limit : int or None
             As passed.
         DESCR : str
-            What the data are, and where from.
+            Description of the data set and its source.
 
     Raises
     ------
     FileNotFoundError
         If one of the files is missing.
     UnsafePickleError
-        If a pickle asks for more than numbers, strings, lists, dicts and arrays of numbers. It is
-        refused before anything is run.
+        If a pickle asks for more than numbers, strings, lists, dicts and arrays of numbers;
+        nothing of it has been run.
     DatasetError
-        If a file is truncated or damaged, a row lacks cells or its label, a key comes twice in the
+        If a file is truncated or damaged, a row lacks cells or its label, a key occurs twice in the
         tables or is missing in a pickle, frames differ in width from those of the other keys, or
         values are infinite or NaN in part. The message names the file and the key.
     OSError
@@ -83,18 +83,18 @@ def load_mintrec(
     --------
     load_meld_da : Dialogue acts of conversations with several speakers.
     load_iemocap_da : Dialogue acts of conversations between two actors.
-    make_multimodal_blobs : Made-up data of the same kind.
+    make_multimodal_blobs : Synthetic data of the same kind.
 
     Notes
     -----
     The tables are UTF-8 with a header line; cells are separated by tabs and not quoted. Columns,
     counted from 0: the key is columns 0, 1 and 2 joined by ``_``, the text is column 3, the label
     column 4. A pickle holds a dict from key to frames, (n_frames, width) or (n_frames, 1, width).
-    Its keys that are not in the tables are left out. An utterance whose text is blank is loaded
+    Its keys that are not in the tables are left out. An utterance with a blank text is loaded
     without the modality "text".
 
-    A conversion counts as long as the pickle keeps its size and modification time, and the tables
-    their keys; otherwise the next call converts anew.
+    A conversion is valid as long as size and modification time of the pickle, and the keys of the
+    tables, stay the same; otherwise the next call converts again.
 
     References
     ----------
@@ -152,17 +152,17 @@ def load_meld_da(
         Folder with ``train.tsv``, ``dev.tsv``, ``test.tsv``, ``video_data/swin_feats.pkl`` and
         ``audio_data/wavlm_feats.pkl``; see Notes.
     text_limit : int or None, default=70
-        Length at which a text model should cut a sentence, in tokens; handed on as ``text_limit``
-        of the result, to be passed as ``max_text_length=``.
+        Number of tokens after which a text model should cut a sentence; returned as
+        ``text_limit``, to be passed as ``max_text_length=``.
     video_limit : int or None, default=250
-        Frames of an utterance's video beyond this number are cut off; None keeps all.
+        Number of video frames per utterance after which the rest is cut off; None keeps all.
     audio_limit : int or None, default=520
-        The same for frames of audio.
+        Number of audio frames per utterance after which the rest is cut off; None keeps all.
     on_missing : {"raise", "missing"}, default="raise"
-        What happens when an utterance of the tables has no frames in a pickle: its key is not
-        there, or its array is empty or NaN throughout. "missing" loads it without that modality.
+        Treatment of an utterance of the tables without frames in a pickle: its key is not there,
+        or its array is empty or NaN throughout. "missing" loads it without that modality.
     cache_folder : path, default=None
-        Where the converted features go; ``folder/.skumc`` by default.
+        Folder for the converted features; ``folder/.skumc`` by default.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def load_meld_da(
     UnsafePickleError
         If a pickle asks for more than numbers, strings, lists, dicts and arrays of numbers.
     DatasetError
-        If a file is not what the layout says; the message names the file and the key.
+        If a file does not follow the layout; the message names the file and the key.
     OSError
         If the cache folder cannot be written to.
     ValueError
@@ -185,7 +185,7 @@ def load_meld_da(
 
     See Also
     --------
-    load_mintrec : Says more about files, errors and conversion, which are the same.
+    load_mintrec : Describes files, errors and conversion, which are the same.
     load_iemocap_da : Dialogue acts of conversations between two actors.
 
     Notes
@@ -248,17 +248,17 @@ def load_iemocap_da(
         Folder with ``train.tsv``, ``dev.tsv``, ``test.tsv``, ``video_data/swin_feats.pkl`` and
         ``audio_data/wavlm_feats.pkl``; see Notes.
     text_limit : int or None, default=44
-        Length at which a text model should cut a sentence, in tokens; handed on as ``text_limit``
-        of the result, to be passed as ``max_text_length=``.
+        Number of tokens after which a text model should cut a sentence; returned as
+        ``text_limit``, to be passed as ``max_text_length=``.
     video_limit : int or None, default=230
-        Frames of an utterance's video beyond this number are cut off; None keeps all.
+        Number of video frames per utterance after which the rest is cut off; None keeps all.
     audio_limit : int or None, default=380
-        The same for frames of audio.
+        Number of audio frames per utterance after which the rest is cut off; None keeps all.
     on_missing : {"raise", "missing"}, default="raise"
-        What happens when an utterance of the tables has no frames in a pickle: its key is not
-        there, or its array is empty or NaN throughout. "missing" loads it without that modality.
+        Treatment of an utterance of the tables without frames in a pickle: its key is not there,
+        or its array is empty or NaN throughout. "missing" loads it without that modality.
     cache_folder : path, default=None
-        Where the converted features go; ``folder/.skumc`` by default.
+        Folder for the converted features; ``folder/.skumc`` by default.
 
     Returns
     -------
@@ -273,7 +273,7 @@ def load_iemocap_da(
     UnsafePickleError
         If a pickle asks for more than numbers, strings, lists, dicts and arrays of numbers.
     DatasetError
-        If a file is not what the layout says; the message names the file and the key.
+        If a file does not follow the layout; the message names the file and the key.
     OSError
         If the cache folder cannot be written to.
     ValueError
@@ -281,7 +281,7 @@ def load_iemocap_da(
 
     See Also
     --------
-    load_mintrec : Says more about files, errors and conversion, which are the same.
+    load_mintrec : Describes files, errors and conversion, which are the same.
     load_meld_da : Dialogue acts of conversations with several speakers.
 
     Notes

@@ -1,15 +1,15 @@
-"""Reading of pickles that can make plain data and cannot do anything else."""
+"""Read plain data and arrays of numbers from a pickle, and refuse everything else."""
 
 from __future__ import annotations
 
 import mmap
 import os
+import pickle
 import struct
 from typing import Any
 
 from skumc.datasets._errors import DatasetError, UnsafePickleError
-from skumc.datasets._pickle_machine import PickleMachine
-from skumc.datasets._pickle_values import Refused, Repeated
+from skumc.datasets._restricted_unpickler import Refused, Repeated, RestrictedUnpickler, plain
 
 _ZIP = b"PK\x03\x04"
 _REMEDY = (
@@ -17,13 +17,35 @@ _REMEDY = (
     "trust."
 )
 _TORCH_REMEDY = (
-    "Turn every tensor into an array, tensor.cpu().numpy(), and pickle the dict anew with "
+    "Convert every tensor to an array, tensor.cpu().numpy(), and pickle the dict again with "
     "pickle.dump."
+)
+_DAMAGES = (
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
 )
 
 
+def _map_file(path: str | os.PathLike) -> mmap.mmap:
+    """Map a file that is neither empty nor a zip archive."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise DatasetError(f"{path}: the file is empty. Copy or download it again.")
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if content[: len(_ZIP)] == _ZIP:
+        raise DatasetError(
+            f"{path}: got a zip archive, as torch.save writes it, expected a pickle. "
+            + _TORCH_REMEDY
+        )
+    return content
+
+
 def read_pickle(path: str | os.PathLike) -> Any:
-    """Read numbers, strings, lists, dicts and arrays of numbers from a pickle, and nothing else.
+    """Read numbers, strings, lists, dicts and arrays of numbers from a pickle.
 
     Parameters
     ----------
@@ -39,18 +61,18 @@ def read_pickle(path: str | os.PathLike) -> Any:
     Raises
     ------
     UnsafePickleError
-        If the pickle asks for anything else, by name, by extension code or by persistent id.
+        If the pickle asks for anything else, by name, by extension code or by persistent id, or
+        makes far more objects than pickled features of its size have.
     DatasetError
-        If the file is no pickle, is truncated or is damaged, or a dict has a key twice.
+        If the file is not a pickle, is truncated or damaged, or a dict has a key twice.
 
     Notes
     -----
-    A pickle is a program for a small stack machine. :class:`pickle.Unpickler` runs it with a hook
-    for names, which leaves ways past the hook: extension codes that the process has used before,
-    state set on whatever lies on the stack, and sizes and nesting that exhaust memory or the C
-    stack. This machine has none of them. Its operations make numbers, strings, tuples, lists and
-    dicts; names are compared with a list of ten, which stand for functions of this package that
-    take numbers and bytes; and every size is held against the bytes that are there.
+    A pickle is a program for a small stack machine. A hook for names alone leaves ways past it:
+    extension codes that the process has used before, state set on any object on the stack, sizes
+    and nesting that exhaust memory or the C stack. Here operations have an allow-list too:
+    :class:`~skumc.datasets._restricted_unpickler.RestrictedUnpickler`. Reading takes time
+    proportional to the file's size, and memory of at most 100 times that size plus 64 MiB.
 
     Examples
     --------
@@ -62,36 +84,27 @@ def read_pickle(path: str | os.PathLike) -> Any:
     ...     read_pickle(path)
     {'a': [1.5, 2.5]}
     """
-    with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise DatasetError(f"{path}: the file is empty. Copy or download it again.")
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if content[: len(_ZIP)] == _ZIP:
-        raise DatasetError(
-            f"{path}: this is a zip archive, as torch.save writes it, expected a pickle. "
-            + _TORCH_REMEDY
-        )
-    machine = PickleMachine(content)
+    content = _map_file(path)
     try:
-        return machine.run()
+        return plain(RestrictedUnpickler(content).load())
     except Refused as reason:
         remedy = _TORCH_REMEDY if "torch" in str(reason) else _REMEDY
         raise UnsafePickleError(
-            f"{path}: the pickle {reason} (byte {machine.position}). Only numbers, strings, lists, "
-            f"dicts and numpy arrays of numbers are read; nothing was run. {remedy}"
+            f"{path}: the pickle {reason} (byte {content.tell()}). Expected numbers, strings, "
+            f"lists, dicts and numpy arrays of numbers; nothing was run. {remedy}"
         ) from None
     except Repeated as repeated:
         raise DatasetError(
-            f"{path}, key {repeated.args[0]!r}: the pickle has this key twice. Write it anew with "
-            "one entry a key."
+            f"{path}, key {repeated.args[0][:100]!r}: the pickle has this key twice. Write it "
+            "again with one entry per key."
         ) from None
-    except EOFError:
+    except (EOFError, *_DAMAGES) as error:
+        if isinstance(error, EOFError) or content.tell() == len(content):
+            raise DatasetError(
+                f"{path}: the pickle is truncated, it ends after {len(content)} bytes in the "
+                "middle. Copy or download the file again."
+            ) from None
         raise DatasetError(
-            f"{path}: the pickle is truncated, it ends after {len(content)} bytes in the middle. "
+            f"{path}: not a pickle, or a damaged one (byte {content.tell()}: {error!s:.100}). "
             "Copy or download the file again."
-        ) from None
-    except (ArithmeticError, LookupError, TypeError, ValueError, struct.error) as error:
-        raise DatasetError(
-            f"{path}: this is no pickle, or a damaged one (byte {machine.position}: {error!s:.100})"
-            ". Copy or download the file again."
         ) from error

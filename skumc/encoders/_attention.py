@@ -80,7 +80,7 @@ class MultiHeadAttention(nn.Module):
         ----------
         queries : Sequences
         keys : Sequences
-            Keys and values. The result is zero for a query whose sample has no keys.
+            Keys and values. The result is zero for a query of a sample without keys.
 
         Returns
         -------

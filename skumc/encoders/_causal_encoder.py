@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -125,11 +125,6 @@ class CausalNetwork(nn.Module):
         gates = sent(present / present.sum(dim=1, keepdim=True), fused.device)
         projections = {"contrastive": self.head(fused)}
         return EncoderOutput(F.normalize(fused, dim=-1), gates, projections)
-
-    def frame_maps(self) -> Iterator[nn.Module]:
-        """Return the submodules that map rows to rows, which can be compiled."""
-        layers = (cast(CausalTower, tower).layer for tower in self.towers)
-        return iter([*layers, self.fusion, self.head])
 
     def _cls(self, frames: Tensor, lengths: Tensor) -> Tensor:
         first, has = first_frames(frames, lengths)

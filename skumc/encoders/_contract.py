@@ -49,6 +49,7 @@ class Encoder(Protocol):
         Returns
         -------
         EncoderOutput
+            Or a tuple of the same three values.
         """
         ...
 
@@ -56,7 +57,8 @@ class Encoder(Protocol):
 class OptionalEncoderMethods(Protocol):
     """Methods that an encoder may have; each is called only if the encoder has it.
 
-    An encoder defines those that it needs and does not inherit from this class.
+    An encoder defines those that it needs. It does not inherit from this class, which would define
+    all of them.
 
     Examples
     --------
@@ -131,7 +133,8 @@ class OptionalEncoderMethods(Protocol):
         Parameters
         ----------
         shares : sequence of n_modalities floats
-            In the order of the batch: 1 for a trusted modality and 0.1 for any other.
+            In the order of the batch: 1 for a trusted modality, ``untrusted_share`` of the neighbor
+            graph for any other.
         """
         ...
 
@@ -160,35 +163,29 @@ class OptionalEncoderMethods(Protocol):
         """
         ...
 
-    def frame_maps(self) -> Iterator[nn.Module]:
-        """Return the submodules that map rows to rows.
-
-        Called with ``compile=True`` to compile their ``forward`` during ``fit``. Without it the
-        encoder's own ``forward`` is compiled.
-        """
-        ...
-
 
 class EncoderSpecification(Protocol):
     """An estimator from which an encoder is built in ``fit``.
 
-    It subclasses :class:`sklearn.base.BaseEstimator`, so that its parameters can be searched, and
-    may have a class attribute ``learning_rate``, see :class:`Encoder`.
+    It may have a class attribute ``learning_rate``, see :class:`Encoder`. A subclass of
+    :class:`sklearn.base.BaseEstimator` has parameters that can be searched.
 
     Examples
     --------
-    >>> import torch
+    >>> import numpy as np
     >>> from sklearn.base import BaseEstimator
-    >>> class LinearEncoder(BaseEstimator):
+    >>> from skumc.encoders import ProjectionEncoder
+    >>> class NarrowEncoder(BaseEstimator):
     ...     learning_rate = 1e-2
     ...
     ...     def __init__(self, width=16):
     ...         self.width = width
     ...
     ...     def build(self, statistics, anchor):
-    ...         return torch.nn.Linear(len(statistics[anchor].mean), self.width)  # or a network
-    >>> LinearEncoder().set_params(width=8).width
-    8
+    ...         return ProjectionEncoder(hidden_width=self.width).build(statistics, anchor)
+    >>> statistics = {"text": FrameStatistics(np.zeros(3), np.ones(3))}
+    >>> type(NarrowEncoder(width=8).build(statistics, "text")).__name__
+    'ProjectionNetwork'
     """
 
     def build(self, statistics: Mapping[str, FrameStatistics], anchor: str) -> nn.Module:

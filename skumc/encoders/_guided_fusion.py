@@ -84,7 +84,7 @@ class TextGuidedFusion(nn.Module):
     names : sequence of str
         Modalities in the order of the summaries.
     anchor : str
-        Modality from whose frames attention to the others starts.
+        Modality with the frames from which attention to the others starts.
     width : int
         Width of all frames and summaries.
     n_heads : int
@@ -101,7 +101,7 @@ class TextGuidedFusion(nn.Module):
     anchor_may_lack : bool
         Whether samples can lack the anchor, in which case a frame is learned for them.
     pooling : {"mean", "attention"}
-        How the rows of a stream are pooled to its summary: by their mean, or by
+        Pooling of the rows of a stream to its summary: their mean, or
         :class:`~skumc.encoders.AttentionPooling`.
 
     Notes

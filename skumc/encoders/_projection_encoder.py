@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, cast
 
@@ -71,7 +71,7 @@ class Summary(nn.Module):
 
 
 class ProjectionNetwork(nn.Module):
-    """The module that :class:`ProjectionEncoder` builds.
+    """The module that :class:`ProjectionEncoder` builds; its stages are described there.
 
     Parameters
     ----------
@@ -166,14 +166,6 @@ class ProjectionNetwork(nn.Module):
             name: summary(*batch[name])
             for name, summary in zip(self.names, self._summaries, strict=True)
         }
-
-    def frame_maps(self) -> Iterator[nn.Module]:
-        """Return the submodules that map rows to rows, which can be compiled."""
-        return (
-            module
-            for module in (*self.projections, *self.refinements, self.fusion)
-            if not isinstance(module, nn.Identity)
-        )
 
     def _project(self, place: int, summary: Tensor) -> Tensor:
         if self.training and self.input_noise:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -306,14 +306,6 @@ class UMCNetwork(nn.Module):
         ]
         back = torch.argsort(order)
         return [joined_outputs(view).rows(back) for view in zip(*parts, strict=True)]
-
-    def frame_maps(self) -> Iterator[nn.Module]:
-        """Return the submodules that map rows to rows, which can be compiled."""
-        return (
-            module
-            for module in (*self.projections, *self.refinements, *self.projectors.values())
-            if not isinstance(module, nn.Identity)
-        )
 
     def attention_weights(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weights of the cross-attention to each modality except the anchor.

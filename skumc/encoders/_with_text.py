@@ -84,11 +84,6 @@ class EncoderWithText(nn.Module):
         own = getattr(self.encoder, "attention_weights", None)
         return {} if own is None else own(self._read(batch))
 
-    def frame_maps(self) -> Iterator[nn.Module]:
-        """Return the submodules of the encoder that can be compiled; the towers are not."""
-        own = getattr(self.encoder, "frame_maps", None)
-        return iter([self.encoder]) if own is None else own()
-
     def text_parameters(self) -> Iterator[nn.Parameter]:
         """Return the towers' parameters, which have a learning rate of their own."""
         return self.towers.parameters()

@@ -1,4 +1,4 @@
-"""What happened, epoch by epoch."""
+"""Records of the epochs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 
 class History(list):
-    """Epoch records, plain dicts in order, with columns: ``history[:, "monitor"]``.
+    """List of epoch records, plain dicts, with columns: ``history[:, "monitor"]``.
 
-    A record lacks the keys that its phase does not have; a column has None there.
+    A record has only the keys of its phase; a column is None elsewhere.
 
     Examples
     --------
@@ -20,7 +20,7 @@ class History(list):
     """
 
     def __getitem__(self, key: Any) -> Any:
-        """A record, a History of records, or with a second index a column of them."""
+        """Return a record, a History of records or, with a second index, a column of them."""
         if isinstance(key, tuple):
             rows, column = key
             if not any(column in record for record in self):
@@ -33,5 +33,5 @@ class History(list):
         return History(records) if isinstance(key, slice) else records
 
     def phase(self, name: str) -> History:
-        """The records of one phase, ``"pretrain"`` or ``"main"``."""
+        """Return the records of one phase, ``"pretrain"`` or ``"main"``."""
         return History(record for record in self if record["phase"] == name)

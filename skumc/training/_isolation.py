@@ -1,4 +1,4 @@
-"""Leave the caller's torch as it was found."""
+"""Contexts that leave the state of torch as they found it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _CONVOLUTIONS = (
 
 @contextmanager
 def isolated(seed: int, device: torch.device) -> Iterator[None]:
-    """Run with seeded random numbers, float32 and gradients; give the caller's state back.
+    """Run with seeded random numbers, float32 and gradients, then restore the caller's state.
 
-    The BLAS of numpy and scipy has one thread meanwhile: its idle threads look for work for some
-    milliseconds after each product, on the cores that torch's threads need. Torch, and
-    scikit-learn's loops, have as many as the caller gave them.
+    The BLAS of numpy and scipy is limited to one thread: its idle threads spin for some
+    milliseconds after each product, on the cores that torch's threads need. Torch and
+    scikit-learn's loops keep the thread counts of the caller.
 
     Examples
     --------
@@ -59,19 +59,18 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which an encoder runs in ``precision``."""
+    """Return the autocast context for a precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 @contextmanager
 def without_shape_cache(encoder: nn.Module, precision: str) -> Iterator[None]:
-    """Switch oneDNN off while an encoder trains that has no use for it.
+    """Switch oneDNN off while an encoder trains that does not benefit from it.
 
-    oneDNN keeps what it prepared for each of the last thousand shapes: small pieces, scattered
-    among the large ones of a step. Packed batches hardly ever have one shape twice, so that
-    nothing is gained, and what a step frees lies in ever smaller holes: memory grows from epoch to
-    epoch. In float32 only GELU uses it, and does as well without; convolutions and bfloat16 need
-    it.
+    oneDNN caches a primitive for each of the last thousand shapes: small allocations between the
+    large ones of a step. Packed batches rarely repeat a shape, so the cache saves nothing and
+    fragments the heap, and memory grows from epoch to epoch. In float32 only GELU uses oneDNN, and
+    is as fast without it; convolutions and bfloat16 need it.
 
     Parameters
     ----------
@@ -86,7 +85,7 @@ def without_shape_cache(encoder: nn.Module, precision: str) -> Iterator[None]:
 
 
 class _Switch:
-    """Off as long as somebody needs it off; the fits of several threads share it."""
+    """Reference-counted switch of oneDNN, shared by fits in several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

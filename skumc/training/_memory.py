@@ -23,23 +23,23 @@ from skumc.encoders import Batch, encode_views
 from skumc.training._isolation import autocast
 from skumc.training._state import TrainingState
 
-_TRIED = 4  # samples, the longest ones
-
-_STATES = 4  # of a weight that trains: gradient, two moments, running average
-_SQUARES = 4  # matrices of all pairs of views: similarities, what the loss makes of them, gradients
+_TRIED = 4  # number of samples, the longest ones
+_STATES = 4  # per trained weight: gradient, two moments, running average
+_SQUARES = 4  # matrices of all pairs of views: similarities, two intermediates, gradients
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes that training takes beside the data.
+    """Memory that training takes beside the data, in bytes.
 
     Attributes
     ----------
     fixed : int
-        Weights as they are kept, and what the optimizer keeps for them.
+        Weights, their copy from the best epoch, and the states of the optimizer.
     per_sample : int
-        What a sample of a batch leaves for the backward pass, in all its views.
+        Tensors saved for the backward pass per sample of a batch, over all views.
     n_views : int
+        Number of views of a sample.
 
     Examples
     --------
@@ -55,12 +55,12 @@ class MemoryNeed:
     n_views: int
 
     def total(self, batch_size: int) -> int:
-        """Bytes with batches of that many samples."""
+        """Return the total with batches of ``batch_size`` samples."""
         square = _SQUARES * 4 * (self.n_views * batch_size) ** 2
         return self.fixed + self.per_sample * batch_size + square
 
     def largest_batch(self, n_bytes: int) -> int:
-        """The largest batch size for which so many bytes are enough; 0 if there is none."""
+        """Return the largest batch size that fits into ``n_bytes``; 0 if none does."""
         most = max(n_bytes // max(self.per_sample, 1), 1) + 1
         return bisect.bisect_right(range(1, most + 1), n_bytes, key=self.total)
 
@@ -69,7 +69,7 @@ class MemoryNeed:
 def _trial(
     encoder: nn.Module, data: MultimodalData, device: torch.device, precision: str
 ) -> Iterator[Batch]:
-    """Give a batch of the longest samples; buffers and random numbers are restored afterwards."""
+    """Yield a batch of the longest samples, then restore buffers and random numbers."""
     rows = np.argsort(data.lengths.sum(axis=1), kind="stable")[-_TRIED:]
     buffers = {name: value.clone() for name, value in encoder.named_buffers()}
     try:
@@ -81,7 +81,7 @@ def _trial(
     finally:
         with torch.no_grad():
             for name, value in encoder.named_buffers():
-                if name in buffers:  # others came with the first call
+                if name in buffers:  # the first call may have created others
                     value.copy_(buffers[name])
 
 
@@ -121,24 +121,25 @@ def memory_need(
 
 
 def _saved_bytes(encoder: nn.Module, batch: Batch, views: Sequence[Sequence[str]]) -> int:
-    """Bytes that a forward pass keeps for the backward pass, weights left out."""
+    """Count the bytes that a forward pass saves for the backward pass, without weights."""
     weights = {t.untyped_storage().data_ptr() for t in (*encoder.parameters(), *encoder.buffers())}
     saved: dict[int, int] = {}
 
-    def count(tensor: Tensor) -> Tensor:
+    def count(
+        tensor: Tensor,
+    ) -> None:  # saves nothing: a tensor saved by itself would never be freed
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
         outputs = encode_views(encoder, batch, views)  # held, so that no address is used twice
     del outputs
     return sum(saved.values())
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on the device, None where that cannot be told."""
+    """Return the free memory of the device in bytes, None where it is unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
@@ -156,26 +157,26 @@ def _readable(n_bytes: int) -> str:
 def check_memory(
     need: MemoryNeed, batch_size: int, max_memory: int | None, device: torch.device
 ) -> None:
-    """Raise or warn where training takes more than there is, and say which batch size fits.
+    """Raise or warn if training takes too much memory, and name the batch size that fits.
 
     Parameters
     ----------
     need : MemoryNeed
     batch_size : int
-        The largest that a step will have.
+        Largest batch size of a step.
     max_memory : int or None
-        Bytes; None is what is free on the device.
+        Limit in bytes; None is the free memory of the device.
     device : torch.device
 
     Raises
     ------
     MemoryError
-        If it takes more than ``max_memory``.
+        If training takes more than ``max_memory``.
 
     Warns
     -----
     RuntimeWarning
-        If that is None and it takes more than is free.
+        If that is None and training takes more than is free.
     """
     bound = free_memory(device) if max_memory is None else max_memory
     if bound is None or need.total(batch_size) <= bound:

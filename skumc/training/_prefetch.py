@@ -1,4 +1,4 @@
-"""Batches on their way to the device while the one before trains."""
+"""Copy the next batch to the device while the current one trains."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from skumc.encoders import Batch
 def loaded(
     load: Callable[[Any], tuple[Any, Batch]], plans: Iterable[Any], device: torch.device
 ) -> Iterator[tuple[Any, Batch]]:
-    """What ``load`` gives for each plan: something about a batch, and the batch on the CPU.
+    """Load one batch per plan, on a GPU one ahead of the caller.
 
     Parameters
     ----------
     load : callable
-        Called in the order of the plans, on a GPU from another thread.
+        Maps a plan to a pair: anything about the batch, and the batch on the CPU. It is called in
+        the order of the plans, for a GPU from another thread.
     plans : iterable
+        One entry per batch.
     device : torch.device
+        Device of the batches.
 
     Yields
     ------
     about : object
     batch : dict of str to (Tensor, Tensor)
-        On ``device``; to a GPU the next one is copied while the caller works with this one.
+        On ``device``. The next one is copied to a GPU while the caller works with this one.
     """
     if device.type != "cuda":
-        yield from map(load, plans)  # holds none of them while the next one comes
+        yield from map(load, plans)  # the batch is freed before the next one is loaded
         return
     stream = torch.cuda.Stream(device)
 
@@ -44,12 +47,12 @@ def loaded(
         current = torch.cuda.current_stream(device)
         current.wait_event(arrived)
         for frames, _ in batch.values():
-            frames.record_stream(current)  # or their memory would be free for the next copy
+            frames.record_stream(current)  # keeps the memory from being reused for the next copy
         yield about, batch
 
 
 def one_ahead(work: Callable[[Any], Any], plans: Iterable[Any]) -> Iterator[Any]:
-    """``map(work, plans)`` in order, the next one worked on by a thread meanwhile.
+    """Yield ``map(work, plans)`` in order, with a thread that works one item ahead.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Utterances of a data set, from its three tables of tab-separated values."""
+"""Read the utterances of a data set from its three tables of tab-separated values."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ SPLITS = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the tables of a data set hold what.
+    """Columns of a data set's tables.
 
     Parameters
     ----------
     name : str
         Name of the data set, for messages.
     key_columns : tuple of int
-        Columns, counted from 0, that joined by "_" are the utterance's key in the pickles.
+        Columns, counted from 0, that are joined by "_" to the utterance's key in the pickles.
     text_column, label_column : int
+        Columns of the text and of the label, counted from 0.
     description : str
-        A few sentences for the user.
+        A few sentences about the data set.
 
     Examples
     --------
@@ -43,12 +44,12 @@ class Layout:
 
     @property
     def n_columns(self) -> int:
-        """Number of columns that a row needs."""
+        """Smallest number of columns in a row."""
         return max(*self.key_columns, self.text_column, self.label_column) + 1
 
 
 class Utterances(NamedTuple):
-    """Keys, texts and labels of all utterances, and which rows each split has."""
+    """Keys, texts and labels of all utterances, and the rows of each split."""
 
     keys: list[str]
     texts: list[str]
@@ -57,7 +58,7 @@ class Utterances(NamedTuple):
 
 
 def _rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row below the header."""
+    """Yield line number and cells of each row below the header."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -73,17 +74,17 @@ def _rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
         ) from error
     except UnicodeDecodeError as error:
         raise DatasetError(
-            f"{path}: got bytes that are no UTF-8. Save the table as UTF-8."
+            f"{path}: got bytes that are not UTF-8. Save the table as UTF-8."
         ) from error
     except csv.Error as error:
         raise DatasetError(
-            f"{path}: cannot read a row ({error}). Expected one utterance a line, its cells "
+            f"{path}: cannot read a row ({error}). Expected one utterance per line, its cells "
             "separated by tabs and not quoted."
         ) from error
 
 
 def _utterance(path: Path, line: int, cells: Sequence[str], layout: Layout) -> tuple[str, str, str]:
-    """Key, text and label of one row."""
+    """Extract key, text and label of one row."""
     if len(cells) < layout.n_columns:
         raise DatasetError(
             f"{path}, line {line}: got {len(cells)} cells, expected {layout.n_columns} or more, "
@@ -105,18 +106,21 @@ def read_utterances(folder: Path, layout: Layout) -> Utterances:
     Parameters
     ----------
     folder : Path
+        Folder of the tables.
     layout : Layout
+        Columns of the tables.
 
     Returns
     -------
     Utterances
+        Of all three tables.
 
     Raises
     ------
     FileNotFoundError
         If one of the tables is missing.
     DatasetError
-        If a row lacks cells or its label, a key comes twice, or there are no rows at all.
+        If a row lacks cells or its label, a key occurs twice, or there are no rows at all.
     """
     found: dict[str, tuple[str, str]] = {}
     places: dict[str, str] = {}
@@ -127,7 +131,7 @@ def read_utterances(folder: Path, layout: Layout) -> Utterances:
             key, text, label = _utterance(path, line, cells, layout)
             if key in found:
                 raise DatasetError(
-                    f"{path}, line {line}: utterance {key!r} was there before, in {places[key]}. "
+                    f"{path}, line {line}: utterance {key!r} occurred before, in {places[key]}. "
                     "Keep one of the two lines."
                 )
             found[key], places[key] = (text, label), f"{path.name}, line {line}"

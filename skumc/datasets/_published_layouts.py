@@ -1,18 +1,19 @@
-"""What the three published data sets share, and where each keeps what."""
+"""Layouts of the three published data sets, and the loading that they share."""
 
 from __future__ import annotations
 
 import os
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from skumc._parts import unknown_name_message
 from skumc.data import MultimodalData
-from skumc.datasets._frame_cache import load_frames
-from skumc.datasets._utterances import Layout, read_utterances
+from skumc.datasets._converted_frames import load_frames
+from skumc.datasets._utterance_tables import Layout, read_utterances
 
 _FILES = {"audio": "audio_data/wavlm_feats.pkl", "video": "video_data/swin_feats.pkl"}
 MINTREC = Layout(
@@ -20,7 +21,7 @@ MINTREC = Layout(
     key_columns=(0, 1, 2),
     text_column=3,
     label_column=4,
-    description="Utterances from a television series, labelled with what the speaker intends "
+    description="Utterances from a television series, labeled with what the speaker intends "
     "(20 intents). Each has its words, the speaker's voice and the speaker's picture.",
 )
 MELD_DA = Layout(
@@ -28,7 +29,7 @@ MELD_DA = Layout(
     key_columns=(0, 1),
     text_column=2,
     label_column=3,
-    description="Utterances of dialogues with several speakers from a television series, labelled "
+    description="Utterances of dialogues with several speakers from a television series, labeled "
     "with dialogue acts (12 classes). Each has its words, the voice and the picture.",
 )
 IEMOCAP_DA = Layout(
@@ -36,7 +37,7 @@ IEMOCAP_DA = Layout(
     key_columns=(0,),
     text_column=1,
     label_column=2,
-    description="Utterances of dialogues that pairs of actors played or improvised, labelled with "
+    description="Utterances of dialogues that pairs of actors played or improvised, labeled with "
     "dialogue acts (12 classes). Each has its words, the voice and the picture.",
 )
 
@@ -71,9 +72,9 @@ def load_published(
     folder = Path(folder)
     cache_folder = folder / ".skumc" if cache_folder is None else Path(cache_folder)
     utterances = read_utterances(folder, layout)
-    modalities = {"text": utterances.texts}
+    modalities: dict[str, Any] = {"text": utterances.texts}
     for name, file in _FILES.items():
-        frames = load_frames(
+        modalities[name] = load_frames(
             folder / file,
             utterances.keys,
             name=name,
@@ -81,7 +82,6 @@ def load_published(
             on_missing=on_missing,
             cache_folder=cache_folder,
         )
-        modalities[name] = frames
     target_names, target = np.unique(utterances.labels, return_inverse=True)
     return Bunch(
         data=MultimodalData(modalities, index=np.array(utterances.keys)),
