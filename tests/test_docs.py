@@ -13,8 +13,10 @@ from sklearn.base import BaseEstimator
 import skumc
 from skumc import UMCClusterer
 from skumc.encoders import UMCEncoder
+from skumc.text import TextModel
 
 ROOT = Path(__file__).parents[1]
+PARTS = ("encoder", "losses", "kmeans", "threshold", "selector", "monitor", "optimization")
 MODULES = [skumc] + [
     importlib.import_module(f"skumc.{module.name}")
     for module in pkgutil.iter_modules(skumc.__path__)
@@ -58,7 +60,8 @@ def test_docstring_has_the_signature_and_its_defaults(name):
 
 def flat_parameters(clusterer):
     """Nested parameters, after replacing parts that are None by their defaults."""
-    for part in ("encoder", "losses", "kmeans", "threshold", "selector", "monitor"):
+    clusterer.set_params(text=TextModel.from_argument(clusterer.text))
+    for part in PARTS:
         if getattr(clusterer, part) is None:
             clusterer.set_params(**{part: clusterer._make_part(part)})
     for role in ("infonce", "supcon", "contrastive", "compactness", "separation"):

@@ -85,7 +85,7 @@ class Ragged:
     dtype : dtype, default=None
         Type of the stored values, int64 for token ids. None is the float type described above.
     checked : bool, default=False
-        Whether the values are known to be finite. :class:`MultimodalData` then does not scan
+        Whether the values are known to be finite. ``MultimodalData`` then does not scan
         them, which would read a memory map whole.
 
     Raises

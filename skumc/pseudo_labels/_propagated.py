@@ -96,7 +96,8 @@ class PropagatedLabels(BaseEstimator):
 
     Notes
     -----
-    Centers are the means of the propagated labels. See :func:`propagate_labels` for the method.
+    Label spreading (Zhou et al., 2004), see ``propagate_labels`` in this module. Centers are the
+    means of the propagated labels.
 
     Examples
     --------
