@@ -1,4 +1,4 @@
-"""What the benchmark's baselines read and how they cluster, as scikit-learn estimators."""
+"""Features and clusterers of the benchmark's baselines, as scikit-learn estimators."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler, normalize
 
 MIDDLE_LAYER_WIDTH = 64
-MIN_CLUSTER_SIZE = 10  # what topic models take
+MIN_CLUSTER_SIZE = 10  # the usual value in topic models
 
 
 class _UnitVariance(TransformerMixin, BaseEstimator):
-    """Centre a block and divide it by one number, so that its columns' variances add up to 1."""
+    """Center a block and divide it by one number: the variances of its columns add up to 1."""
 
     def fit(self, X, y=None):
         self.mean_, self.scale_ = X.mean(axis=0), np.sqrt(X.var(axis=0).sum())
@@ -31,7 +31,7 @@ class _UnitVariance(TransformerMixin, BaseEstimator):
 
 
 def _prepared(name, width):
-    """What a view goes through: a middle layer PCA and L2 norm, another standardisation."""
+    """Build the steps for one view: PCA and L2 norm of a middle layer, or standardization."""
     if name.endswith(MIDDLE_LAYER):
         pca = PCA(min(MIDDLE_LAYER_WIDTH, width), random_state=0)
         return make_pipeline(pca, Normalizer())
@@ -41,9 +41,9 @@ def _prepared(name, width):
 class Blocks(TransformerMixin, BaseEstimator):
     """Prepared views side by side.
 
-    With ``scale`` each standardised block is divided by the root of its width. A middle layer is
-    centred and brought to the same total variance by one number, for its components mean less the
-    later they come.
+    With ``scale`` each standardized block is divided by the square root of its width. A middle
+    layer is centered and divided by one number to have the same total variance, which keeps the
+    relative scale of its principal components.
     """
 
     def __init__(self, scale=False):
@@ -69,7 +69,7 @@ class Blocks(TransformerMixin, BaseEstimator):
 
 
 class Unscaled(TransformerMixin, BaseEstimator):
-    """Views side by side as they are."""
+    """Views side by side, unchanged."""
 
     def fit(self, X, y=None):
         self.names_ = list(X)
@@ -80,10 +80,10 @@ class Unscaled(TransformerMixin, BaseEstimator):
 
 
 class Average(TransformerMixin, BaseEstimator):
-    """Mean of the prepared views' unit vectors, as multimodal topic models take it.
+    """Mean of the prepared views' unit vectors, as in multimodal topic models.
 
-    Views of different width are brought to the narrowest one's by PCA first; there is no model here
-    that puts them into one space.
+    PCA first reduces views of different widths to the smallest width, since no model here maps them
+    to a common space.
     """
 
     def fit(self, X, y=None):
@@ -103,9 +103,9 @@ class Average(TransformerMixin, BaseEstimator):
 
 
 class CentroidHDBSCAN(ClusterMixin, BaseEstimator):
-    """HDBSCAN whose noise goes to the nearest centroid, as do new samples.
+    """HDBSCAN that assigns noise and new samples to the nearest centroid.
 
-    It finds the number of clusters itself. Where all is noise there is one cluster.
+    HDBSCAN determines the number of clusters. If all samples are noise, there is one cluster.
     """
 
     def __init__(self, min_cluster_size=MIN_CLUSTER_SIZE):
@@ -126,13 +126,13 @@ class CentroidHDBSCAN(ClusterMixin, BaseEstimator):
 
 @functools.cache
 def polyclustx_problem():
-    """Why polyclustx's UMC cannot be run, None where it can."""
+    """Reason why polyclustx's UMC cannot run, or None."""
     if importlib.util.find_spec("polyclustx") is None:
         return "the package polyclustx is not installed"
     try:
         importlib.import_module("polyclustx.models.umc")
     except ImportError as error:
-        return f"polyclustx does not load ({error})"
+        return f"polyclustx cannot be imported ({error})"
     return None
 
 

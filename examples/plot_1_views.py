@@ -2,15 +2,15 @@
 Several views of the same samples
 =================================
 
-A table whose columns fall into groups, views of different lengths, and views that are missing: one
-clusterer takes them all.
+One clusterer for tables with groups of columns, for sequences of different lengths, and for missing
+views.
 """
 
 # %%
 # A table with two groups of columns
 # ----------------------------------
-# Each group becomes a modality. Here the first tells apart three groups of samples, and so does the
-# second, but not the same three.
+# Each group of columns becomes a modality. Here each modality separates three groups of samples,
+# but not the same three.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,17 +33,17 @@ labels = clusterer.fit_predict(table)
 print(pd.crosstab(group, labels, rownames=["group"], colnames=["cluster"]))
 
 # %%
-# Neither view alone tells all four groups apart; together they do.
+# Neither modality alone separates all four groups; together they do.
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharex=True, sharey=True)
-for axis, colour, title in zip(axes, (group, labels), ("group", "cluster found"), strict=True):
-    axis.scatter(sound.mean(axis=1), shape.mean(axis=1), c=colour, cmap="tab10", vmax=9)
+for axis, color, title in zip(axes, (group, labels), ("group", "cluster found"), strict=True):
+    axis.scatter(sound.mean(axis=1), shape.mean(axis=1), c=color, cmap="tab10", vmax=9)
     axis.set(title=title, xlabel="mean of sound", ylabel="mean of shape")
 
 # %%
 # Sequences, some of them missing
 # -------------------------------
-# The same samples with frames: a recording has 3 to 11 of them, every fifth sample has no shape.
+# The same samples as sequences: a recording has 3 to 11 frames, and every fifth shape is missing.
 
 X = MultimodalData(
     {
@@ -57,7 +57,7 @@ print(
 )
 
 # %%
-# The gates tell what each modality contributed, exactly nothing where it is missing.
+# The gates are the contribution of each modality, exactly 0 where it is missing.
 
 weights = pd.DataFrame(clusterer.modality_weights(X[300:]), columns=X.names)
 weights["shape is missing"] = ~X[300:].present[:, 1]

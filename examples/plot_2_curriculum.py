@@ -1,15 +1,15 @@
 """
-How many samples are trusted, and which
-=======================================
+Thresholds and sample selection
+===============================
 
-The threshold rises along a curve and listens to the monitor and the loss; the selector takes the
-densest samples of each cluster.
+The threshold is the share of samples to select from each cluster. It rises along a curve and
+is adjusted by the monitor and the loss. The selector takes the densest samples of each cluster.
 """
 
 # %%
 # Three thresholds
 # ----------------
-# On their own, with a monitor that rises and then trembles, and a loss that falls.
+# Each is updated with a monitor that rises and then fluctuates, and a loss that falls.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,19 +32,19 @@ for name, threshold in thresholds.items():
     ]
     plt.step(epochs, values, where="post", label=name)
 plt.xlabel("epoch")
-plt.ylabel("share of each cluster that is trusted")
+plt.ylabel("selected share of each cluster")
 _ = plt.legend()
 
 # %%
 # Dense samples first
 # -------------------
-# Two clusters of different spread, at three thresholds.
+# Two clusters of different spread at three thresholds.
 
 points = np.vstack([rng.normal(0, 1, (200, 2)), rng.normal([7, 0], [2.5, 1], (200, 2))])
 cluster = np.repeat([0, 1], 200)
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained", sharey=True)
 for axis, threshold in zip(axes, (0.05, 0.25, 0.5), strict=True):
-    trusted = DensitySelector().select(points, cluster, threshold)
+    selected = DensitySelector().select(points, cluster, threshold)
     axis.scatter(*points.T, c="0.85", s=8)
-    axis.scatter(*points[trusted].T, c=cluster[trusted], cmap="tab10", vmax=9, s=12)
-    axis.set(title=f"threshold {threshold}: {trusted.sum()} of 400")
+    axis.scatter(*points[selected].T, c=cluster[selected], cmap="tab10", vmax=9, s=12)
+    axis.set(title=f"threshold {threshold}: {selected.sum()} of 400")

@@ -2,15 +2,15 @@
 Look inside a fitted clusterer
 ==============================
 
-What training did, how much each modality counts, and where the anchor looks in the other ones.
+The training history, the weight of each modality, and the attention of the anchor to the others.
 """
 
 # %%
-# An event at an unknown place
-# ----------------------------
-# Each sample has a "text" of four frames and an "audio" of 12 to 24 frames. Both tell the three
-# kinds apart: in the text a feature is raised throughout, in the audio during three frames
-# somewhere. The rest is noise.
+# An event at an unknown time
+# ---------------------------
+# Each sample has a "text" of four frames and an "audio" of 12 to 24 frames. Both distinguish three
+# kinds of samples: one feature is raised in all frames of the text, and in three consecutive frames
+# of the audio. The rest is noise.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,9 +33,10 @@ clusterer = UMCClusterer(3, encoder="umc", random_state=0).fit(X)
 # %%
 # The history
 # -----------
-# One record an epoch; the epoch that the monitor liked best was restored. Pseudo-labels teach the
-# selected samples and those that labels surely reach along neighbours. The three kinds are so clear
-# here that this is everybody: nobody is left for the contrastive loss, whose record is None.
+# There is one record per epoch; the epoch with the best monitor was restored. The supervised losses
+# train on the selected samples, and on those that label propagation reaches with enough confidence.
+# The three kinds are so distinct here that these are all samples: none is left for the contrastive
+# loss, and its record is None.
 
 main = clusterer.history_.phase("main")
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
@@ -50,7 +51,7 @@ for axis in axes:
 # %%
 # The gates
 # ---------
-# Either modality is enough to know the kind, so neither is shut out.
+# Either modality identifies the kind, so neither gate closes.
 
 gates = clusterer.modality_weights(X)
 plt.figure(figsize=(6, 3), layout="constrained")
@@ -62,8 +63,8 @@ _ = plt.legend()
 # %%
 # The attention
 # -------------
-# Weights of the cross-attention of the first samples, mean over heads: rows are the text's frames,
-# columns the audio's. Between the lines is the event.
+# Cross-attention weights of the first samples, mean over heads: rows are frames of the text,
+# columns frames of the audio. The event is between the lines.
 
 attention = clusterer.attention_weights(X)["audio"]
 figure, axes = plt.subplots(4, 1, figsize=(8, 6), layout="constrained")
@@ -76,8 +77,8 @@ for axis, weights, start in zip(axes, attention, event, strict=False):
 _ = axes[-1].set_xlabel("audio frame")
 
 # %%
-# Four panels prove little. Over all samples: how much of the attention falls on the three frames of
-# the event, as a multiple of what evenly spread attention would give, with and without training.
+# Four panels prove little. Over all samples: the attention to the three frames of the event, as a
+# multiple of that under uniform attention, with and without training.
 
 untrained = UMCClusterer(3, encoder="umc", pretrain_epochs=0, max_epochs=0, random_state=0).fit(X)
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
@@ -89,5 +90,5 @@ for name, fitted in (("untrained", untrained), ("trained", clusterer)):
     ]
     axis.hist(multiples, bins=np.linspace(0, 8, 41), alpha=0.7, label=name)
 axis.axvline(1, color="black", linestyle=":")
-axis.set(xlabel="attention on the event, 1 is evenly spread", ylabel="samples")
+axis.set(xlabel="attention to the event, 1 is uniform", ylabel="samples")
 _ = axis.legend()

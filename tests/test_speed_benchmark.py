@@ -1,4 +1,4 @@
-"""The speed benchmark runs; what it measures is no test's business."""
+"""The speed benchmark runs; its measurements are not tested."""
 
 import csv
 import importlib.util
@@ -54,7 +54,7 @@ def test_memory_is_the_childs_own(speed):
 
 def test_utterances_are_as_long_as_described(speed):
     found = speed.lengths(20_000, np.random.default_rng(0))
-    seconds = found["video"] / speed.FRAMES_A_SECOND["video"]
+    seconds = found["video"] / speed.FRAMES_PER_SECOND["video"]
     assert seconds.mean() == pytest.approx(2.4, rel=0.03)
     assert found["audio"].mean() == pytest.approx(50 * 2.4, rel=0.03)
     for name, longest in speed.LONGEST.items():
