@@ -7,6 +7,7 @@ import hashlib
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,7 @@ from sklearn.pipeline import make_pipeline
 
 import skumc
 from skumc import UMCClusterer
-from skumc.curriculum import AdaptiveThreshold
-from skumc.encoders import ProjectionEncoder, UMCEncoder
+from skumc.encoders import UMCEncoder
 from skumc.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, WeightedLosses
 
 PROTOCOLS = ("predict", "refit", "transductive")
@@ -38,64 +38,90 @@ _SETTINGS = (MIDDLE_LAYER_WIDTH, MIN_CLUSTER_SIZE, N_NEIGHBORS, N_SEGMENTS)
 QUICK_EPOCHS = {"pretrain_epochs": 1, "max_epochs": 2}
 
 # Per ablation, the parameters of UMCClusterer that differ from its defaults; add new ones here.
+# "source" in a name gives the section of the source that a default departs from.
 ABLATIONS: dict[str, dict[str, Any]] = {
-    "umc encoder": {"encoder": "umc"},
+    "pairs of modality views": {"pairs": "views"},
+    "pairs of disjoint views": {"pairs": "disjoint"},
+    "pairs of copies with dropout (source: 3.7.1)": {"pairs": "dropout"},
+    "pairs of copies with noise (source: 3.6.2)": {"pairs": "noise"},
+    "pairs of copies with hidden frames": {"pairs": "frames"},
+    "all modalities trusted (source: 3.4)": {"neighbors__judge_trust": False},
+    "gates without priors (source: 3.4.8)": {"neighbors__untrusted_share": 1.0},
+    "supervised views leave one out (source: 3.6.1)": {"supervised_views": "leave_one_out"},
+    "supervised view of all modalities only": {"supervised_views": "full"},
+    "no label propagation (source: 3.5.9.2)": {"pseudo_labels": "selected"},
+    "propagated labels of any confidence": {"pseudo_labels__min_confidence": 0.0},
+    "neighbors of the input only": {"neighbors__refresh_every": None},
+    "no neighbor graph (source: 3.5.9.2, 3.6.1, 3.7.1; four changes)": {
+        "neighbors": "none",
+        "pairs": "dropout",
+        "pseudo_labels": "selected",
+        "supervised_views": "leave_one_out",
+    },
+    "no pretraining": {"pretrain_epochs": 0},
+    "no progressive loop": {"max_epochs": 0},
+    "untrained": {"pretrain_epochs": 0, "max_epochs": 0},
+    "published learning rates (source: 3.7.3)": {
+        "learning_rate": 3e-4,
+        "pretrain_learning_rate": 2e-5,
+    },
+    "published temperatures (source: 3.6.1, 3.6.2, 3.7.1)": {
+        "losses": WeightedLosses(
+            infonce=InfoNCELoss(0.2), contrastive=ContrastiveLoss(1.0), supcon=SupConLoss(1.4)
+        )
+    },
+    "SupCon divided by samples (source: 3.6.1)": {
+        "losses": {"supcon": SupConLoss(average="samples")}
+    },
+    "one start of k-means (source: 3.5.7)": {"kmeans__n_init": 1},
+    "Adam (source: 3.7.3)": {"optimization__optimizer": "adam"},
+    "weight decay 0.01 (source: 3.7.3)": {"optimization__weight_decay": 0.01},
+    "Adam, weight decay 0.01 (source: 3.7.3; two changes)": {
+        "optimization__optimizer": "adam",
+        "optimization__weight_decay": 0.01,
+    },
+    "cosine schedule (source: 3.7.3)": {"optimization__schedule": "cosine"},
+    "no averaging of weights (source: 3.7.3)": {"optimization__weight_averaging": 0.0},
+    "patience from the first epoch (source: 3.7.3)": {"optimization__min_epochs": 0},
+    "batches of 128 (source: 3.7.3)": {"batch_size": 128},
+    "width 256 (source: 3.10.1)": {"encoder__hidden_width": 256},
+    "last text layer (source: 3.2)": {"text__layer": None},
+    "frames not standardized (source: 3.8.1)": {"encoder__standardize": False},
+    "means of frames": {"encoder__n_segments": 1},
+    "no dual projection": {"encoder__dual_projection": False},
+    "constant threshold": {"threshold": "constant"},
+    "linear threshold": {"threshold": "linear"},
+    "no performance adjustment": {"threshold__performance_adjustment": False},
+    "no loss adjustment": {"threshold__loss_adjustment": False},
+    "no stability adjustment": {"threshold__stability_adjustment": False},
+    "random selection": {"selector": "random"},
+    "no supcon": {"losses__supcon_weight": 0.0},
+    "no contrastive": {"losses__contrastive_weight": 0.0},
+    "no compactness": {"losses__compactness_weight": 0.0},
+    "no separation": {"losses__separation_weight": 0.0},
+    "40 epochs": {"max_epochs": 40},
+    "one text layer trained (source: 3.2)": {"text__n_trainable_layers": 1},
+    "umc encoder (source: 3.4)": {"encoder": "umc"},
     "umc encoder, no dual projection": {"encoder": UMCEncoder(dual_projection=None)},
     "umc encoder, no guided attention": {"encoder": UMCEncoder(guided_attention=False)},
     "umc encoder, no cross-attention": {"encoder": UMCEncoder(cross_attention=False)},
     "umc encoder, no self-attention": {"encoder": UMCEncoder(n_self_attention_layers=0)},
     "umc encoder, no gates": {"encoder": UMCEncoder(fusion="concatenation")},
-    "umc encoder, CLS": {"encoder": UMCEncoder(anchor_summary="cls")},
-    "umc encoder, zeros where hidden": {"encoder": UMCEncoder(missing="zeros")},
-    "umc encoder, not standardized": {"encoder": UMCEncoder(standardize=False)},
-    "no pretraining": {"pretrain_epochs": 0},
-    "no progressive loop": {"max_epochs": 0},
-    "untrained": {"pretrain_epochs": 0, "max_epochs": 0},
-    "no performance adjustment": {"threshold": AdaptiveThreshold(performance_adjustment=False)},
-    "no loss adjustment": {"threshold": AdaptiveThreshold(loss_adjustment=False)},
-    "no stability adjustment": {"threshold": AdaptiveThreshold(stability_adjustment=False)},
-    "constant threshold": {"threshold": "constant"},
-    "linear threshold": {"threshold": "linear"},
-    "no supcon": {"losses": {"supcon": 0.0}},
-    "no contrastive": {"losses": {"contrastive": 0.0}},
-    "no compactness": {"losses": {"compactness": 0.0}},
-    "no separation": {"losses": {"separation": 0.0}},
-    "random selection": {"selector": "random"},
-    "no spreading": {"spread_confidence": None},
-    "spread labels teach all": {"spread_confidence": 0.0},
-    "no averaging of weights": {"weight_averaging": 0.0},
-    "augmentation by views": {"augmentation": "views"},
-    "augmentation by disjoint views": {"augmentation": "disjoint"},
-    "augmentation by dropout": {"augmentation": "dropout"},
-    "published temperatures": {
-        "losses": WeightedLosses(
-            infonce=InfoNCELoss(0.2), contrastive=ContrastiveLoss(1.0), supcon=SupConLoss(1.4)
-        )
-    },
-    "SupCon divided by samples": {"losses": {"supcon": SupConLoss(average="samples")}},
-    "one start of k-means": {"kmeans": KMeans(n_init=1)},
-    "published learning rates": {"learning_rate": 3e-4, "pretrain_learning_rate": 2e-5},
-    "Adam, weight decay 0.01": {"optimizer": "adam", "weight_decay": 0.01},
-    "patience from the start": {"min_epochs": 0},
-    "cosine schedule": {"schedule": "cosine"},
-    "batches of 128": {"batch_size": 128},
-    "40 epochs": {"max_epochs": 40},
-    "width 256": {"encoder": ProjectionEncoder(hidden_width=256)},
-    "means of frames": {"encoder": ProjectionEncoder(n_segments=1)},
-    "no dual projection": {"encoder": ProjectionEncoder(dual_projection=False)},
-    "last text layer": {"text_layer": None},
-    "one text layer trained": {"n_trainable_layers": 1},
+    "umc encoder, CLS (source: 3.4.6)": {"encoder": UMCEncoder(anchor_summary="cls")},
+    "umc encoder, zeros where hidden (source: 3.6.1)": {"encoder": UMCEncoder(missing="zeros")},
+    "umc encoder, not standardized (source: 3.8.1)": {"encoder": UMCEncoder(standardize=False)},
 }
-# Without a second modality these equal the umc encoder.
+# Without a second modality these equal the defaults or the umc encoder.
 NEED_SEVERAL_MODALITIES = {
+    "all modalities trusted (source: 3.4)",
+    "gates without priors (source: 3.4.8)",
+    "supervised view of all modalities only",
     "umc encoder, no dual projection",
     "umc encoder, no guided attention",
     "umc encoder, no cross-attention",
     "umc encoder, no gates",
 }
-
-
-NEED_TEXT = {"last text layer", "one text layer trained"}
+NEED_TEXT = {"last text layer (source: 3.2)", "one text layer trained (source: 3.2)"}
 
 
 @dataclass(frozen=True)
@@ -199,11 +225,9 @@ def _ours(name, parameters, protocols=PROTOCOLS, preset=None):
     """UMCClusterer with these parameters, and a text model for data with strings."""
 
     def build(data, seed):
-        text = {"text_model": data.text_model} if data.holds_text else {}
-        given = {**text, **parameters, "random_state": seed}
-        if preset is not None:
-            return UMCClusterer.from_preset(preset, data.n_clusters, **given)
-        return UMCClusterer(data.n_clusters, **given)
+        make = UMCClusterer if preset is None else partial(UMCClusterer.from_preset, preset)
+        text = {"text__name": data.text_model} if data.holds_text else {}
+        return make(data.n_clusters).set_params(**text, **parameters, random_state=seed)
 
     code = fingerprint(preset, sorted(parameters.items()))
     return Method(name, build, package_state(), code, None, protocols)
