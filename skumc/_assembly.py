@@ -42,12 +42,21 @@ def seed_parts(parts: dict[str, Any], rng: np.random.RandomState) -> None:
             part.set_params(random_state=rng.randint(MAX_SEED))
 
 
+def _keep_modules(part: Any, terms: dict[str, tuple[float, Any]]) -> None:
+    """Put the losses that train in the place of those they were copied from."""
+    for role, (weight, loss) in terms.items():
+        if not isinstance(loss, torch.nn.Module):
+            continue
+        if role in part.get_params(deep=False):
+            setattr(part, role, loss)
+        else:
+            part.extra = {**part.extra, role: (weight, loss)}
+
+
 def training_parts(estimator: UMCClusterer, parts: dict[str, Any]) -> TrainingParts:
     """Gather what a training run takes; losses with parameters stay in the loss part."""
     losses = parts["losses"].terms()
-    for role, (_, loss) in losses.items():
-        if isinstance(loss, torch.nn.Module):
-            setattr(parts["losses"], role, loss)
+    _keep_modules(parts["losses"], losses)
     callbacks = list(estimator.callbacks or ())
     check_callbacks(callbacks)
     if not any(isinstance(callback, MemoryEstimate) for callback in callbacks):

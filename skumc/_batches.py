@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skumc._packed import sent
+from skumc._sequences import sent
 from skumc.data import MultimodalData
 
 

@@ -1,10 +1,10 @@
-"""Hypothesis profiles: quick by default, ci where CI is set, HYPOTHESIS_PROFILE names any."""
+"""Hypothesis profiles: quick by default, ci if CI is set, any by HYPOTHESIS_PROFILE."""
 
 import os
 
 from hypothesis import settings
 
-# No deadlines: a first call may load a library, and shared machines stall.
+# No deadlines: a first call may load a library, and shared machines may pause.
 settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("thorough", max_examples=500, deadline=None)

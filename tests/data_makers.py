@@ -6,7 +6,7 @@ from skumc import MultimodalData
 
 
 def make_sequences(n_samples=24, n_clusters=2, missing=False, seed=0):
-    """Samples with text, audio and video of different lengths, in well separated groups."""
+    """Make samples with text, audio and video of different lengths, in well separated clusters."""
     rng = np.random.default_rng(seed)
     topic = np.arange(n_samples) % n_clusters
     widths = {"text": 5, "audio": 3, "video": 4}
@@ -25,7 +25,7 @@ def make_sequences(n_samples=24, n_clusters=2, missing=False, seed=0):
 
 
 def pad(X, n_extra=0, fill=0.0):
-    """The same samples padded with ``fill``, as the arguments of from_padded."""
+    """Pad samples with ``fill``; returns the arguments of from_padded."""
     arrays, lengths = {}, {}
     for name in X.names:
         store = X.packed(name)

@@ -1,7 +1,7 @@
 """The encoder from its formulas: one sample at a time, loops over heads and positions.
 
-Nothing is padded, shared or packed here. ``p`` holds parameters and buffers by name; where they
-require gradients, so does what is computed from them.
+Nothing is padded, shared or packed here. ``p`` holds parameters and buffers by name; results
+require gradients if those do.
 """
 
 import math
@@ -102,7 +102,7 @@ def gelu(row):
 
 
 def softmax(scores):
-    raw = torch.exp(torch.stack(scores) - max(scores))  # else large scores overflow
+    raw = torch.exp(torch.stack(scores) - max(scores))  # large scores would overflow
     return raw / raw.sum()
 
 

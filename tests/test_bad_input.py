@@ -15,11 +15,14 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skumc import MultimodalData, UMCClusterer
+from skumc._parameters import PART_CHOICES
 from skumc.curriculum import AdaptiveThreshold, DensitySelector
 from skumc.encoders import UMCEncoder
 from skumc.feature_extraction import PooledFeatures
 from skumc.losses import SupConLoss
-from skumc.training import SilhouetteMonitor
+from skumc.pseudo_labels import PropagatedLabels
+from skumc.text import TextModel
+from skumc.training import MemoryEstimate, Optimization, ProgressLines, SilhouetteMonitor
 
 NAN, INF = np.nan, np.inf
 
@@ -91,7 +94,7 @@ BAD_X = {
     "frame without columns": (
         lambda: pd.DataFrame(index=range(3)),
         ValueError,
-        "Got X without columns, expected one a feature or one a modality",
+        "Got X without columns, expected one per feature or one per modality",
     ),
     "unequal numbers of samples": (
         lambda: {"text": np.eye(3), "audio": np.eye(4)},
@@ -143,7 +146,7 @@ BAD_X = {
     "array of strings": (
         lambda: np.array([["a", "b"], ["c", "d"]]),
         ValueError,
-        "X holds strings, expected numbers. Pass sentences as a list of str, one a sample",
+        "X holds strings, expected numbers. Pass sentences as a list of str, one per sample",
     ),
     "list of strings": (
         lambda: ["a", "b"],
@@ -332,7 +335,7 @@ BAD_X = {
     "a record that is no dict": (
         lambda: [{"text": [1.0]}, None],
         ValueError,
-        "Got NoneType in row 1, expected a list with one dict a sample",
+        "Got NoneType in row 1, expected a list with one dict per sample",
     ),
 }
 
@@ -364,7 +367,7 @@ BAD_MODALITIES = {
     "column that is no number": (blocks(text=[1.0]), r"modalities\['text'\] with column 1.0"),
     "mask of another length": (
         blocks(text=[True, False]),
-        r"modalities\['text'\] with a mask of length 2 for 3 columns",
+        r"modalities\['text'\] with a mask of length 2 for 3 columns, expected one entry",
     ),
     "columns that are none": (
         blocks(text=None),
@@ -469,8 +472,14 @@ def method_of(estimator):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"text": np.ones((12, 4))}, "'text' has width 4, but fit saw width 5. Pass the same feat"),
-        ({"vdeo": np.ones((12, 4))}, r"unknown modality 'vdeo'; fit saw 'text', 'audio'. .*select"),
+        (
+            {"text": np.ones((12, 4))},
+            "'text' has width 4, but had width 5 in fit. Pass the same feat",
+        ),
+        (
+            {"vdeo": np.ones((12, 4))},
+            r"unknown modality 'vdeo', expected those of fit: 'text', 'audio'. .*select",
+        ),
         (
             {"text": [None] * 12, "audio": [None] * 12},
             r"of \['text', 'audio'\] is missing in rows 0, 1",
@@ -493,7 +502,7 @@ def test_predict_refuses_no_samples(fitted):
 
 @pytest.mark.parametrize("table", [np.ones((4, 2)), pd.DataFrame({"text": [1.0], "audio": [2.0]})])
 def test_predict_refuses_a_table_after_named_modalities(fitted, table):
-    message = "Got a 2-D table, but fit saw the modalities 'text', 'audio'. Pass them by name"
+    message = "Got a 2-D table, expected the modalities of fit: 'text', 'audio'. Pass them by name"
     assert_refuses(fitted, table, ValueError, message, method_of(fitted))
 
 
@@ -510,8 +519,8 @@ def test_predict_refuses_what_a_table_did_not_have(make_estimator):
         (table[["b", "a", "c"]], "Feature names must be in the same order"),
         (table.assign(a=INF), r"Modality 'text' has infinite values \(inf\) in rows 0, 1"),
         (table.assign(b=NAN), "Modality 'audio' is partly NaN in rows 0, 1"),
-        ({"text": [[1.0, 2.0]]}, "Modality 'text' has width 2, but fit saw width 1"),
-        ([{"smell": [1.0]}], "unknown modality 'smell'; fit saw 'text', 'audio'"),
+        ({"text": [[1.0, 2.0]]}, "Modality 'text' has width 2, but had width 1 in fit"),
+        ([{"smell": [1.0]}], "unknown modality 'smell', expected those of fit: 'text', 'audio'"),
     ]:
         assert_refuses(model, X, ValueError, message, method)
     model = make_estimator().fit(table.to_numpy())
@@ -531,36 +540,51 @@ BAD_PARAMETERS = {
     "n_clusters": [0, -1, 2.0, "2", None],
     "modalities": ["text", 3],
     "anchor": [0, ["text"]],
-    "text_model": [3, {"model": "bert"}],
-    "n_trainable_layers": [-1, 1.5, "some", None],
-    "text_learning_rate": [0, -1e-3, NAN, INF, None],
-    "max_text_length": [0, 1.5, "long"],
-    "text_layer": [-1, 1.5, "last"],
-    "memory": [3, True],
-    "augmentation": ["view", None, 1],
-    "spread_confidence": [-0.1, 1.1, "0.9", NAN],
+    "text": [3, {"model": "bert"}],
+    "supervised_views": [3, {"text"}],
+    "callbacks": [3, print],
     "pretrain_epochs": [-1, 1.5, None],
     "max_epochs": [-1, 1.5, None],
-    "min_epochs": [-1, 0.5],
     "patience": [0, -1, 1.5],
     "batch_size": [0, 1.5, None],
     "learning_rate": [0, 0.0, -1e-3, NAN, INF, "auto"],
     "pretrain_learning_rate": [0, -1e-3, NAN, INF],
-    "optimizer": ["adm", None, 1],
-    "weight_decay": [-1e-9, NAN, INF, None],
-    "warmup_proportion": [-0.01, 1.01, NAN, None],
-    "schedule": ["cosinus", None, 1],
-    "grad_clip": [0, -1.0, NAN, INF],
-    "accumulate_steps": [0, 0.5, None],
-    "weight_averaging": [-0.1, 1.0, "0.9", NAN, None],
     "device": [0, None],
     "precision": ["float16", torch.float32, None],
-    "compile": [None, 1.5, "yes"],
-    "max_memory": [0, -1, 1.5, "4GiB"],
     "random_state": [-1, "seed", 1.5],
     "verbose": [-1, "yes", None],
 }
-PARTS = ["encoder", "losses", "threshold", "selector", "kmeans", "monitor"]
+PARTS = list(PART_CHOICES)
+BAD_PART_PARAMETERS = {
+    TextModel: {
+        "name": [3, {"model": "bert"}],
+        "n_trainable_layers": [-1, 1.5, "some", None],
+        "learning_rate": [0, -1e-3, NAN, INF, None],
+        "max_length": [0, 1.5, "long"],
+        "layer": [-1, 1.5, "last"],
+        "memory": [3, True],
+    },
+    PropagatedLabels: {"min_confidence": [-0.1, 1.1, "0.9", NAN]},
+    Optimization: {
+        "optimizer": ["adm", None, 1],
+        "weight_decay": [-1e-9, NAN, INF, None],
+        "warmup_proportion": [-0.01, 1.01, NAN, None],
+        "schedule": ["cosinus", None, 1],
+        "grad_clip": [0, -1.0, NAN, INF],
+        "accumulate_steps": [0, 0.5, None],
+        "weight_averaging": [-0.1, 1.0, "0.9", NAN, None],
+        "min_epochs": [-1, 0.5],
+    },
+    MemoryEstimate: {"max_memory": [0, -1, 1.5, "4GiB"]},
+    ProgressLines: {"every": [0, 1.5]},
+}
+PLACES = {
+    TextModel: lambda part: {"text": part},
+    PropagatedLabels: lambda part: {"pseudo_labels": part},
+    Optimization: lambda part: {"optimization": part},
+    MemoryEstimate: lambda part: {"callbacks": [part]},
+    ProgressLines: lambda part: {"callbacks": [part]},
+}
 
 
 def test_every_parameter_is_tried():
@@ -577,6 +601,27 @@ def test_a_parameter_outside_its_interval_is_named(name, value):
     message = rf"The '{name}' parameter of UMCClusterer must be .* Got {re.escape(repr(value))}"
     X = MultimodalData(text_and_audio())
     assert_refuses(umc(**{name: value}), X, InvalidParameterError, message)
+
+
+@pytest.mark.parametrize("part", BAD_PART_PARAMETERS, ids=lambda part: part.__name__)
+def test_every_parameter_of_a_part_is_tried(part):
+    assert set(BAD_PART_PARAMETERS[part]) == set(part._parameter_constraints)
+    assert set(BAD_PART_PARAMETERS[part]) == set(part().get_params(deep=False))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        (part, name, value)
+        for part, parameters in BAD_PART_PARAMETERS.items()
+        for name, values in parameters.items()
+        for value in values
+    ],
+)
+def test_a_parameter_of_a_part_outside_its_interval_is_named(part, name, value):
+    message = f"The '{name}' parameter of {part.__name__} must be .* Got {re.escape(repr(value))}"
+    estimator = umc(**PLACES[part](part(**{name: value})))
+    assert_refuses(estimator, text_and_audio(), InvalidParameterError, message)
 
 
 @pytest.mark.parametrize("name", ["standardize", "scale_blocks", "modalities"])
@@ -608,6 +653,10 @@ class Nothing:
     ("part", "lacking"),
     [
         ("encoder", "build()"),
+        ("neighbors", "build(), refresh()"),
+        ("pairs", "prepare(), sample(), encode()"),
+        ("pseudo_labels", "label()"),
+        ("optimization", "make(), validate()"),
         ("losses", "terms()"),
         ("threshold", "update()"),
         ("selector", "select()"),
@@ -624,6 +673,10 @@ def test_a_part_without_its_method_is_refused(part, lacking):
     ("part", "name", "meant"),
     [
         ("encoder", "projections", "projection"),
+        ("neighbors", "grph", "graph"),
+        ("pairs", "view", "views"),
+        ("pseudo_labels", "propagatd", "propagated"),
+        ("optimization", "defualt", "default"),
         ("losses", "ucm", "umc"),
         ("threshold", "adaptiv", "adaptive"),
         ("selector", "densty", "density"),
@@ -669,7 +722,7 @@ def test_bad_values_inside_a_part_are_named(parameters, error, message):
         (lambda: MultimodalData.from_views([]), "Got an empty dict as modalities"),
         (
             lambda: MultimodalData.from_views([np.eye(2)], names=["a", "b"]),
-            r"Got names=\['a', 'b'\], expected 1 different names, one a view",
+            r"Got names=\['a', 'b'\], expected 1 different names, one per view",
         ),
         (
             lambda: MultimodalData.from_views([np.eye(2)] * 2, names=["a", "a"]),
@@ -814,9 +867,13 @@ def test_an_encoder_without_parameters_is_clustered_as_it_is():
 @pytest.mark.parametrize(
     ("give", "error", "message"),
     [
-        (lambda h: h, TypeError, "gave Tensor, expected an EncoderOutput.*Check encoder="),
-        (lambda h: (h, None, {}), ValueError, "gave gates of shape NoneType.*Check encoder="),
-        (lambda h: _triple(h[:2]), ValueError, r"gave embedding of shape \(2, 4\) for 4 samples"),
+        (lambda h: h, TypeError, "returned Tensor, expected an EncoderOutput.*Check encoder="),
+        (lambda h: (h, None, {}), ValueError, "returned gates of shape NoneType.*Check encoder="),
+        (
+            lambda h: _triple(h[:2]),
+            ValueError,
+            r"returned embedding of shape \(2, 4\) for 4 samples",
+        ),
         (lambda h: _triple(2 * h), ValueError, "lengths 2 to 2, expected unit norm"),
     ],
 )

@@ -11,18 +11,19 @@ from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import check_estimator
 
 from data_makers import make_sequences
-from monitors import Rising
+from fitting import WITHOUT_NEIGHBORS, Rising
 from skumc import MultimodalData, UMCClusterer
+from skumc._parameters import PART_CHOICES
 from skumc.curriculum import ConstantThreshold, LinearThreshold
 from skumc.datasets import make_multimodal_blobs
 from skumc.encoders import ProjectionEncoder, UMCEncoder
 from skumc.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, WeightedLosses
-from skumc.training import AUGMENTATIONS
+from skumc.training import GradientNorms, Optimization
 
 
 def make(n_clusters=3, **parameters):
     defaults = {"pretrain_epochs": 1, "max_epochs": 2, "random_state": 0}
-    return UMCClusterer(n_clusters, **(defaults | parameters))
+    return UMCClusterer(n_clusters).set_params(**(defaults | parameters))
 
 
 def results(fitted):
@@ -45,7 +46,8 @@ def data():
 )
 def test_encoder_says_at_which_learning_rate_it_trains(encoder, expected):
     X, _ = make_sequences()
-    settings = {"pretrain_epochs": 1, "max_epochs": 1, "warmup_proportion": 0.0, "random_state": 0}
+    settings = {"pretrain_epochs": 1, "max_epochs": 1, "random_state": 0}
+    settings["optimization"] = Optimization(warmup_proportion=0.0)
     history = UMCClusterer(2, encoder=encoder, **settings).fit(X).history_
     assert [record["learning_rate"] for record in history[:-1]] == [expected] * 2
     given = {"learning_rate": 1e-4, "pretrain_learning_rate": 1e-5}
@@ -227,26 +229,30 @@ def test_weight_zero_gives_other_weights(role):
     assert not torch.equal(final_weights(None), final_weights({role: 0.0}))
 
 
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+@pytest.mark.parametrize("neighbors", ["graph", "none"])
+@pytest.mark.parametrize("pairs", PART_CHOICES["pairs"])
 @pytest.mark.parametrize("names", [["text"], ["text", "audio"], ["text", "audio", "video"]])
-def test_every_augmentation_trains_any_number_of_modalities(data, augmentation, names):
+def test_all_pairs_train_any_number_of_modalities(data, pairs, neighbors, names):
     X, _ = data
     X = X[X.present[:, 0]].select(names)
-    fitted = make(augmentation=augmentation, spread_confidence=None).fit(X)
+    if (pairs, neighbors) == ("neighbors", "none"):
+        pytest.skip("these pairs need the graph")
+    settings = {"pairs": pairs, "neighbors": neighbors, "pseudo_labels": "selected"}
+    fitted = make(**settings, callbacks=[GradientNorms()]).fit(X)
     assert fitted.history_.phase("main")[0, "gradient_contrastive"] > 0
 
 
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"optimizer": "sgd"},
-        {"optimizer": "adam"},
-        {"schedule": "cosine"},
-        {"optimizer": torch.optim.RAdam},
-        {"grad_clip": 0.01},
-        {"accumulate_steps": 3, "batch_size": 7},
+        {"optimization__optimizer": "sgd"},
+        {"optimization__optimizer": "adam"},
+        {"optimization__schedule": "cosine"},
+        {"optimization__optimizer": torch.optim.RAdam},
+        {"optimization__grad_clip": 0.01},
+        {"optimization__accumulate_steps": 3, "batch_size": 7},
         {"precision": "bfloat16"},
-        {"weight_decay": 0.5},
+        {"optimization__weight_decay": 0.5},
     ],
     ids=str,
 )
@@ -266,9 +272,9 @@ def test_max_epochs_zero_clusters_the_pretrained_embedding(data):
 
 def test_other_anchor_keeps_its_modality_in_every_view():
     X, _ = make_sequences()
-    fitted = make(2, anchor="video", augmentation="views").fit(X)
+    fitted = make(2, anchor="video", **WITHOUT_NEIGHBORS).fit(X)
     assert fitted.anchor_ == "video"
-    first = make(2, augmentation="views").fit(X)
+    first = make(2, **WITHOUT_NEIGHBORS).fit(X)
     assert not np.array_equal(fitted.embedding_, first.embedding_)
 
 
@@ -349,14 +355,12 @@ def mean_gates(useless, seed, clusterer):
             losses=WeightedLosses(
                 infonce=InfoNCELoss(0.2), contrastive=ContrastiveLoss(1.0), supcon=SupConLoss(1.4)
             ),
-            augmentation="disjoint",
+            **WITHOUT_NEIGHBORS | {"pairs": "disjoint"},
             pretrain_epochs=20,
             max_epochs=5,
             learning_rate=3e-4,
             pretrain_learning_rate=3e-4,
-            optimizer="adam",
-            weight_decay=0.01,
-            schedule="cosine",
+            optimization=Optimization("adam", weight_decay=0.01, schedule="cosine"),
         ),
     ],
     ids=["defaults", "attention, disjoint views"],

@@ -127,7 +127,7 @@ def test_rescaled_curve_is_continuous():
 
 @given(st.lists(st.tuples(maybe_number, maybe_number), max_size=25), fractions(), fractions())
 def test_threshold_stays_within_bounds_for_any_history(history, one, other):
-    """Whatever is reported, the threshold is the clipped sum of the terms."""
+    """For any history, the threshold is the clipped sum of the terms."""
     low, high = sorted((one, other))
     threshold = AdaptiveThreshold(low, high)
     for epoch, (performance, loss) in enumerate(history):
@@ -555,7 +555,7 @@ def test_score_of_a_single_sample_is_zero():
 
 @given(data=labeled_embeddings(max_size=40, max_clusters=2))
 def test_block_size_never_changes_the_selection(data):
-    """One row at a time gives what one block gives, ties included."""
+    """One row at a time and one block give the same selection, ties included."""
     X, labels = data
     for selector in (DensitySelector(), DensitySelector(criterion="compact")):
         expected = selector.select(X, labels, 0.3)
@@ -693,6 +693,12 @@ def test_density_selector_checks_its_parameters(parameters, message):
         selector.select(np.zeros((8, 2)), np.zeros(8, dtype=int), 0.5)
 
 
+def test_random_selector_checks_its_parameter():
+    """Building stores anything; select names the parameter."""
+    with pytest.raises(ValueError, match="'random_state' parameter of RandomSelector .* 'a'"):
+        RandomSelector("a").select(np.zeros((8, 2)), np.zeros(8, dtype=int), 0.5)
+
+
 @pytest.mark.parametrize("part", [*THRESHOLDS, *SELECTORS], ids=repr)
 def test_parts_are_cloned_without_state(part):
     """A clone has the parameters and no state."""
@@ -784,7 +790,7 @@ def test_estimate_with_few_drawn_samples_and_duplicates(size):
 
 
 def test_estimate_selects_about_what_the_exact_way_does():
-    """Of a cluster of 4,000 the share of the samples that both select, for 256 drawn ones."""
+    """With 256 of 4,000 samples drawn, over 90 % of the selected samples agree."""
     X = np.random.default_rng(0).normal(size=(4000, 16))
     exact, estimated = (
         DensitySelector((0.2,), sample_size=size).select(X, np.zeros(4000, dtype=int), 0.3)

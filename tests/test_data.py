@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skumc import MultimodalData
-from skumc.data import Ragged, frame_chunks, sample_chunks
+from skumc.data import Ragged
+from skumc.data._missing import is_blank, is_missing_value
+from skumc.data._ragged import frame_chunks, sample_chunks
 
 NAMES = ("text", "audio", "video")
 
 
 def assert_same_samples(X, expected):
-    """Hold a container, or any list of dicts, against dicts of an array or None each."""
+    """Compare a container, or a list of dicts, with dicts of arrays or None."""
     assert len(X) == len(expected)
     for actual, wanted in zip(X, expected, strict=True):
         assert list(actual) == list(wanted)
@@ -35,7 +37,7 @@ def assert_same_samples(X, expected):
 
 @st.composite
 def sample_lists(draw, min_samples=1, max_samples=7):
-    """Dicts of one sequence, or None, a modality; one dict a sample."""
+    """One dict per sample with a sequence, or None, per modality."""
     n_samples = draw(st.integers(min_samples, max_samples))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     columns = {}
@@ -55,7 +57,7 @@ def container(samples):
 
 @st.composite
 def row_keys(draw, n_samples):
-    """A key as scikit-learn or a person passes it, and the row numbers it stands for."""
+    """An index key as scikit-learn or a user passes it, and the row numbers it selects."""
     kind = draw(st.sampled_from(["list", "array", "small array", "mask", "mask list", "slice"]))
     if kind == "slice":
         key = draw(st.slices(n_samples))
@@ -71,7 +73,7 @@ def row_keys(draw, n_samples):
 
 
 def backing_file(array):
-    """Name of the file in which an array's values lie, or None."""
+    """Name of the file that holds an array's values, or None."""
     while array is not None and not isinstance(array, np.memmap):
         array = getattr(array, "base", None)
     return None if array is None else str(array.filename)
@@ -83,7 +85,7 @@ def backing_files(X):
 
 @pytest.fixture
 def mapped(tmp_path):
-    """A container over a file, its copy in memory, and the file's name."""
+    """A memory-mapped container, its copy in memory, and the name of the mapped file."""
     values = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     path = tmp_path / "text.npy"
     np.save(path, values)
@@ -141,7 +143,7 @@ def test_packed_sequences_and_single_samples_agree(data, samples):
     [3, -4, [0, 3], [-4], [True], 0.0, [0.5], [[0]], "text", ["a"], None, ([0], 1), (0, 0, 0)],
     ids=repr,
 )
-def test_a_key_that_fits_no_samples_is_an_index_error(key):
+def test_a_key_that_selects_no_samples_is_an_index_error(key):
     with pytest.raises(IndexError):
         MultimodalData({"text": np.eye(3)})[key]
 
@@ -171,14 +173,14 @@ def test_the_index_goes_with_its_samples(index):
 
 
 @given(sample_lists())
-def test_frame_there_and_back_gives_the_same_samples(samples):
+def test_round_trip_through_a_frame_gives_the_same_samples(samples):
     frame = container(samples).to_frame()
     assert frame.shape == (len(samples), len(samples[0]))
     assert list(frame.columns) == list(samples[0])
     assert_same_samples(MultimodalData.from_frame(frame), samples)
 
 
-def test_frame_there_and_back_keeps_the_index_of_a_view():
+def test_round_trip_through_a_frame_keeps_the_index_of_a_view():
     index = pd.Index(["x", "y", "z"], name="clip")
     X = MultimodalData({"text": np.eye(3), "audio": [[1.0], None, [[2.0], [3.0]]]}, index=index)
     frame = X[[2, 1]].to_frame()
@@ -190,13 +192,13 @@ def test_frame_there_and_back_keeps_the_index_of_a_view():
 
 
 @given(sample_lists())
-def test_records_there_and_back_give_the_same_samples(samples):
+def test_round_trip_through_records_gives_the_same_samples(samples):
     records = list(container(samples))
     assert_same_samples(MultimodalData.from_records(records), samples)
     assert_same_samples(MultimodalData.from_records(iter(records)), samples)
 
 
-def test_a_key_that_a_record_lacks_is_missing_there():
+def test_a_modality_without_its_key_in_a_record_is_missing():
     X = MultimodalData.from_records([{"b": [1.0]}, {"a": [[2.0, 3.0]], "b": None}])
     assert X.names == ("b", "a")
     assert X.present.tolist() == [[True, False], [False, True]]
@@ -254,7 +256,7 @@ def test_pickling_a_view_ships_its_rows_only(rows):
 
 
 def rebuilt(X):
-    """The same content in new arrays."""
+    """Copy a container's content to new arrays."""
     stores = {name: X.packed(name) for name in X.names}
     return MultimodalData(
         {n: Ragged(s.values.copy(order="C"), s.offsets.copy()) for n, s in stores.items()},
@@ -285,7 +287,7 @@ def test_equal_content_hashes_equal(data, samples):
     ids=["fortran", "columns", "rows", "reversed", "swapped bytes"],
 )
 @pytest.mark.parametrize("n_rows", [0, 1, 4])
-def test_memory_layout_leaves_the_hash_alone(layout, n_rows):
+def test_memory_layout_does_not_change_the_hash(layout, n_rows):
     values = np.random.default_rng(0).normal(size=(5, 3))
     there, here = MultimodalData({"a": layout(values)}), MultimodalData({"a": values})
     assert joblib.hash(there[:n_rows]) == joblib.hash(here[:n_rows])
@@ -307,7 +309,7 @@ def test_different_content_hashes_differ():
     first, second = Ragged(base, offsets), Ragged(-base, offsets)
     containers = [
         MultimodalData({"a": first, "b": second}),
-        MultimodalData({"b": second, "a": first}),  # the order decides about the anchor
+        MultimodalData({"b": second, "a": first}),  # the order decides the anchor
         MultimodalData({"a": second, "b": first}),
         MultimodalData({"a": first, "c": second}),
         MultimodalData({"a": first}),
@@ -394,10 +396,15 @@ def test_zeros_are_data():
         np.full((2, 3), np.nan, dtype=np.float32),
         [[float("nan")] * 3],
         np.ma.masked_all(3),
+        "",
+        " \n",
+        (),
+        [[]],
+        torch.zeros(0, 3),
     ],
     ids=repr,
 )
-def test_what_stands_for_missing(cell):
+def test_cells_that_stand_for_missing(cell):
     frames = np.ones((2, 3))
     X = MultimodalData({"a": [frames, cell, [1.0, 2.0, 3.0]], "b": np.eye(3)})
     assert X.lengths[:, 0].tolist() == [2, 0, 1]
@@ -408,6 +415,62 @@ def test_what_stands_for_missing(cell):
         MultimodalData.from_frame(pd.DataFrame({"a": [frames, cell]}, dtype=object)),
         [{"a": frames}, {"a": None}],
     )
+
+
+BLANK = [
+    None,
+    float("nan"),
+    np.float16("nan"),
+    pd.NA,
+    pd.NaT,
+    "",
+    " \t\n",
+    np.str_(" "),
+    b"",
+    [],
+    (),
+    {},
+    np.zeros((0, 3)),
+    np.zeros((4, 0)),
+    torch.zeros(0),
+    pd.Series([], dtype=float),
+]
+FILLED = [
+    0,
+    0.0,
+    False,
+    np.float64(0),
+    np.array(0.0),  # has no len()
+    np.array(np.nan),
+    np.full(2, np.nan),
+    torch.tensor(0.0),
+    "0",
+    "nan",
+    [None],
+    [[]],
+    [""],
+    {"input_ids": []},
+    object(),
+]
+
+
+@pytest.mark.parametrize("cell", BLANK, ids=repr)
+def test_blank_cells_are_missing_in_text_too(cell):
+    assert is_blank(cell)
+    sentences = MultimodalData({"text": [cell, "good morning", cell]})
+    assert sentences.sequences("text") == [None, "good morning", None]
+    tokens = MultimodalData({"text": [cell, {"input_ids": [1, 2]}, cell]})
+    assert tokens.lengths.ravel().tolist() == [0, 2, 0]
+
+
+@pytest.mark.parametrize("cell", FILLED, ids=[str(i) for i in range(len(FILLED))])
+def test_cells_with_content_are_not_blank(cell):
+    assert not is_blank(cell)
+
+
+def test_only_missing_value_markers_leave_the_type_of_a_column_open():
+    assert [is_missing_value(cell) for cell in BLANK] == [True] * 5 + [False] * (len(BLANK) - 5)
+    assert not any(map(is_missing_value, FILLED))
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3)])
@@ -449,7 +512,7 @@ def test_bad_values_are_found_whatever_the_chunks(monkeypatch, chunk_values):
         MultimodalData({"a": cells})
 
 
-def test_large_finite_values_are_no_infinite_ones():
+def test_large_finite_values_are_not_infinite():
     X = MultimodalData({"a": np.full((3, 2), 1e308)})
     assert X.present.all()
 
@@ -522,7 +585,7 @@ def test_read_only_arrays_are_accepted_and_stay_as_they_are():
     assert cells[1] is None and len(cells) == 3
 
 
-def test_one_frame_a_sample_three_ways():
+def test_three_forms_of_one_frame_per_sample():
     array = np.arange(6.0).reshape(3, 2)
     for values in (array, array[:, None], list(array)):
         assert_same_samples(MultimodalData({"a": values}), [{"a": row[None]} for row in array])
@@ -542,7 +605,7 @@ def test_shape_names_and_repr():
     assert repr(X[:1]) == "MultimodalData(1 samples; widths text: 3, audio: 1)"
 
 
-def test_it_is_no_matrix():
+def test_conversion_to_a_matrix_names_the_pooling_transformer():
     X = MultimodalData({"a": np.eye(2)})
     for convert in (np.asarray, np.array, lambda X: np.asarray(X, dtype=float)):
         with pytest.raises(TypeError, match="feature_extraction.PooledFeatures"):
@@ -582,7 +645,7 @@ def test_count_distinct_counts_different_samples_up_to_the_limit(data, samples, 
     assert container(samples)[rows].count_distinct(limit) == min(len(keys), limit)
 
 
-def test_count_distinct_tells_splits_and_missing_apart():
+def test_count_distinct_distinguishes_splits_and_missing():
     a, b = [[1.0], [2.0]], [[3.0]]
     X = MultimodalData({"a": [a, a, None, [*a, *b], b, a], "b": [None, b, b, None, [*a, *b], None]})
     assert X.count_distinct(100) == 5
@@ -660,6 +723,60 @@ def test_take_equals_taking_from_a_list(data, lengths):
     assert_array_equal(values[sequences.frame_rows(rows)], np.concatenate([values[:0], *expected]))
 
 
+@given(st.data(), st.lists(st.integers(0, 4), min_size=1, max_size=7))
+def test_a_view_equals_taking_and_copies_no_frames(data, lengths):
+    values = np.arange(2.0 * sum(lengths)).reshape(-1, 2)
+    sequences = Ragged.from_lengths(values, lengths)
+    row_lists = st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=9)
+    first = np.array(data.draw(row_lists), dtype=int)
+    second = np.array(data.draw(st.lists(st.integers(0, len(first) - 1), max_size=9)), dtype=int)
+    view, taken = sequences.view(first).view(second), sequences.take(first[second])
+    for found in (view, view.view(np.arange(len(second))), pickle.loads(pickle.dumps(view))):
+        assert len(found) == len(second) and found.width == 2
+        assert_array_equal(found.values, taken.values, strict=True)
+        assert_array_equal(found.offsets, taken.offsets, strict=True)
+        assert_array_equal(found.lengths, taken.lengths, strict=True)
+    for frames, row in zip(view, first[second], strict=True):
+        assert_array_equal(frames, sequences[row], strict=True)
+        assert len(frames) == 0 or np.shares_memory(frames, values)
+    third = np.array(data.draw(st.permutations(range(len(second)))), dtype=int)
+    assert_array_equal(view.take(third).values, sequences.take(first[second][third]).values)
+    for found, wanted in zip(view.mean_and_scale(), taken.mean_and_scale(), strict=True):
+        assert_array_equal(found, wanted, strict=True)
+
+
+@pytest.mark.parametrize(
+    "derive", [lambda s: s, lambda s: s.view(np.array([0, 1])), lambda s: s.take(np.array([0, 1]))]
+)
+def test_checked_sequences_are_not_scanned(derive):
+    values = [[np.inf], [1.0]]
+    checked = derive(Ragged(values, [0, 1, 2], checked=True))
+    assert_array_equal(MultimodalData({"a": checked}).packed("a").values, values)
+    with pytest.raises(ValueError, match="'a' has infinite values"):
+        MultimodalData({"a": derive(Ragged(values, [0, 1, 2]))})
+
+
+def test_whole_numbers_stay_whole_where_a_type_is_given():
+    large = 2**53 + 1  # no float64
+    tokens = Ragged([[large], [2], [3]], [0, 1, 3], np.int64)
+    rows = np.array([1, 0])
+    for found in (tokens, tokens.take(rows), tokens.view(rows), pickle.loads(pickle.dumps(tokens))):
+        assert found.values.dtype == np.int64
+        assert sorted(found.values.ravel().tolist()) == [2, 3, large]
+    assert Ragged.from_lengths([[large]], [1], np.int64)[0].item() == large
+    assert Ragged([[2], [3]], [0, 2]).values.dtype == np.float64
+
+
+@given(st.lists(st.integers(0, 5), max_size=8))
+def test_from_lengths_equals_cumulative_offsets(lengths):
+    values = np.arange(float(sum(lengths)))[:, None]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    for found, wanted in zip(
+        Ragged.from_lengths(values, lengths), Ragged(values, offsets), strict=True
+    ):
+        assert_array_equal(found, wanted, strict=True)
+
+
 @pytest.mark.parametrize(
     ("values", "offsets", "message"),
     [
@@ -673,7 +790,7 @@ def test_take_equals_taking_from_a_list(data, lengths):
         (np.ones((3, 1)), [[0, 3]], "cumulative lengths with a leading 0"),
     ],
 )
-def test_ragged_refuses_what_is_no_sequences(values, offsets, message):
+def test_ragged_refuses_malformed_sequences(values, offsets, message):
     with pytest.raises(ValueError, match=message):
         Ragged(values, offsets)
 

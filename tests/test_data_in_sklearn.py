@@ -41,7 +41,7 @@ FOLDS = KFold(3)
 
 
 def make_samples():
-    """Two topics far apart; the text's first value is the sample's number, by a millionth."""
+    """Two distant topics; the first value of text encodes the sample's number, in millionths."""
     rng = np.random.default_rng(0)
     samples = []
     for number, topic in enumerate(TOPICS):
@@ -54,7 +54,7 @@ def make_samples():
 
 
 def numbers(X):
-    """Numbers of the samples, read from their content."""
+    """Numbers of the samples, decoded from their content."""
     return [round((sample["text"][0, 0] * 1e6) % 1000) for sample in X]
 
 
@@ -65,7 +65,7 @@ def umc(n_clusters=2, **parameters):
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """These fits are tiny: threads that wait for a busy machine would take most of the time."""
+    """Fit on one thread: these fits are tiny, and synchronizing threads would dominate."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with threadpool_limits(1):
@@ -75,7 +75,7 @@ def one_thread():
 
 @pytest.fixture
 def X():
-    """The container; whatever a test does leaves its content alone."""
+    """The container; its content is the same after each test."""
     data = MultimodalData.from_records(make_samples())
     before = joblib.hash(data)
     yield data
@@ -91,7 +91,7 @@ def y():
 
 @pytest.fixture
 def cells():
-    """The same samples as a DataFrame of cells with an index of its own."""
+    """The same samples as a DataFrame of cells, with an index."""
     frame = MultimodalData.from_records(make_samples()).to_frame()
     frame.index = [f"clip{i}" for i in range(N_SAMPLES)]
     return frame
@@ -99,7 +99,7 @@ def cells():
 
 @pytest.fixture
 def table():
-    """One frame a sample as a numeric DataFrame; audio is missing as a block of NaN."""
+    """One frame per sample as a numeric DataFrame; missing audio is a block of NaN."""
     samples = make_samples()
     audio = [np.full(3, np.nan) if s["audio"] is None else s["audio"][0] for s in samples]
     values = np.column_stack([[s["text"][0] for s in samples], audio])
@@ -251,7 +251,7 @@ def test_workers_find_what_one_process_finds(X):
 
 
 class CountedFeatures(PooledFeatures):
-    """Notes the samples of each fit."""
+    """PooledFeatures that records the samples of each fit."""
 
     fits: ClassVar[list] = []
 
@@ -260,7 +260,7 @@ class CountedFeatures(PooledFeatures):
         return super().fit(X, y)
 
 
-def test_pipeline_with_memory_recognises_equal_samples(X, tmp_path):
+def test_pipeline_with_memory_recognizes_equal_samples(X, tmp_path):
     CountedFeatures.fits.clear()
     pipeline = Pipeline(
         [("pool", CountedFeatures()), ("cluster", KMeans(2, n_init=1, random_state=0))],

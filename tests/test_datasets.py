@@ -727,7 +727,7 @@ def test_later_loads_neither_unpickle_nor_scan(meld, monkeypatch):
     first = load_meld_da(folder)
     forbid(monkeypatch, cache_module, "read_features")
     forbid(monkeypatch, features_module, "read_pickle")
-    forbid(monkeypatch, sys.modules["skumc.data._build"], "check_values")
+    forbid(monkeypatch, sys.modules["skumc.data._modality"], "check_values")
     second = load_meld_da(folder)
     for modality, frames in content.items():
         assert_same_frames(second.data, modality, frames)

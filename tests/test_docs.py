@@ -1,6 +1,8 @@
-"""Docs and docstrings say what the code does."""
+"""Docs and docstrings agree with the code."""
 
+import importlib
 import inspect
+import pkgutil
 import pydoc
 import re
 from pathlib import Path
@@ -8,33 +10,21 @@ from pathlib import Path
 import pytest
 from sklearn.base import BaseEstimator
 
-import skumc.curriculum
-import skumc.data
-import skumc.datasets
-import skumc.encoders
-import skumc.feature_extraction
-import skumc.losses
-import skumc.text
-import skumc.training
+import skumc
 from skumc import UMCClusterer
 from skumc.encoders import UMCEncoder
 
 ROOT = Path(__file__).parents[1]
-ROOMS = (
-    skumc,
-    skumc.curriculum,
-    skumc.datasets,
-    skumc.encoders,
-    skumc.feature_extraction,
-    skumc.losses,
-    skumc.text,
-    skumc.training,
-)
+MODULES = [skumc] + [
+    importlib.import_module(f"skumc.{module.name}")
+    for module in pkgutil.iter_modules(skumc.__path__)
+    if module.ispkg
+]
 ESTIMATORS = {
     name: value
-    for room in ROOMS
-    for name in room.__all__
-    if inspect.isclass(value := getattr(room, name)) and issubclass(value, BaseEstimator)
+    for module in MODULES
+    for name in module.__all__
+    if inspect.isclass(value := getattr(module, name)) and issubclass(value, BaseEstimator)
 }
 
 
@@ -67,7 +57,7 @@ def test_docstring_has_the_signature_and_its_defaults(name):
 
 
 def flat_parameters(clusterer):
-    """Nested parameters, with parts that are None put in their place."""
+    """Nested parameters, after replacing parts that are None by their defaults."""
     for part in ("encoder", "losses", "kmeans", "threshold", "selector", "monitor"):
         if getattr(clusterer, part) is None:
             clusterer.set_params(**{part: clusterer._make_part(part)})
@@ -85,7 +75,7 @@ def test_source_preset_differs_only_where_the_guide_says():
     source = flat_parameters(UMCClusterer.from_preset("source"))
     default = flat_parameters(UMCClusterer())
     assert (default["encoder"], source["encoder"]) == ("ProjectionEncoder", "UMCEncoder")
-    # of another encoder, its own defaults are what is comparable
+    # another encoder is compared with its own defaults
     default = flat_parameters(UMCClusterer(encoder=UMCEncoder())) | {"encoder": default["encoder"]}
     assert set(default) == set(source)
     differing = {
@@ -100,7 +90,7 @@ def test_source_preset_differs_only_where_the_guide_says():
 
 
 def api_page():
-    """Paths of what the API page lists."""
+    """Paths of the objects on the API page."""
     page = (ROOT / "docs" / "api.rst").read_text()
     return re.findall(r"^   ([\w.]+)$", page, flags=re.MULTILINE)
 
@@ -111,26 +101,22 @@ def test_everything_on_the_api_page_has_an_example(path):
     assert ">>>" in inspect.getdoc(documented), path
 
 
-@pytest.mark.parametrize(
-    "room",
-    [*ROOMS, skumc.data],
-    ids=lambda room: room.__name__,
-)
-def test_everything_public_has_an_example(room):
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_everything_public_has_an_example(module):
     public = {
         name: value
-        for name in room.__all__
-        if inspect.isclass(value := getattr(room, name)) or inspect.isroutine(value)
+        for name in module.__all__
+        if inspect.isclass(value := getattr(module, name)) or inspect.isroutine(value)
     }
     assert public
     lacking = [n for n, value in public.items() if ">>>" not in (inspect.getdoc(value) or "")]
     assert not lacking
 
 
-@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
-def test_every_estimator_is_on_the_api_page(room):
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_every_estimator_is_on_the_api_page(module):
     page = (ROOT / "docs" / "api.rst").read_text()
-    for name in room.__all__:
+    for name in module.__all__:
         if name in ESTIMATORS:
             assert re.search(rf"\b{name}$", page, flags=re.MULTILINE), name
 

@@ -1,4 +1,4 @@
-"""Dropout on a CPU, held against PyTorch's."""
+"""Dropout on a CPU, compared with PyTorch's."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_share_and_expectation_are_those_of_torch(p):
     assert found.mean().item() == pytest.approx(2.0, abs=10 * deviation / (1 - p))
 
 
-def test_neighbouring_values_are_dropped_independently():
+def test_neighboring_values_are_dropped_independently():
     dropped = (Dropout(0.5)(torch.ones(200_000)) == 0).double()
     for lag in range(1, 10):  # four values share a draw
         pair = torch.stack([dropped[:-lag], dropped[lag:]])
@@ -63,7 +63,7 @@ def test_extremes():
         Dropout(1.5)
 
 
-def test_seed_tells_what_is_dropped():
+def test_seed_determines_the_dropped_values():
     def drop(seed):
         torch.default_generator.manual_seed(seed)
         return Dropout(0.5)(torch.ones(101)).numpy()
@@ -72,7 +72,7 @@ def test_seed_tells_what_is_dropped():
     assert (drop(1) != drop(2)).any()
 
 
-def test_a_byte_a_value_is_kept_for_the_backward_pass():
+def test_one_byte_per_value_is_kept_for_the_backward_pass():
     kept = []
 
     def keep(tensor):

@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 import plain_encoder as plain
 from plain_encoder import shake, state_of
+from skumc._sequences import frames_of
 from skumc.encoders import (
     AttentionPooling,
     ConcatenationFusion,
@@ -26,7 +27,7 @@ from skumc.encoders import (
     TextGuidedFusion,
     UMCEncoder,
 )
-from skumc.encoders._guided import MeanPooling
+from skumc.encoders._pooling import MeanPooling
 
 WIDTH, HEADS = 6, 2
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -36,7 +37,7 @@ all_lengths = st.lists(st.integers(0, 4), min_size=1, max_size=6)
 
 
 def ragged(lengths, dtype=torch.float64, seed=0, width=WIDTH):
-    """Random sequences of these lengths, whose values require gradients."""
+    """Random sequences of these lengths; their values require gradients."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(sum(lengths), width, generator=generator, dtype=torch.float64)
     return Sequences.from_lengths(values.to(dtype).requires_grad_(), torch.tensor(lengths))
@@ -66,7 +67,7 @@ def close(found, expected, dtype=torch.float64):
 
 
 def close_all(found, expected, inputs, module, dtype):
-    """Equal values, and equal gradients of a mixture of them in inputs and parameters."""
+    """Compare values, and gradients of a mixture of them in inputs and parameters."""
     close(found, expected, dtype)
     weights = torch.randn(
         found.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64
@@ -122,7 +123,7 @@ def test_padding_and_unpadding_is_a_round_trip(lengths):
 
 
 @given(data=st.data(), n_samples=st.integers(1, 5), n_parts=st.integers(1, 3))
-def test_joined_puts_the_rows_of_a_sample_behind_each_other(data, n_samples, n_parts):
+def test_joined_appends_the_rows_of_each_sample(data, n_samples, n_parts):
     sizes = st.lists(st.integers(0, 3), min_size=n_samples, max_size=n_samples)
     parts = [ragged(data.draw(sizes), seed=i) for i in range(n_parts)]
     joined = Sequences.joined(parts)
@@ -142,6 +143,15 @@ def test_rows_keeps_the_chosen_samples_in_their_places(lengths, data):
     assert kept.n_samples == len(lengths)
     for own, found, is_kept in zip(split(sequences), split(kept), chosen, strict=True):
         assert torch.equal(found, own if is_kept else own[:0])
+
+
+@given(lengths=all_lengths, data=st.data())
+def test_frames_of_keeps_the_frames_of_the_chosen_samples(lengths, data):
+    chosen = data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths)))
+    frames = ragged(lengths).values.detach()
+    kept = [part for part, keep in zip(frames.split(lengths), chosen, strict=True) if keep]
+    found = frames_of(frames, torch.tensor(lengths), torch.tensor(chosen))
+    assert torch.equal(found, torch.cat([frames[:0], *kept]))
 
 
 @given(lengths=all_lengths)
@@ -408,15 +418,15 @@ def fusion_of(**switches):
     return make(TextGuidedFusion(["b", "a", "c"], "a", WIDTH, **(settings | switches)))
 
 
-def test_stand_in_is_one_frame_where_the_anchor_lacks():
+def test_stand_in_is_one_frame_where_the_anchor_is_missing():
     fusion, anchor = fusion_of(), ragged([2, 0, 3, 0])
     whole = split(fusion.with_stand_in(anchor))
     for found, own in zip(whole, split(anchor), strict=True):
         assert torch.equal(found, own if len(own) else fusion.stand_in[None])
-    everyone = ragged([2, 1])
-    assert fusion.with_stand_in(everyone) is everyone
-    nobody = fusion.with_stand_in(ragged([0, 0]))
-    assert nobody.lengths.tolist() == [1, 1] and nobody.n_positions == 1
+    complete = ragged([2, 1])
+    assert fusion.with_stand_in(complete) is complete
+    alone = fusion.with_stand_in(ragged([0, 0]))
+    assert alone.lengths.tolist() == [1, 1] and alone.n_positions == 1
 
 
 def test_stand_in_exists_only_where_it_can_be_used():

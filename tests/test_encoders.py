@@ -1,4 +1,5 @@
 import copy
+import inspect
 import re
 import textwrap
 from fractions import Fraction
@@ -10,26 +11,35 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from skumc.training._batches import to_batch
 from torch import nn
 
 import skumc
 from data_makers import make_sequences, pad
-from monitors import Rising
+from fitting import Rising
 from skumc import MultimodalData, UMCClusterer
 from skumc.encoders import (
+    CausalEncoder,
+    CausalNetwork,
+    Encoder,
     EncoderOutput,
+    EncoderSpecification,
+    EncoderWithText,
     FrameStatistics,
     GatedFusion,
     ModalityProjection,
+    OptionalEncoderMethods,
     ProjectionEncoder,
+    ProjectionNetwork,
     Standardization,
+    UMCEncoder,
+    UMCNetwork,
     encode_views,
     hide_modalities,
     masked_mean,
     segment_means,
 )
 from skumc.training import calibrate, embed
-from skumc.training._batches import to_batch
 
 CPU = torch.device("cpu")
 
@@ -212,7 +222,7 @@ def ranks(values):
 
 
 @pytest.mark.parametrize("dual_projection", [True, False])
-def test_untrained_embedding_is_ordered_as_the_standardised_input(dual_projection):
+def test_untrained_embedding_is_ordered_as_the_standardized_input(dual_projection):
     rng = np.random.default_rng(0)
     values = rng.normal(3, [1, 5, 0.1, 2, 9, 1], (60, 6))
     X = MultimodalData({"only": values})
@@ -221,9 +231,9 @@ def test_untrained_embedding_is_ordered_as_the_standardised_input(dual_projectio
     standard = (values - values.mean(axis=0)) / values.std(axis=0)
     linear = network.projections[0].linear
     mapped = standard @ linear.weight.detach().numpy().T + linear.bias.detach().numpy()
-    centred = mapped - mapped.mean(axis=1, keepdims=True)
+    centered = mapped - mapped.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(
-        h, centred / np.linalg.norm(centred, axis=1, keepdims=True), atol=1e-4
+        h, centered / np.linalg.norm(centered, axis=1, keepdims=True), atol=1e-4
     )
     # the offset is as long as a sample is on average: directions tell lengths, too
     extended = np.hstack([standard, np.full((60, 1), 6**0.5)])
@@ -308,7 +318,7 @@ def test_gates_pass_gradcheck(normalization):
     assert torch.autograd.gradcheck(lambda s: fusion(s, present), summaries)
 
 
-def test_projection_starts_as_an_isometry_of_standardised_frames():
+def test_projection_starts_as_an_isometry_of_standardized_frames():
     rng = np.random.default_rng(0)
     frames = rng.normal(5, 3, (50, 6))
     mean, scale = frames.mean(axis=0), frames.std(axis=0)
@@ -357,7 +367,7 @@ def test_batch_size_and_order_never_change_embedding(missing, monkeypatch):
     close(embed(network, X[order], CPU, "float32")[0], expected[order])
     close(embed(network, X[5:6], CPU, "float32")[0], expected[5:6])
     for budget in (1, 7, 20):
-        monkeypatch.setattr("skumc.data._batches._INFERENCE_FRAMES", budget)
+        monkeypatch.setattr("skumc.data._inference_batches._INFERENCE_FRAMES", budget)
         close(embed(network, X, CPU, "float32")[0], expected)
         close(embed(network, X, CPU, "float32")[1], gates)
 
@@ -399,8 +409,36 @@ def test_no_view_is_ever_empty(no_grad):
     assert lengths.tolist() == [1, 0]
 
 
+def methods_of(protocol):
+    return {name: value for name, value in vars(protocol).items() if name[0] != "_"}
+
+
+@pytest.mark.parametrize("network", [ProjectionNetwork, UMCNetwork, CausalNetwork, EncoderWithText])
+def test_networks_have_the_signatures_of_the_contract(network):
+    optional = methods_of(OptionalEncoderMethods)
+    assert optional and optional.keys().isdisjoint(methods_of(Encoder))
+    own = vars(network)
+    for name, declared in (methods_of(Encoder) | optional).items():
+        if name in own or name in methods_of(Encoder) or network is EncoderWithText:
+            assert inspect.signature(own[name]) == inspect.signature(declared), name
+
+
+@pytest.mark.parametrize("specification", [ProjectionEncoder, UMCEncoder, CausalEncoder])
+def test_specifications_have_the_signature_of_the_contract(specification):
+    (declared,) = methods_of(EncoderSpecification).values()
+    assert inspect.signature(specification.build) == inspect.signature(declared)
+    assert 0 < specification.learning_rate < 1
+
+
+def test_all_that_is_asked_of_an_encoder_is_in_the_contract():
+    source = "".join(path.read_text() for path in Path(skumc.__file__).parent.rglob("*.py"))
+    asked = set(re.findall(r'(?:has|get)attr\((?:self\.)?_?encoder_?(?:spec)?, "(\w+)"', source))
+    assert {"forward_views", "summaries"} <= asked
+    assert asked - {"learning_rate"} <= set(methods_of(OptionalEncoderMethods))
+
+
 class OwnModule(nn.Module):
-    """What a user may bring: two modalities, no views of its own."""
+    """A user's module: two modalities, no ``forward_views``."""
 
     def __init__(self):
         super().__init__()

@@ -1,8 +1,9 @@
-"""The rooms of the house: who may import whom, and what `import skumc` brings along."""
+"""Dependencies of each folder, names of files, and packages that `import skumc` loads."""
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,50 +11,53 @@ import pytest
 import skumc
 
 PACKAGE = Path(skumc.__file__).parent
-ANY = {"numpy", "sklearn", "scipy", "joblib"}
+CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
+ANY = {"numpy", "sklearn", "scipy", "joblib", "filelock"}
+LAZY = {"transformers", "huggingface_hub", "safetensors", "matplotlib", "pandas"}
 
-# For each room: the rooms of skumc that it may import, and the heavy packages.
-ROOMS = {
-    "_parts": (set(), set()),
-    "_devices": (set(), {"torch"}),
-    "_console": (set(), set()),
-    "_packed": (set(), {"torch"}),
-    "_moments": (set(), {"torch"}),
+# Helpers that any folder with the same heavy imports may use.
+HELPERS = {
+    "_batches": ({"_sequences", "data"}, {"torch"}),
     "_checkpoints": ({"data"}, {"torch"}),
-    "data": ({"_parts"}, set()),
-    "curriculum": ({"_parts"}, set()),
-    "losses": ({"_parts"}, {"torch"}),
-    "encoders": ({"_moments", "_packed", "_parts"}, {"torch"}),
-    "text": ({"_checkpoints", "_moments", "_packed", "_parts", "_console", "data"}, {"torch"}),
+    "_console": (set(), set()),
+    "_devices": (set(), {"torch"}),
+    "_evaluation": (set(), {"torch"}),
+    "_moments": (set(), {"torch"}),
+    "_parts": (set(), set()),
+    "_sequences": (set(), {"torch"}),
+    "_warnings": (set(), set()),
+}
+# For each folder or file: the folders of skumc that it may import, and the heavy packages.
+PARTS = {
+    "data": (set(), set()),
+    "curriculum": (set(), set()),
+    "losses": (set(), {"torch"}),
+    "encoders": (set(), {"torch"}),
+    "text": ({"data"}, {"torch"}),
+    "neighbors": ({"data"}, {"torch"}),
+    "pairs": ({"data", "encoders"}, {"torch"}),
+    "pseudo_labels": (set(), set()),
     "training": (
-        {"_moments", "_packed", "_parts", "_console", "data", "encoders", "losses"},
+        {"data", "encoders", "losses", "pairs", "pseudo_labels"},
         {"torch", "threadpoolctl"},
     ),
-    "_defaults": ({"_parts", "curriculum", "losses", "encoders", "training"}, {"torch"}),
-    "_presets": ({"_parts", "curriculum", "encoders", "losses"}, set()),
-    "_clusterer": (
-        {
-            "_parts",
-            "_defaults",
-            "_devices",
-            "_presets",
-            "data",
-            "losses",
-            "encoders",
-            "text",
-            "training",
-        },
-        {"torch"},
-    ),
-    "feature_extraction": (
-        {"_checkpoints", "_devices", "_parts", "_console", "data", "text"},
-        {"torch"},
-    ),
+    "feature_extraction": ({"data", "text"}, {"torch"}),
+    "datasets": ({"data"}, set()),
     "metrics": ({"data"}, set()),
-    "datasets": ({"_parts", "data"}, set()),
-    "__init__": ({"_clusterer", "data"}, set()),
 }
-# The loop knows contracts only: no encoder and no loss of its own choice.
+CHOSEN = set(PARTS) - {"feature_extraction", "datasets", "metrics"}
+ESTIMATOR = {
+    "_parameters": (CHOSEN, {"torch"}),
+    "_presets": (CHOSEN, {"torch"}),
+    "_assembly": ({"_parameters", "_clusterer"} | CHOSEN, {"torch"}),
+    "_clusterer": ({"_assembly", "_parameters", "_presets"} | CHOSEN, {"torch"}),
+    "__init__": ({"_clusterer", "data"}, {"torch"}),
+}
+ALLOWED = {
+    **HELPERS,
+    **{name: (own | set(HELPERS), heavy) for name, (own, heavy) in (PARTS | ESTIMATOR).items()},
+}
+# Training and pairs use contracts only and choose no part themselves.
 CONTRACTS = {
     "skumc.encoders": {
         "Batch",
@@ -62,13 +66,15 @@ CONTRACTS = {
         "encode_summaries",
         "encode_views",
     },
-    "skumc.losses": {"batch_centers"},
+    "skumc.losses": {"batch_centers", "role_of"},
+    "skumc.pairs": {"supervised_views"},
+    "skumc.pseudo_labels": {"PseudoLabels", "label_means"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def imported(path):
-    """(module, names) of every import in a file; lazy ones inside functions apart."""
+    """(module, names, whether inside a function) of every import in a file."""
     tree = ast.parse(path.read_text())
     lazy = {
         node
@@ -85,27 +91,48 @@ def imported(path):
             yield node.module, {alias.name for alias in node.names}, node in lazy
 
 
-def room_of(path):
+def owner(path):
+    """Folder, or file without its suffix, directly below the package."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+def test_table_has_every_folder_and_no_other():
+    assert set(ALLOWED) == {owner(path) for path in MODULES}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_room_imports_only_what_it_may(path):
-    room = room_of(path)
-    assert room in ROOMS, f"{room} has no entry in ROOMS"
-    rooms, heavy = ROOMS[room]
+def test_module_imports_only_what_its_folder_may(path):
+    part = owner(path)
+    allowed, heavy = ALLOWED[part]
     for module, names, lazy in imported(path):
         top = module.split(".")[0]
         if top == "skumc":
             targets = {module.split(".")[1]} if "." in module else names
-            assert targets <= rooms | {room}, f"{path} imports {module}"
-            if room == "training" and targets & {"encoders", "losses"}:
-                assert module in CONTRACTS, f"{path} imports {module}, not from the room's door"
-                assert names and names <= CONTRACTS[module], f"{path} imports {names}"
+            targets -= {part}
+            assert targets <= allowed, f"{path} imports {module}"
+            for target in targets:
+                # a folder without torch does not get it through another one
+                assert ALLOWED[target][1] <= heavy | {"threadpoolctl"}, f"{path} imports {module}"
+                contract = f"skumc.{target}"
+                if part in ("training", "pairs") and contract in CONTRACTS:
+                    assert module == contract, f"{path} imports {module}, not from {contract}"
+                    assert names and names <= CONTRACTS[contract], f"{path} imports {names}"
         elif top not in ANY | heavy | sys.stdlib_module_names:
-            assert lazy and top in {"transformers", "matplotlib", "pandas", "filelock"}, (
-                f"{path}: {module}"
-            )
+            assert lazy and top in LAZY, f"{path}: {module}"
+
+
+def test_every_private_file_has_a_name_of_its_own():
+    names = Counter(path.name for path in MODULES)
+    shared = {name for name, count in names.items() if count > 1}
+    # each folder has one __init__.py, and at most one file with the base class of its parts
+    assert shared <= {"__init__.py", "_base.py"}
+
+
+def test_contributing_names_every_folder():
+    text = CONTRIBUTING.read_text(encoding="utf8")
+    for name in set(ALLOWED) - {"__init__"}:
+        file = f"{name}/" if (PACKAGE / name).is_dir() else f"{name}.py"
+        assert f"`{file}`" in text or f"`skumc/{file}`" in text, file
 
 
 def test_import_brings_no_heavy_package_along():

@@ -11,7 +11,7 @@ import torch
 from data_makers import make_sequences
 from skumc import UMCClusterer
 from skumc.encoders import EncoderOutput
-from skumc.training import _memory
+from skumc.training import MemoryEstimate, _memory
 from skumc.training._isolation import without_shape_cache
 from skumc.training._memory import MemoryNeed, check_memory, memory_need
 
@@ -61,7 +61,7 @@ def test_need_is_what_is_saved_for_the_longest_samples():
 def test_training_is_the_same_as_without_the_look(monkeypatch):
     X, _ = make_sequences(30, 3, missing=True)
     looked = UMCClusterer(3, **SHORT).fit(X)
-    monkeypatch.setattr("skumc.training._trainer.ProgressiveTrainer._check_memory", lambda _: None)
+    monkeypatch.setattr("skumc.training.MemoryEstimate.on_train_begin", lambda self, state: None)
     np.testing.assert_array_equal(UMCClusterer(3, **SHORT).fit(X).embedding_, looked.embedding_)
 
 
@@ -70,12 +70,16 @@ def test_too_little_memory_is_an_error_that_names_the_batch_size_that_fits(encod
     X, _ = make_sequences(60, 3)
     clusterer = UMCClusterer(3, encoder=encoder, batch_size=50, **SHORT)
     with pytest.raises(MemoryError, match=r"allowed by max_memory. batch_size=\d+ fits") as caught:
-        clusterer.set_params(max_memory=bytes_for(clusterer, X, 20)).fit(X)
+        limited(clusterer, bytes_for(clusterer, X, 20)).fit(X)
     fitting = int(str(caught.value).split("batch_size=")[1].split()[0])
     assert fitting == 20
-    clusterer.set_params(batch_size=fitting).fit(X)
+    clusterer.set_params(batch_size=fitting).fit(X)  # under the same limit
     with pytest.raises(MemoryError, match="No batch size fits: .* for the weights"):
-        clusterer.set_params(max_memory=1).fit(X)
+        limited(clusterer, 1).fit(X)
+
+
+def limited(clusterer, n_bytes):
+    return clusterer.set_params(callbacks=[MemoryEstimate(n_bytes)])
 
 
 def bytes_for(clusterer, X, batch_size):
@@ -86,7 +90,7 @@ def bytes_for(clusterer, X, batch_size):
         found.append(need.total(batch_size))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skumc.training._trainer.check_memory", spy)
+        patch.setattr("skumc.training._memory.check_memory", spy)
         clusterer.fit(X)
     return found[0]
 
@@ -109,12 +113,12 @@ def test_a_small_set_is_judged_by_its_own_size():
         check_memory(MemoryNeed(0, 1000, 2), 11, 10_000, CPU)
     X, _ = make_sequences(12, 3)
     clusterer = UMCClusterer(3, batch_size=10_000, **SHORT)
-    clusterer.set_params(max_memory=bytes_for(clusterer, X, 12)).fit(X)
+    limited(clusterer, bytes_for(clusterer, X, 12)).fit(X)
 
 
 def test_nothing_is_asked_where_nothing_trains():
     X, _ = make_sequences(12, 3)
-    UMCClusterer(3, pretrain_epochs=0, max_epochs=0, max_memory=1, random_state=0).fit(X)
+    limited(UMCClusterer(3, pretrain_epochs=0, max_epochs=0, random_state=0), 1).fit(X)
 
 
 class Watching(torch.nn.Module):

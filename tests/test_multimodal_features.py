@@ -132,7 +132,7 @@ def test_default_clusterer_reads_the_documented_layer(n_layers, layer):
     pair = make_text_model(n_layers)
     texts = ["never mind", "good morning", "thanks a lot", "who is it", "what", "so long then"]
     settings = SOON | {"max_epochs": 0}
-    embedding = UMCClusterer(2, text_model=pair, **settings).fit(texts).transform(texts)
+    embedding = UMCClusterer(2, text=pair, **settings).fit(texts).transform(texts)
     found = {}
     for number in (layer, None):
         X = TransformerTextFeatures(pair, layer=number).fit_transform(texts)

@@ -10,21 +10,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_makers import make_sequences
+from fitting import WITHOUT_NEIGHBORS
 from plain_encoder import make_batch, samples_of
 from skumc import MultimodalData, UMCClusterer
 from skumc.datasets import make_multimodal_blobs
 from skumc.encoders import EncoderOutput, hide_modalities
-from skumc.training._neighbors import Block, Neighborhood, _agreement, _nearest, _scaled
-from skumc.training._views import draw_parts, draw_subset, show_by_sample
+from skumc.neighbors import NeighborGraph
+from skumc.neighbors._search import Block, nearest, standardized
+from skumc.neighbors._trust import agreement
+from skumc.pairs._neighbor_pairs import draw_parts, draw_subset, show_by_sample
+from skumc.training._embedding import summarize
 
 CPU = torch.device("cpu")
 
 
-def meet(X, anchor=None, seed=0):
-    """The neighbourhood of samples whose summaries are the means of their frames."""
+def meet(X, anchor=None, seed=0, **settings):
+    """Build the graph of samples whose summaries are the means of their frames."""
     X = X if isinstance(X, MultimodalData) else MultimodalData(X)
+    graph = NeighborGraph(**settings)
     rng = np.random.RandomState(seed)
-    return Neighborhood(torch.nn.Identity(), X, anchor or X.names[0], CPU, rng)
+    return graph.build(X, lambda: summarize(torch.nn.Identity(), X, CPU), anchor or X.names[0], rng)
 
 
 # the formulas, one pair of samples at a time
@@ -116,8 +121,8 @@ def test_nearest_are_those_of_a_loop_and_never_the_sample_itself(drawn, rows_at_
     blocks, references, n_nearest = drawn
     given_blocks = [Block(torch.from_numpy(v), torch.from_numpy(p), w) for v, p, w in blocks]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skumc.training._neighbors._BLOCK", rows_at_once)
-        found = _nearest(given_blocks, torch.from_numpy(references), n_nearest)
+        patch.setattr("skumc.neighbors._search._ROWS", rows_at_once)
+        found = nearest(given_blocks, torch.from_numpy(references), n_nearest)
     for i, row in enumerate(found.tolist()):
         others = [j for j in references if j != i]
         assert set(row) <= set(others) and len(set(row)) == len(row) == n_nearest
@@ -131,7 +136,7 @@ def test_scaled_features_have_deviation_one_before_the_block_is_shrunk(n, width,
     summary = rng.normal(5, rng.uniform(0.1, 9, width), (n, width)).astype(np.float32)
     summary[:, 0] = 7.0  # a feature that tells nothing
     present = rng.random(n) < 0.8
-    found = _scaled(torch.from_numpy(summary), torch.from_numpy(present)).numpy()
+    found = standardized(torch.from_numpy(summary), torch.from_numpy(present)).numpy()
     assert (found[~present] == 0).all() and np.isfinite(found).all()
     if present.sum() < 2 or width == 1:
         np.testing.assert_allclose(found, 0, atol=1e-5)
@@ -146,60 +151,60 @@ def test_scaled_features_have_deviation_one_before_the_block_is_shrunk(n, width,
 @pytest.mark.parametrize("missing", [False, True])
 def test_partners_are_nearest_in_the_joint_input(missing):
     X, _ = make_sequences(40, 2, missing=missing)
-    neighborhood = meet(X)
-    assert neighborhood.trusted == dict.fromkeys(X.names, True)
+    graph = meet(X)
+    assert graph.trusted_ == dict.fromkeys(X.names, True)
     blocks = [plain_block(X, name, 1 / 3) for name in X.names]
-    assert neighborhood.partners.shape == (40, 5)
-    assert_nearest(blocks, neighborhood.partners)
+    assert graph.partners_.shape == (40, 5)
+    assert_nearest(blocks, graph.partners_)
 
 
 @pytest.mark.parametrize("missing", [False, True])
 def test_update_adds_the_embedding_to_the_input_weighed_by_agreement(missing):
     X, _ = make_sequences(40, 2, missing=missing)
-    neighborhood = meet(X)
-    before = neighborhood.partners
+    graph = meet(X)
+    before = graph.partners_
     embedding = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
-    neighborhood.update(embedding)
-    assert 0 < neighborhood.agreement < 1
-    blocks = [plain_block(X, name, neighborhood.agreement / 3) for name in X.names]
+    graph.refresh(0, embedding)
+    assert 0 < graph.agreement_ < 1
+    blocks = [plain_block(X, name, graph.agreement_ / 3) for name in X.names]
     blocks.append((embedding.tolist(), np.ones(40, dtype=bool), 1.0))
-    assert_nearest(blocks, neighborhood.partners)
-    assert not np.array_equal(before, neighborhood.partners)
+    assert_nearest(blocks, graph.partners_)
+    assert not np.array_equal(before, graph.partners_)
 
 
 def test_order_of_samples_never_changes_neighbours():
     X, _ = make_sequences(40, 2)
     order = np.random.default_rng(0).permutation(40)
     first, second = meet(X), meet(X[order])
-    np.testing.assert_array_equal(order[second.partners], first.partners[order])
-    assert second.trusted == first.trusted
-    assert second.agreement == pytest.approx(first.agreement)
+    np.testing.assert_array_equal(order[second.partners_], first.partners_[order])
+    assert second.trusted_ == first.trusted_
+    assert second.agreement_ == pytest.approx(first.agreement_)
 
 
 @pytest.mark.parametrize("n_modalities", [1, 2])
 @pytest.mark.parametrize("n_samples", [1, 2, 3])
 def test_few_samples_have_all_others_as_neighbours(n_samples, n_modalities):
     values = np.random.default_rng(0).normal(size=(n_samples, 4))
-    neighborhood = meet({str(m): values + m for m in range(n_modalities)})
-    for i, row in enumerate(neighborhood.partners.tolist()):
+    graph = meet({str(m): values + m for m in range(n_modalities)})
+    for i, row in enumerate(graph.partners_.tolist()):
         assert sorted(row) == ([j for j in range(n_samples) if j != i] or [0])
-    neighborhood.update(values.astype(np.float32))
+    graph.refresh(0, values.astype(np.float32))
     rows = np.arange(n_samples)
-    assert neighborhood.draw(rows).shape == (n_samples,)
-    assert 0 <= neighborhood.agreement <= 1 and any(neighborhood.trusted.values())
+    assert graph.draw(rows, np.random.RandomState(0)).shape == (n_samples,)
+    assert 0 <= graph.agreement_ <= 1 and any(graph.trusted_.values())
 
 
 def test_beyond_the_bound_neighbours_are_references_only(monkeypatch):
-    monkeypatch.setattr("skumc.training._neighbors._MOST_REFERENCES", 20)
+    monkeypatch.setattr("skumc.neighbors._graph._MAX_REFERENCES", 20)
     X, _ = make_sequences(60, 2, missing=True)
-    neighborhood = meet(X, seed=3)
+    graph = meet(X, seed=3)
     drawn = np.random.RandomState(3).choice(60, 20, replace=False)
-    blocks = [plain_block(X, name, 1 / 3) for name in X.names if neighborhood.trusted[name]]
+    blocks = [plain_block(X, name, 1 / 3) for name in X.names if graph.trusted_[name]]
     assert len(blocks) == 3
     for embedding in (None, np.zeros((60, 2), dtype=np.float32)):
         if embedding is not None:
-            neighborhood.update(embedding)
-        partners = neighborhood.partners
+            graph.refresh(0, embedding)
+        partners = graph.partners_
         assert partners.shape == (60, 5) and set(partners.ravel()) <= set(drawn)
         assert (partners != np.arange(60)[:, None]).all()
         for i, row in enumerate(partners):
@@ -210,15 +215,18 @@ def test_beyond_the_bound_neighbours_are_references_only(monkeypatch):
 
 def test_draw_gives_each_neighbour_and_nobody_else():
     X, _ = make_sequences(30, 2)
-    neighborhood = meet(X)
+    graph = meet(X)
     rows = np.array([3, 17, 3])
-    drawn = np.array([neighborhood.draw(rows) for _ in range(100)])
+
+    def draw_often(seed):
+        rng = np.random.RandomState(seed)
+        return np.array([graph.draw(rows, rng) for _ in range(100)])
+
+    drawn = draw_often(0)
     for place, row in enumerate(rows):
-        assert set(drawn[:, place]) == set(neighborhood.partners[row])
-    again = meet(X)
-    assert np.array_equal(drawn, [again.draw(rows) for _ in range(100)])
-    other = meet(X, seed=1)
-    assert not np.array_equal(drawn, [other.draw(rows) for _ in range(100)])
+        assert set(drawn[:, place]) == set(graph.partners_[row])
+    assert np.array_equal(drawn, draw_often(0))
+    assert not np.array_equal(drawn, draw_often(1))
 
 
 # trust
@@ -246,7 +254,7 @@ def complementary_views(n_samples, seed):
 
 
 def test_views_that_tell_apart_different_groups_are_trusted_for_their_wide_neighbourhoods():
-    found = [meet(complementary_views(500, seed)).trusted for seed in range(10)]
+    found = [meet(complementary_views(500, seed)).trusted_ for seed in range(10)]
     assert all(all(trusted.values()) for trusted in found)
 
 
@@ -257,26 +265,26 @@ def test_trust_is_judged_by_a_sample_of_many(monkeypatch):
         judged.append((near[0].shape, len(both)))
         return True
 
-    monkeypatch.setattr("skumc.training._neighbors._tell_the_same", tell_the_same)
-    monkeypatch.setattr("skumc.training._neighbors._MOST_JUDGED", 160)
-    assert meet(complementary_views(500, 0)).trusted == {"first": True, "second": True}
+    monkeypatch.setattr("skumc.neighbors._trust.share_neighbors", tell_the_same)
+    monkeypatch.setattr("skumc.neighbors._graph._MAX_JUDGED", 160)
+    assert meet(complementary_views(500, 0)).trusted_ == {"first": True, "second": True}
     assert judged == [((160, 10), 160)]
     monkeypatch.undo()
     for seed in range(5):
-        monkeypatch.setattr("skumc.training._neighbors._MOST_JUDGED", 400)
+        monkeypatch.setattr("skumc.neighbors._graph._MAX_JUDGED", 400)
         rng = np.random.default_rng(seed)
         X = complementary_views(1000, seed) | {"noise": rng.normal(size=(1000, 5))}
-        assert meet(X).trusted == {"first": True, "second": True, "noise": False}
+        assert meet(X).trusted_ == {"first": True, "second": True, "noise": False}
 
 
 @pytest.mark.parametrize("anchor", ["text", "audio"])
 def test_where_nothing_is_shared_the_anchor_is_alone(anchor):
     rng = np.random.default_rng(0)
     X = {name: rng.normal(size=(300, 6)) for name in ("text", "audio", "video")}
-    neighborhood = meet(X, anchor)
-    assert neighborhood.trusted == {name: name == anchor for name in X}
-    assert neighborhood.agreement == 1.0
-    assert_nearest([plain_block(MultimodalData(X), anchor)], neighborhood.partners)
+    graph = meet(X, anchor)
+    assert graph.trusted_ == {name: name == anchor for name in X}
+    assert graph.agreement_ == 1.0
+    assert_nearest([plain_block(MultimodalData(X), anchor)], graph.partners_)
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])
@@ -292,7 +300,7 @@ def test_trust_is_that_of_a_loop(n_samples, missing):
             cells[name] = [None if rng.random() < missing else row for row in values]
         X = MultimodalData(cells)
         X = X[X.present.any(axis=1)]
-        found.append(meet(X).trusted)
+        found.append(meet(X).trusted_)
         assert found[-1] == plain_trust(X, "a"), seed
     assert len({tuple(trusted.values()) for trusted in found}) > 2
 
@@ -313,7 +321,7 @@ def test_agreement_equals_loop(seed, n_modalities, share_missing):
             common = [m for m in range(n_modalities) if present[m, i] and present[m, j]]
             if len(common) > 1:
                 seen.append(sum(j in near[m, i] for m in common) > 1)
-    found = _agreement(
+    found = agreement(
         torch.from_numpy(partners), list(torch.from_numpy(near)), list(torch.from_numpy(present))
     )
     assert found == pytest.approx(np.mean(seen) if seen else 1.0)
@@ -321,19 +329,19 @@ def test_agreement_equals_loop(seed, n_modalities, share_missing):
 
 def test_agreement_is_one_for_one_modality_and_for_copies():
     values = np.random.default_rng(0).normal(size=(200, 5))
-    assert meet({"only": values}).agreement == 1.0
-    assert meet({"view": values, "copy": values, "scaled": 7 * values + 3}).agreement == 1.0
+    assert meet({"only": values}).agreement_ == 1.0
+    assert meet({"view": values, "copy": values, "scaled": 7 * values + 3}).agreement_ == 1.0
 
 
 def test_agreement_is_high_for_noisy_copies_and_low_where_only_the_class_is_shared():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(400, 5))
     copies = {name: values + 0.05 * rng.normal(size=values.shape) for name in "ab"}
-    assert meet(copies).agreement > 0.8
+    assert meet(copies).agreement_ > 0.8
     topic = np.arange(400) % 4
     classes = {name: np.eye(4)[topic] * 6 + rng.normal(size=(400, 4)) for name in "ab"}
-    neighborhood = meet(classes)
-    assert all(neighborhood.trusted.values()) and neighborhood.agreement < 0.5
+    graph = meet(classes)
+    assert all(graph.trusted_.values()) and graph.agreement_ < 0.5
 
 
 def test_estimator_says_what_it_trusts_and_how_far_modalities_agree():
@@ -344,7 +352,7 @@ def test_estimator_says_what_it_trusts_and_how_far_modalities_agree():
     assert 0 < fitted.agreement_ < 1
     # nothing has trained: gates stand where they started, a tenth of a share for the untrusted
     np.testing.assert_allclose(fitted.modality_weights(X), [[1 / 2.1, 0.1 / 2.1, 1 / 2.1]] * 120)
-    other = UMCClusterer(3, augmentation="views", **settings).fit(X)
+    other = UMCClusterer(3, **WITHOUT_NEIGHBORS, **settings).fit(X)
     assert all(other.trusted_modalities_.values()) and np.isnan(other.agreement_)
     np.testing.assert_allclose(other.modality_weights(X), 1 / 3, rtol=1e-6)
 
@@ -450,41 +458,80 @@ class Everybody:
 def shown(monkeypatch, agreement, trusted=("a", "b", "c"), **parameters):
     """What a fit shows, call by call."""
 
-    class Fixed:
-        def __init__(self, encoder, data, anchor, device, rng):
-            self.trusted = {name: name in trusted for name in data.names}
-            self.agreement = agreement
-            self.partners = (np.arange(len(data))[:, None] + 1) % 20
+    class Fixed(NeighborGraph):
+        def build(self, data, summarize, anchor, rng):
+            self.trusted_ = {name: name in trusted for name in data.names}
+            self.agreement_ = agreement
+            self.partners_ = (np.arange(len(data))[:, None] + 1) % 20
+            self.prior_shares_ = [1.0] * len(data.names)
+            return self
 
-        def update(self, embedding):
+        def refresh(self, epoch, embedding):
             pass
 
-        def draw(self, rows):
+        def draw(self, rows, rng):
             return (rows + 1) % 20  # the partner of each sample is the next one
 
-    monkeypatch.setattr("skumc.training._trainer.Neighborhood", Fixed)
-    monkeypatch.setattr("skumc.training._trainer.ProgressiveTrainer._check_memory", lambda _: None)
+    monkeypatch.setattr("skumc.training.MemoryEstimate.on_train_begin", lambda self, state: None)
     number = np.arange(20.0)[:, None]
     b = [None if i == 4 else row for i, row in enumerate(number)]
     c = number.copy()
     settings = {"pretrain_epochs": 0, "max_epochs": 0, "batch_size": 7, "random_state": 0}
-    settings["spread_confidence"] = None
+    settings |= {"pseudo_labels": "selected", "neighbors": Fixed()}
     spied = UMCClusterer(2, encoder=Spy(), **settings | parameters).fit(
         MultimodalData({"a": number, "b": b, "c": c})
     )
     return spied.encoder_.calls
 
 
-def test_neighbours_are_looked_for_again_every_second_epoch(monkeypatch):
-    looks = []
-    update = Neighborhood.update
-    monkeypatch.setattr(
-        Neighborhood, "update", lambda self, h: (looks.append(h), update(self, h))[1]
-    )
+@pytest.mark.parametrize(("every", "n_searches"), [(None, 0), (1, 8), (2, 4), (3, 3)])
+def test_neighbors_are_refreshed_every_so_many_epochs(monkeypatch, every, n_searches):
+    searches = []
+    search = NeighborGraph._search
+
+    def spy(self, blocks, n_nearest):
+        if len(blocks) == 4:  # three modalities, and the embedding
+            searches.append(blocks[-1].values)
+        return search(self, blocks, n_nearest)
+
+    monkeypatch.setattr(NeighborGraph, "_search", spy)
     X, _ = make_sequences()
-    fitted = UMCClusterer(2, pretrain_epochs=1, max_epochs=7, patience=None, random_state=0).fit(X)
-    assert fitted.n_iter_ == 7 and len(looks) == 4  # epochs 0, 2, 4, 6
-    assert all(h.shape == (24, 128) for h in looks) and not np.array_equal(*looks[:2])
+    settings = {"pretrain_epochs": 1, "max_epochs": 7, "patience": None, "random_state": 0}
+    graph = NeighborGraph(refresh_every=every)
+    fitted = UMCClusterer(2, neighbors=graph, **settings).fit(X)
+    assert fitted.n_iter_ == 7 and len(searches) == n_searches  # from epoch 0
+    assert all(h.shape == (24, 128) for h in searches)
+    assert n_searches < 2 or not torch.equal(*searches[:2])
+    assert not hasattr(graph, "partners_")  # the user's own stays as it was
+
+
+@pytest.mark.parametrize("n_partners", [1, 3, 100])
+def test_number_of_partners(n_partners):
+    X, _ = make_sequences(40, 2)
+    graph = meet(X, n_partners=n_partners)
+    assert graph.partners_.shape == (40, min(n_partners, 39))
+    blocks = [plain_block(X, name, 1 / 3) for name in X.names]
+    assert_nearest(blocks, graph.partners_)
+
+
+def test_trust_and_priors_are_settings():
+    X, _ = make_multimodal_blobs(120, 3, uninformative="audio", random_state=0)
+    settings = {"pretrain_epochs": 0, "max_epochs": 0, "random_state": 0}
+    all_trusted = UMCClusterer(3, neighbors=NeighborGraph(judge_trust=False), **settings).fit(X)
+    assert all_trusted.trusted_modalities_ == dict.fromkeys(X.names, True)
+    np.testing.assert_allclose(all_trusted.modality_weights(X), 1 / 3, rtol=1e-6)
+    other = UMCClusterer(3, neighbors=NeighborGraph(untrusted_share=0.5), **settings).fit(X)
+    assert not other.trusted_modalities_["audio"]
+    np.testing.assert_allclose(other.modality_weights(X), [[0.4, 0.2, 0.4]] * 120, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("n_partners", 0), ("refresh_every", 0), ("judge_trust", 3), ("untrusted_share", 0.0)],
+)
+def test_graph_checks_its_parameters(name, value):
+    with pytest.raises(ValueError, match=f"'{name}' parameter of NeighborGraph"):
+        UMCClusterer(2, neighbors=NeighborGraph(**{name: value})).fit(make_sequences()[0])
 
 
 def pairs_of(calls):

@@ -11,7 +11,7 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skumc._packed import Sequences
+from skumc._sequences import Sequences
 from skumc.text import TextTower, _tower
 from skumc.text._packing import _attend, pack
 from skumc.text._split import Split
@@ -19,7 +19,7 @@ from text_models import FAMILIES, SIZES, make_model
 
 # Those of them whose attention transformers lets be exchanged, from version 5 on.
 PACKING = {"bert", "roberta", "distilbert", "minilm", "electra"}
-needs_exchangeable_attention = pytest.mark.skipif(
+needs_replaceable_attention = pytest.mark.skipif(
     int(transformers.__version__.split(".")[0]) < 5, reason="attention cannot be exchanged"
 )
 WIDTH = SIZES["hidden_size"]
@@ -38,7 +38,7 @@ def states_of(lengths, seed=0):
     return torch.randn(sum(lengths), WIDTH, generator=generator), torch.tensor(lengths)
 
 
-@needs_exchangeable_attention
+@needs_replaceable_attention
 @pytest.mark.parametrize("family", FAMILIES)
 def test_which_models_read_texts_side_by_side(family):
     assert make_tower(family).packs == (family in PACKING)
@@ -86,7 +86,7 @@ def test_a_text_is_read_alone_whatever_lies_beside_it(lengths, seed):
             np.testing.assert_allclose(part, alone, atol=1e-5)
 
 
-@needs_exchangeable_attention
+@needs_replaceable_attention
 @pytest.mark.parametrize("family", sorted(PACKING))
 def test_maps_see_tokens_only(family):
     tower = make_tower(family)
@@ -123,7 +123,7 @@ def test_a_model_that_fails_on_short_texts_does_not_pack():
     assert not pack(Failing(), WIDTH)
 
 
-@needs_exchangeable_attention
+@needs_replaceable_attention
 def test_the_precision_of_the_caller_is_no_hindrance():
     before = torch.get_default_dtype()
     split = Split(make_model("bert"), 1, None)
@@ -134,7 +134,7 @@ def test_the_precision_of_the_caller_is_no_hindrance():
         torch.set_default_dtype(before)
 
 
-@needs_exchangeable_attention
+@needs_replaceable_attention
 def test_the_front_keeps_its_own_attention():
     split = Split(make_model("bert"), 1, None)
     before = split.front.config._attn_implementation
@@ -143,7 +143,7 @@ def test_the_front_keeps_its_own_attention():
     assert split.tail.config._attn_implementation != before
 
 
-@needs_exchangeable_attention
+@needs_replaceable_attention
 def test_attention_drops_in_training():
     config = transformers.BertConfig(**SIZES, attention_probs_dropout_prob=0.5)
     config.hidden_dropout_prob = 0.0

@@ -882,9 +882,9 @@ def test_predict_refuses_numbers_for_text_and_text_for_numbers():
     X, _ = with_audio(missing=False)
     clusterer = tiny().fit(X)
     numbers = [np.ones((2, 16))] * len(X)
-    with pytest.raises(ValueError, match="Modality 'text' has width 16, but fit saw text"):
+    with pytest.raises(ValueError, match="Modality 'text' has width 16, but had text in fit"):
         clusterer.predict({"text": numbers, "audio": X.sequences("audio")})
-    with pytest.raises(ValueError, match="Modality 'audio' holds text, but fit saw width 3"):
+    with pytest.raises(ValueError, match="Modality 'audio' holds text, but had width 3 in fit"):
         clusterer.predict({"text": X.sequences("text"), "audio": ["la"] * len(X)})
 
 

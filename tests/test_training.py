@@ -9,26 +9,17 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
 from data_makers import make_sequences
-from monitors import Rising
+from fitting import WITHOUT_NEIGHBORS, Rising
 from skumc import UMCClusterer
 from skumc._devices import resolve_device
 from skumc.data import inference_batches
-from skumc.encoders import EncoderOutput, masked_mean
+from skumc.encoders import EncoderOutput
 from skumc.losses import WeightedLosses
-from skumc.training import (
-    History,
-    SilhouetteMonitor,
-    assign_labels,
-    cluster_embedding,
-    clustering_objective,
-    isolated,
-    learning_rate_factor,
-    modality_views,
-)
-from skumc.training._batches import split_batches
-from skumc.training._optimisation import Stepper, backward_terms
-from skumc.training._progress import Progress
-from skumc.training._views import positive_views
+from skumc.training import Callback, GradientNorms, History, ProgressLines, SilhouetteMonitor
+from skumc.training._clustering import assign_labels, cluster_embedding, clustering_objective
+from skumc.training._isolation import isolated
+from skumc.training._state import TrainingState
+from skumc.training._steps import split_batches
 
 CPU = torch.device("cpu")
 
@@ -36,153 +27,14 @@ CPU = torch.device("cpu")
 def fit(X=None, n_clusters=2, **parameters):
     X = make_sequences()[0] if X is None else X
     defaults = {"pretrain_epochs": 1, "max_epochs": 3, "random_state": 0}
-    return UMCClusterer(n_clusters, **(defaults | parameters)).fit(X)
-
-
-# views
-
-
-def test_views_of_three_modalities_are_the_printed_ones():
-    assert modality_views(["text", "audio", "video"], "text") == [
-        ("text", "audio", "video"),
-        ("text", "video"),
-        ("text", "audio"),
-    ]
-
-
-def test_views_of_two_and_one_modality():
-    assert modality_views(["a", "b"], "b") == [("a", "b"), ("b",)]
-    assert modality_views(["a"], "a") == [("a",), ("a",)]
-
-
-@given(n=st.integers(2, 6), anchor=st.integers(0, 5))
-def test_every_view_holds_the_anchor_and_one_view_all(n, anchor):
-    names = [str(i) for i in range(n)]
-    views = modality_views(names, str(anchor % n))
-    assert len(views) == n and views[0] == tuple(names)
-    assert all(str(anchor % n) in view for view in views)
-
-
-class Identity(torch.nn.Module):
-    def forward(self, batch):
-        h = masked_mean(*batch["x"])
-        return torch.nn.functional.normalize(h, dim=-1), torch.ones(len(h), 1), {}
-
-
-@pytest.mark.parametrize("augmentation", ["dropout", "noise", "frames"])
-def test_augmentation_changes_one_copy_and_keeps_samples(augmentation):
-    batch = {"x": (torch.randn(40, 16), torch.tensor([1, 19, 20]))}
-    torch.default_generator.manual_seed(0)
-    first, second = positive_views(Identity(), batch, augmentation, [("x",), ("x",)])
-    assert first.embedding.shape == second.embedding.shape == (3, 16)
-    assert not torch.equal(first.embedding, second.embedding)
-    # a sequence of one frame keeps it
-    assert augmentation != "frames" or torch.equal(first.embedding[0], second.embedding[0])
-
-
-# gradients
-
-
-def outputs_of(parameter):
-    embedding = torch.nn.functional.normalize(parameter, dim=-1)
-    return [EncoderOutput(embedding, embedding.new_ones(len(embedding), 1), {})]
-
-
-def test_backward_terms_gives_the_gradient_of_the_weighted_sum():
-    parameter = torch.randn(5, 3, requires_grad=True)
-    weights = torch.randn(5, 3)
-    terms = {"a": (2.0, lambda h: (h * weights).sum()), "b": (0.5, lambda h: h[:, 0].exp().sum())}
-    report = backward_terms(
-        outputs_of(parameter),
-        lambda copies: {k: (w, f(copies[0].embedding)) for k, (w, f) in terms.items()},
-        scale=0.25,
-    )
-    found = parameter.grad.clone()
-    h = outputs_of(parameter)[0].embedding
-    total = 0.25 * sum(w * f(h) for w, f in terms.values())
-    (expected,) = torch.autograd.grad(total, parameter)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(report["b"][0], terms["b"][1](h).detach())
-
-
-def test_gradient_that_unit_norm_cancels_counts_as_none():
-    parameter = torch.randn(5, 3, requires_grad=True)
-    report = backward_terms(
-        outputs_of(parameter), lambda copies: {"norm": (1.0, copies[0].embedding.square().sum())}
-    )
-    assert report["norm"][1] < 1e-5 and parameter.grad.norm() < 1e-5
-
-
-def test_loss_without_gradient_is_reported_and_moves_nothing():
-    parameter = torch.randn(5, 3, requires_grad=True)
-    report = backward_terms(
-        outputs_of(parameter), lambda copies: {"constant": (1.0, torch.tensor(3.0))}
-    )
-    assert report["constant"] == (3.0, 0.0) and not parameter.grad.any()
-
-
-# schedule and steps
-
-
-def test_learning_rate_rises_falls_and_ends_at_its_floor():
-    rates = [learning_rate_factor(p, 0.1) for p in np.linspace(0.001, 1, 500)]
-    peak = int(np.argmax(rates))
-    assert abs(np.linspace(0.001, 1, 500)[peak] - 0.1) < 0.01 and max(rates) <= 1
-    assert np.all(np.diff(rates[:peak]) > 0) and np.all(np.diff(rates[peak:]) < 0)
-    assert rates[-1] == pytest.approx(0.01)
-    assert learning_rate_factor(0.55, 0.1) == pytest.approx(0.505)
-    assert learning_rate_factor(0.5, 0.0) == pytest.approx(0.505)
-    assert learning_rate_factor(0.25, 1.0) == 0.25
-    assert learning_rate_factor(0.55, 0.1, "linear") == pytest.approx(0.5)
-    assert learning_rate_factor(1.0, 0.1, "constant") == 1.0
-
-
-def stepper(module, **parameters):
-    defaults = {
-        "optimizer": "sgd",
-        "learning_rate": 0.1,
-        "text_learning_rate": 0.1,
-        "weight_decay": 0.0,
-        "warmup_proportion": 0.0,
-        "schedule": "cosine",
-        "grad_clip": None,
-        "accumulate_steps": 1,
-    }
-    return Stepper(module, **(defaults | parameters))
-
-
-def train_mean_loss(batches, **parameters):
-    module = torch.nn.Linear(3, 1, bias=False)
-    torch.nn.init.ones_(module.weight)
-
-    def backward(batch, scale):
-        (scale * module(batch).square().mean()).backward()
-
-    stepper(module, **parameters).epoch(batches, [len(b) for b in batches], backward, 0, 1)
-    return module.weight.detach()
-
-
-def test_accumulation_equals_the_larger_batch_for_additive_losses():
-    rows = torch.randn(10, 3)
-    whole = train_mean_loss([rows])
-    parts = train_mean_loss([rows[:3], rows[3:]], accumulate_steps=2)
-    torch.testing.assert_close(whole, parts)
-    assert not torch.allclose(whole, train_mean_loss([rows[:3], rows[3:]]))
-
-
-def test_clipping_bounds_each_value():
-    rows = 100 * torch.ones(4, 3)
-    rate = 0.1 * learning_rate_factor(1.0, 0.0)
-    torch.testing.assert_close(
-        train_mean_loss([rows], grad_clip=0.5), torch.ones(1, 3) - 0.5 * rate
-    )
+    return UMCClusterer(n_clusters).set_params(**(defaults | parameters)).fit(X)
 
 
 @given(n=st.integers(0, 40), batch_size=st.integers(1, 12), seed=st.integers(0, 9))
 def test_batches_hold_every_row_once_and_are_even(n, batch_size, seed):
-    batches = split_batches(np.arange(n), batch_size, np.random.RandomState(seed))
-    sizes = [len(batch) for batch in batches]
-    assert sorted(np.concatenate(batches, dtype=int) if batches else []) == list(range(n))
+    plans = split_batches("rest", np.arange(n), batch_size, np.random.RandomState(seed))
+    sizes = [len(plan.rows) for plan in plans]
+    assert sorted(row for plan in plans for row in plan.rows) == list(range(n))
     assert not sizes or (max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1)
 
 
@@ -191,7 +43,7 @@ def test_inference_batches_hold_every_row_once_within_budget(budget, n_samples):
     X, _ = make_sequences(n_samples)
     longest = X.lengths.max(axis=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skumc.data._batches._INFERENCE_FRAMES", budget)
+        patch.setattr("skumc.data._inference_batches._INFERENCE_FRAMES", budget)
         batches = list(inference_batches(X))
     assert sorted(np.concatenate(batches)) == list(range(n_samples))
     for batch in batches:
@@ -257,7 +109,7 @@ def test_history_has_columns_slices_and_survives_pickling():
 
 
 def test_history_records_what_the_docs_promise():
-    history = fit(spread_confidence=None).history_
+    history = fit(pseudo_labels="selected", callbacks=[GradientNorms()]).history_
     record = history.phase("main")[0]
     terms = [record[f"threshold_{t}"] for t in ("base", "performance", "loss", "stability")]
     assert record["threshold"] == pytest.approx(np.clip(sum(terms), 0.05, 0.5))
@@ -292,7 +144,9 @@ def test_best_epoch_is_restored():
 
 def test_patience_counts_from_min_epochs():
     falling = [1 - 0.01 * i for i in range(30)]
-    early = fit(max_epochs=20, patience=3, min_epochs=0, monitor=CountingMonitor(falling))
+    early = fit(
+        max_epochs=20, patience=3, optimization__min_epochs=0, monitor=CountingMonitor(falling)
+    )
     assert early.n_iter_ == 3
     default = fit(max_epochs=20, patience=3, monitor=CountingMonitor(falling))
     assert default.n_iter_ == 12 + 2
@@ -329,7 +183,7 @@ class InterruptingLoss:
     [
         {"monitor": Interrupting(3), "max_epochs": 5},
         {"losses": {"infonce": InterruptingLoss(2)}, "pretrain_epochs": 4},
-        {"losses": {"contrastive": InterruptingLoss(1)}, "spread_confidence": None},
+        {"losses": {"contrastive": InterruptingLoss(1)}, "pseudo_labels": "selected"},
     ],
     ids=["loop", "pretraining", "first training epoch"],
 )
@@ -394,8 +248,8 @@ def test_progress_writes_a_line_an_epoch_with_the_time_left(capsys):
 
 
 def test_remaining_time_is_the_epochs_times_their_seconds(capsys):
-    progress = Progress(1, {"main": 100})
-    progress.report({"phase": "main", "epoch": 9, "seconds": 41.0})
+    state = TrainingState(None, None, None, None, phase="main", n_epochs=100)
+    ProgressLines().on_epoch_end(state, {"phase": "main", "epoch": 9, "seconds": 41.0})
     assert "main 10/100" in (line := capsys.readouterr().out) and "1:01:30 left" in line
 
 
@@ -470,7 +324,7 @@ def watched():
         X,
         3,
         anchor="number",
-        augmentation="views",
+        **WITHOUT_NEIGHBORS,
         encoder=SpyEncoder(),
         threshold=SpyThreshold(),
         selector=SpySelector(),
@@ -506,9 +360,8 @@ def test_views_hold_the_anchor_and_are_those_of_the_branch(watched):
 def test_disjoint_views_have_no_modality_in_common():
     number = np.arange(30.0)[:, None]
     X = {"first": number, "number": number, "last": number}
-    spied = fit(
-        X, 3, encoder=SpyEncoder(), augmentation="disjoint", max_epochs=0, pretrain_epochs=40
-    )
+    settings = WITHOUT_NEIGHBORS | {"pairs": "disjoint", "max_epochs": 0, "pretrain_epochs": 40}
+    spied = fit(X, 3, encoder=SpyEncoder(), **settings)
     splits = {frozenset(map(frozenset, views)) for _, views in spied.encoder_.calls}
     assert splits == {frozenset([frozenset([name]), frozenset(X) - {name}]) for name in X}
 
@@ -544,7 +397,7 @@ class RecordingKMeans(KMeans):
         return self
 
 
-@pytest.mark.parametrize("pseudo", [None, 0.9])
+@pytest.mark.parametrize("pseudo", ["selected", "propagated"])
 def test_kmeans_starts_from_the_new_means_of_the_last_labels(pseudo):
     X, _ = make_sequences()
     RecordingKMeans.seen.clear()
@@ -554,11 +407,11 @@ def test_kmeans_starts_from_the_new_means_of_the_last_labels(pseudo):
         labels.append(found.copy())
         return float(len(labels))
 
-    settings = dict(max_epochs=2, spread_confidence=pseudo, monitor=keep)
+    settings = dict(max_epochs=2, pseudo_labels=pseudo, monitor=keep)
     fit(X, 3, kmeans=RecordingKMeans(), **settings)
     assert isinstance(RecordingKMeans.seen[0][1], str)
     for (embedding, start), last in zip(RecordingKMeans.seen[1:], labels, strict=False):
-        if pseudo is None:  # what is judged is then what k-means gave
+        if pseudo == "selected":  # what is judged is then what k-means gave
             means = [embedding[last == label].mean(axis=0) for label in range(3)]
             np.testing.assert_allclose(start, means, atol=1e-6)
         assert np.linalg.norm(start, axis=1).max() <= 1 + 1e-6
@@ -576,19 +429,22 @@ class Prototypes(torch.nn.Module):
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.98])
-@pytest.mark.parametrize("as_parts", [dict, lambda given: WeightedLosses(supcon=given["supcon"][1])])
+@pytest.mark.parametrize(
+    "as_parts", [dict, lambda given: WeightedLosses(supcon=given["supcon"][1])]
+)
 def test_loss_with_parameters_trains_and_is_kept(as_parts, averaging):
     X, _ = make_sequences()
     own = Prototypes()
-    settings = dict(max_epochs=3, spread_confidence=None, weight_averaging=averaging)
-    fitted = fit(X, 3, losses=as_parts({"supcon": (1.0, own)}), monitor=Rising(), **settings)
+    settings = dict(max_epochs=3, pseudo_labels="selected")
+    settings["optimization__weight_averaging"] = averaging
+    fitted = fit(X, 3, losses=as_parts({"supcon": own}), monitor=Rising(), **settings)
     assert not own.prototypes.any()  # the user's own stays as it was
     trained = fitted.losses_.supcon.prototypes.detach()
     assert (trained.norm(dim=1) > 0.01).all()
     # each prototype has moved towards the mean of its cluster and of no other
     centers = torch.from_numpy(fitted.cluster_centers_)
     assert (trained @ centers.T).argmax(dim=1).tolist() == [0, 1, 2]
-    again = fit(X, 3, losses=as_parts({"supcon": (1.0, own)}), monitor=Rising(), **settings)
+    again = fit(X, 3, losses=as_parts({"supcon": own}), monitor=Rising(), **settings)
     torch.testing.assert_close(again.losses_.supcon.prototypes, trained, rtol=0, atol=0)
 
 
@@ -609,7 +465,8 @@ def test_weights_scale_the_gradient_of_their_loss():
         fit(
             X,
             max_epochs=1,
-            spread_confidence=None,
+            pseudo_labels="selected",
+            callbacks=[GradientNorms()],
             losses={role: weight for role in ROLES[1:]},
         ).history_.phase("main")
         for weight in (1.0, 2.0)
@@ -701,3 +558,115 @@ def test_absent_gpu_is_named():
     assert resolve_device("auto") == CPU
     with pytest.raises(ValueError, match="finds no CUDA device. Use device='auto' or 'cpu'"):
         resolve_device("cuda")
+
+
+# hooks
+
+
+class Recorder(Callback):
+    """Write down every call."""
+
+    def __init__(self, stops=None):
+        self.stops, self.calls = stops, []
+
+    def on_train_begin(self, state):
+        self.calls.append(("begin", len(state.history), state.encoder.training))
+
+    def on_step_end(self, state, reports):
+        self.calls.append(("step", state.phase, *sorted(reports)))
+
+    def on_epoch_end(self, state, record):
+        assert state.history[-1] is record
+        self.calls.append(("epoch", state.phase, state.epoch))
+        record["marked"] = True
+        return (state.phase, state.epoch) == self.stops
+
+    def on_train_end(self, state):
+        self.calls.append(("end", len(state.history), state.encoder.training))
+
+
+def test_hooks_are_called_in_order_and_may_extend_the_record():
+    recorder = Recorder()
+    fitted = fit(max_epochs=1, callbacks=[recorder], pseudo_labels="selected", batch_size=100)
+    supervised = ("compactness", "separation", "supcon")
+    assert recorder.calls == [
+        ("begin", 0, True),
+        ("step", "pretrain", "infonce"),
+        ("epoch", "pretrain", 0),
+        ("step", "main", *supervised),
+        ("step", "main", "contrastive"),
+        ("epoch", "main", 0),
+        ("epoch", "main", 1),
+        ("end", 3, False),
+    ]
+    assert fitted.history_[:, "marked"] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("stops", "n_iter", "phases"),
+    [
+        (("pretrain", 0), 0, ["pretrain", "main"]),
+        (("main", 0), 1, ["pretrain"] * 3 + ["main"] * 2),
+        (("main", 2), 3, ["pretrain"] * 3 + ["main"] * 4),
+    ],
+)
+def test_a_hook_ends_training_and_what_was_reached_is_judged(stops, n_iter, phases):
+    recorder = Recorder(stops)
+    fitted = fit(pretrain_epochs=3, max_epochs=6, callbacks=[recorder], monitor=Rising())
+    assert fitted.n_iter_ == n_iter and fitted.history_[:, "phase"] == phases
+    assert fitted.history_[-1, "restored"] and "loss_total" not in fitted.history_[-1]
+    np.testing.assert_array_equal(fitted.predict(make_sequences()[0]), fitted.labels_)
+
+
+def test_hooks_change_nothing():
+    plain, watched = fit(), fit(callbacks=[Recorder(), GradientNorms()])
+    np.testing.assert_array_equal(watched.embedding_, plain.embedding_)
+    assert not any(name.startswith("gradient") for record in plain.history_ for name in record)
+
+
+@pytest.mark.parametrize("callback", [Recorder, object(), print])
+def test_what_is_no_callback_is_refused(callback):
+    with pytest.raises(TypeError, match=r"Got callbacks\[1\]=.* on_epoch_end"):
+        fit(callbacks=[Recorder(), callback])
+
+
+# roles of one's own
+
+
+def test_a_sixth_role_is_called_where_it_says_with_what_it_reads():
+    seen = []
+
+    def spread(embedding, centers):
+        seen.append((embedding.shape[1], len(centers)))
+        return -embedding.var(dim=0).sum()
+
+    spread.reads = ("embedding", "centers")
+    fitted = fit(losses={"spread": (0.1, spread)}, callbacks=[GradientNorms()], n_clusters=3)
+    main = fitted.history_.phase("main")
+    assert seen and set(seen) == {(128, 3)}
+    assert all(value < 0 for value in main[:, "loss_spread"][:-1])
+    assert all(value > 0 for value in main[:, "gradient_spread"][:-1])
+    assert "loss_spread" not in fitted.history_[0]
+
+
+class Scale(torch.nn.Module):
+    """A role of its own, with a parameter."""
+
+    reads = ("views",)
+    step = "pretrain"
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, views):
+        return (self.scale * views).square().sum(dim=-1).mean()
+
+
+def test_a_role_of_ones_own_trains_its_parameters_and_is_kept():
+    own = Scale()
+    fitted = fit(losses={"scale": own})
+    assert own.scale == 1 and fitted.losses_.extra["scale"] is not own
+    ((weight, trained),) = [fitted.losses_.terms()["scale"]]
+    assert weight == 1.0 and 0 < trained.scale < 1
+    assert "loss_scale" in fitted.history_[0]

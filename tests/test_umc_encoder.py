@@ -6,12 +6,13 @@ from itertools import combinations, cycle, product
 import numpy as np
 import pytest
 import torch
+from skumc.training._batches import to_batch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from data_makers import make_sequences, pad
-from monitors import Rising
+from fitting import Rising
 from plain_encoder import (
     CPU,
     WIDTHS,
@@ -40,7 +41,6 @@ from skumc.encoders import (
     masked_mean,
 )
 from skumc.training import embed, modality_views
-from skumc.training._batches import to_batch
 
 NAMES = ("audio", "text", "video")  # the anchor is not the first
 
@@ -78,7 +78,7 @@ EVERY = [dict(zip(SWITCHES, values, strict=True)) for values in product(*SWITCHE
 
 
 def _pairwise(settings):
-    """Few of the settings, in which any two values of any two switches meet."""
+    """Choose few settings in which any two values of any two switches meet."""
     pairs = [set(combinations(((k, str(v)) for k, v in s.items()), 2)) for s in settings]
     chosen, missing = [], set().union(*pairs)
     while missing:
@@ -135,7 +135,7 @@ def close_outputs(output, expected, atol):
 
 
 def mixture(outputs, seed=0):
-    """A number that depends on all that the views give, each part in its own way."""
+    """A number that depends on each part of the output of each view in its own way."""
     generator = torch.Generator().manual_seed(seed)
     total = 0
     for embedding, gates, projections in outputs:
@@ -351,7 +351,7 @@ def test_anchor_alone_has_the_parameters_it_needs(n_layers, pooling, anchor_summ
 
 
 def dropouts_of(network):
-    """Every place of dropout by name; attention of torch keeps a number instead of a module."""
+    """Modules with dropout by name; torch's attention keeps a number instead of a module."""
     return {
         name: part
         for name, part in network.named_modules()
@@ -392,7 +392,7 @@ CAUSAL_DROPOUTS = {"fusion.1", "head.1"} | {
 
 
 def check_dropout(network, places, share):
-    """Each place drops the share, and alone changes what training sees; none changes evaluation."""
+    """Each place drops the share and alone changes training; none changes evaluation."""
     dropouts = dropouts_of(network)
     assert {name: share_of(part) for name, part in dropouts.items()} == dict.fromkeys(places, share)
     batch = make_batch(NAMES, torch.float32, complete=True)
@@ -436,7 +436,7 @@ def test_dropout_of_the_other_encoders_acts():
 
 @some_settings
 @pytest.mark.parametrize("fill", [np.nan, 1e30])
-def test_padding_and_what_is_under_it_never_change_anything(switches, fill):
+def test_padding_and_its_values_never_change_anything(switches, fill):
     X, _ = make_sequences(n_samples=12, missing=True)
     network = build_for(X, **switches)
     expected = embed(network, X, CPU, "float32")
@@ -456,7 +456,7 @@ def test_batch_size_and_order_never_change_anything(switches, monkeypatch):
     for whole, part in zip(expected, embed(network, X[order], CPU, "float32"), strict=True):
         close(part, whole[order])
     for budget in (1, 12):
-        monkeypatch.setattr("skumc.data._batches._INFERENCE_FRAMES", budget)
+        monkeypatch.setattr("skumc.data._inference_batches._INFERENCE_FRAMES", budget)
         for whole, part in zip(expected, embed(network, X, CPU, "float32"), strict=True):
             close(part, whole)
 
@@ -516,7 +516,7 @@ LEFT_OUT = [tuple(n for n in NAMES if n != left_out) for left_out in (None, *NAM
 
 
 def one_batch_of(samples):
-    """A batch of dicts from modality to frames; what a dict lacks is missing."""
+    """A batch of dicts from modality to frames; modalities not in a dict are missing."""
     batch = {}
     for name in NAMES:
         frames = [sample.get(name, torch.zeros(0, WIDTHS[name])).float() for sample in samples]
@@ -527,9 +527,9 @@ def one_batch_of(samples):
 def check_laws(switches):
     """Padding, garbage, row order, batch size, gates, and missing like hidden, in float32.
 
-    One batch in four views against the views' samples without what is hidden, shuffled into one
-    larger batch beside a long sample of huge values, which pads all others, and against a sample
-    alone.
+    One batch in four views is compared with the views' samples without the hidden modalities,
+    shuffled into one larger batch with a long sample of huge values (which pads all others), and
+    with a sample alone.
     """
     # shaken harder, softmaxes get so sharp that rounding alone comes near the tolerance
     network = build(shaken=0.2, **switches)[0].eval()
@@ -631,7 +631,7 @@ def test_sample_left_with_nothing_keeps_all_it_has(missing):
 
 
 @pytest.mark.parametrize("kind", ["alone", "views"])
-def test_samples_of_like_length_together_give_the_same(monkeypatch, kind):
+def test_grouping_samples_by_length_changes_nothing(monkeypatch, kind):
     network, _ = build(dropout=0.0, contrastive_projector=True)
     in_double(network).train()
     batch = make_batch(NAMES)
@@ -645,7 +645,7 @@ def test_samples_of_like_length_together_give_the_same(monkeypatch, kind):
         "_forward_together",
         lambda self, part, views: sizes.append(len(part["text"][1])) or together(self, part, views),
     )
-    monkeypatch.setattr("skumc.encoders._umc._LIKE_LENGTH", 2)
+    monkeypatch.setattr("skumc.encoders._umc_network._GROUP_SIZE", 2)
     found = network.forward_views(batch, views)
     assert sum(sizes[: n_samples // 2]) >= n_samples and max(sizes) <= 3
     for output, before in zip(found, expected, strict=True):
@@ -697,12 +697,12 @@ def test_sharing_saves_time(one_thread):
             mixture(encode()).backward()
             taken.append(time.process_time() - start)
     shared, separate = (np.array(taken[1:]) for taken in seconds.values())
-    ratio = float(np.median(shared / separate))  # of neighbours in time, for machines are noisy
+    ratio = float(np.median(shared / separate))  # of runs close in time, because machines are noisy
     print(f"views cost {ratio:.3f} of separate passes, {counted:.3f} in operations of products")
     assert ratio <= 0.6
 
 
-# what is switched by modality, and what is refused
+# switches per modality, and errors
 
 
 def test_dual_projection_has_its_own_switch_for_each_modality():
@@ -718,7 +718,7 @@ def test_dual_projection_has_its_own_switch_for_each_modality():
     close_outputs(network(batch), expected, 1e-10)
 
 
-def test_modality_that_the_dict_does_not_name_gets_nothing():
+def test_modality_that_the_dict_does_not_name_is_not_refined():
     network, _ = build(dual_projection={"video": "dual"})
     assert {n.split(".")[1] for n, _ in network.named_parameters() if "refinements" in n} == {"2"}
     given = {"video": "dual"}
@@ -902,7 +902,7 @@ def plain_causal(network, names, anchor, sample):
 
 
 def last_state(p, place, frames):
-    """A pre-norm transformer layer, read at the last frame, which sees all before it."""
+    """A pre-norm transformer layer, read at the last frame, which attends to all before it."""
     place = f"{place}.layer"
     normal = [norm(p, f"{place}.norm1", x) for x in frames]
     weight, bias = p[f"{place}.self_attn.in_proj_weight"], p[f"{place}.self_attn.in_proj_bias"]
@@ -1074,11 +1074,11 @@ def test_unknown_preset_is_named():
     )
 
 
-# which loss reads which space
+# the space that each loss reads
 
 
 def recording_losses():
-    """Losses that keep what they read, by role."""
+    """Losses that record their inputs, by role."""
     seen = {}
 
     def loss_of(role):
@@ -1155,7 +1155,7 @@ def test_losses_read_the_projectors_where_they_are_on(contrastive, clustering):
             found = [name for name, table in spaces.items() if is_among(rows, table)]
             assert found == [space], role
     read, labels, centers = seen["compactness"][0]
-    for label in range(2):  # all samples of a label in one batch: its centre is their mean
+    for label in range(2):  # all samples of a label in one batch: its center is their mean
         close(centers[label], read[labels == label].mean(dim=0))
     close(seen["separation"][0][0], centers)
     assert torch.equal(torch.from_numpy(fitted.embedding_), output.embedding) or is_among(

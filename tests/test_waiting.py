@@ -1,10 +1,20 @@
-"""A training step never asks a device for a value: on the device "meta" there is none to give."""
+"""A training step never waits for a device: the device "meta" has no values to read."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from skumc.training._batches import to_batch
+from skumc.training._neighbors import Neighborhood
+from skumc.training._optimisation import TermMeter, backward_terms
+from skumc.training._views import (
+    AUGMENTATIONS,
+    modality_views,
+    neighbor_batch,
+    neighbor_views,
+    positive_views,
+)
 
 from data_makers import make_sequences
 from skumc.encoders import (
@@ -16,7 +26,7 @@ from skumc.encoders import (
     encode_views,
     masked_mean,
 )
-from skumc.encoders._output import take_samples
+from skumc.encoders._batch import take_samples
 from skumc.losses import (
     CompactnessLoss,
     ContrastiveLoss,
@@ -28,17 +38,7 @@ from skumc.losses import (
 from skumc.text import TextTower
 from skumc.text._split import Split
 from skumc.training import ProgressiveTrainer
-from skumc.training._batches import to_batch
-from skumc.training._neighbors import Neighborhood
-from skumc.training._optimisation import TermMeter, backward_terms
 from skumc.training._trainer import contrastive_views
-from skumc.training._views import (
-    AUGMENTATIONS,
-    modality_views,
-    neighbor_batch,
-    neighbor_views,
-    positive_views,
-)
 from text_models import make_model
 
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -71,12 +71,12 @@ def build(spec, data):
 
 
 def on_meta(batch):
-    """What a GPU would be given: frames there, lengths here."""
+    """The batch as on a GPU: frames on the device, lengths on the CPU."""
     return {name: (frames.to(META), lengths) for name, (frames, lengths) in batch.items()}
 
 
 def train(outputs, n_samples):
-    """One step's losses and gradients."""
+    """Compute the losses and gradients of one step."""
     labels = torch.arange(n_samples) % 3
 
     def compute(copies):
@@ -122,7 +122,7 @@ def test_the_layers_of_a_text_model_wait_for_nothing(lengths):
     split = Split(make_model("bert"), 2, None)
     tower = TextTower(split.tail, split.width, reads_ids=False).train()
     if not tower.packs:
-        pytest.skip("padded texts have masks, of which transformers asks whether they hide any")
+        pytest.skip("padded texts have masks, and transformers reads whether they hide any")
 
     class Mean(torch.nn.Module):
         def forward(self, batch):
@@ -134,7 +134,7 @@ def test_the_layers_of_a_text_model_wait_for_nothing(lengths):
     train(positive_views(encoder, batch, "dropout", [("text",)]), len(lengths))
 
 
-def test_losses_of_ones_own_get_everything_on_one_device():
+def test_custom_losses_get_all_inputs_on_one_device():
     seen = {}
 
     def note(role):
@@ -176,8 +176,8 @@ def test_another_default_device_changes_nothing(name):
         assert torch.equal(one.embedding, other.embedding)
 
 
-def test_the_device_gives_no_value_away():
-    """The tests above could not fail otherwise."""
+def test_the_device_has_no_values_to_read():
+    """Otherwise the tests above could not fail."""
     values = torch.ones(3, device=META)
     for ask in (bool, lambda v: v.max().item(), torch.nonzero, lambda v: v[v > 0]):
         with pytest.raises((RuntimeError, NotImplementedError)):

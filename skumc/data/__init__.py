@@ -1,22 +1,19 @@
-"""What X is: sequences of frames for each modality of each sample."""
+"""Samples with several modalities: the container, and every form of X that becomes one.
 
-from skumc.data._batches import inference_batches
-from skumc.data._coerce import read_X, with_index
+``__all__`` names what users meet. The other names serve this package; its modules import them from
+here.
+"""
+
 from skumc.data._container import MultimodalData
-from skumc.data._frame_store import FrameStore, digest
-from skumc.data._ragged import Ragged, frame_chunks, sample_chunks
-from skumc.data._text import Strings, TokenIds
+from skumc.data._frame_store import FrameStore as FrameStore
+from skumc.data._frame_store import digest as digest
+from skumc.data._inference_batches import inference_batches as inference_batches
+from skumc.data._missing import is_blank as is_blank
+from skumc.data._ragged import Ragged
+from skumc.data._ragged import sample_chunks as sample_chunks
+from skumc.data._read_x import read_X as read_X
+from skumc.data._read_x import with_index as with_index
+from skumc.data._text import Strings as Strings
+from skumc.data._text import TokenIds as TokenIds
 
-__all__ = [
-    "FrameStore",
-    "MultimodalData",
-    "Ragged",
-    "Strings",
-    "TokenIds",
-    "digest",
-    "frame_chunks",
-    "inference_batches",
-    "read_X",
-    "sample_chunks",
-    "with_index",
-]
+__all__ = ["MultimodalData", "Ragged"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skumc.data._ragged import Ragged, RaggedRows
+from skumc.data._ragged import Ragged
 
 DIGEST_SIZE = 16
 _RECORD = np.dtype([("digest", f"S{2 * DIGEST_SIZE}"), ("n_frames", "<i8")])
@@ -188,7 +188,8 @@ class FrameStore:
         else:
             values = np.zeros((0, self.width), np.float32)
         # one sample without frames behind all others stands for None
-        base = Ragged(values, np.concatenate([[0], np.cumsum(self._n_frames), [n_total]]))
+        offsets = np.concatenate([[0], np.cumsum(self._n_frames), [n_total]])
+        base = Ragged(values, offsets, checked=True)
         missing = len(self._n_frames)
         rows = [missing if key is None else self._rows[key] for key in keys]
-        return RaggedRows(base, np.array(rows, dtype=np.int64))
+        return base.view(np.array(rows, dtype=np.int64))

@@ -1,18 +1,17 @@
-"""Sequences of different lengths in one flat array."""
+"""Ragged sequences: frames of samples of different lengths in one flat array."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-_CHUNK_VALUES = 4_000_000  # values looked at together, so that a memory map is never read whole
+_CHUNK_VALUES = 4_000_000  # values processed at a time, so that a memory map is never read whole
 
 
 def _float_dtype(dtype: np.dtype) -> np.dtype:
-    """The native float type, of at most 64 bits, that stands for ``dtype``."""
+    """Return the native float type of at most 64 bits that represents ``dtype``."""
     if dtype.kind != "f":
         return np.result_type(dtype, np.float32)
     return dtype.newbyteorder("=") if dtype.itemsize <= 8 else np.dtype(np.float64)
@@ -20,45 +19,24 @@ def _float_dtype(dtype: np.dtype) -> np.dtype:
 
 def _is_memory_mapped(array: np.ndarray) -> bool:
     """Whether the values lie in a file."""
-    while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap):
+    base: object = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
             return True
-        array = array.base
+        base = base.base
     return False
 
 
-def portable(values: np.ndarray) -> np.ndarray:
-    """Values to pickle, laid out alike where the content is alike.
+def _portable(values: np.ndarray) -> np.ndarray:
+    """Normalize the memory layout of values to pickle, so that equal content hashes equal.
 
     joblib hashes the memory layout too, so values are made contiguous. A memory map that is not
-    stays as it is: joblib ships a plain array over it by file name, which a copy would undo.
+    contiguous stays as it is: joblib ships it by file name, which a copy would prevent.
     """
     values = np.asarray(values)
     if _is_memory_mapped(values) and not values.flags.c_contiguous:
         return values
     return values.ravel().reshape(values.shape)
-
-
-def resolve_rows(key: Any, n_samples: int) -> np.ndarray:
-    """Row numbers, not negative, that an index key stands for."""
-    if isinstance(key, slice):
-        return np.arange(n_samples)[key]
-    key = np.asarray(key)
-    if key.size == 0 and key.dtype.kind == "f":
-        key = key.astype(np.int64)
-    if key.ndim != 1 or key.dtype.kind not in "bui":
-        raise IndexError(
-            f"Got an index of shape {key.shape} and type {key.dtype}, expected row numbers, a "
-            "boolean mask or a slice: X[rows]."
-        )
-    if key.dtype.kind == "b":
-        if len(key) != n_samples:
-            raise IndexError(f"Got a mask of length {len(key)} for {n_samples} samples.")
-        return np.flatnonzero(key)
-    rows = key.astype(np.int64)
-    if len(rows) and (rows.min() < -n_samples or rows.max() >= n_samples):
-        raise IndexError(f"Row numbers must lie in [{-n_samples}, {n_samples - 1}].")
-    return np.where(rows < 0, rows + n_samples, rows)
 
 
 def frame_chunks(n_frames: int, width: int) -> Iterator[slice]:
@@ -77,7 +55,7 @@ def frame_chunks(n_frames: int, width: int) -> Iterator[slice]:
 def sample_chunks(lengths: np.ndarray, width: int) -> Iterator[slice]:
     """Cut samples of ``lengths`` frames of ``width`` values into slices of bounded size.
 
-    A sample that is larger than the bound has a slice to itself.
+    A sample larger than the bound gets a slice of its own.
 
     Examples
     --------
@@ -94,18 +72,21 @@ def sample_chunks(lengths: np.ndarray, width: int) -> Iterator[slice]:
 
 
 class Ragged:
-    """Frames of all samples one after the other, and where each sample begins.
+    """Sequences of frames, one per sample, in one flat array.
 
     Parameters
     ----------
     values : array-like of shape (n_frames_total, width)
-        Frames of all samples in order. Floats are kept as they are, memory maps stay mapped,
-        whole numbers become floats.
+        Frames of all samples in order. Floats keep their type, memory maps stay mapped, whole
+        numbers become floats.
     offsets : array-like of shape (n_samples + 1,)
         Sample ``i`` has the frames ``values[offsets[i]:offsets[i + 1]]``; a sample without
         frames is missing.
     dtype : dtype, default=None
-        Type of the stored values. None is as above.
+        Type of the stored values, int64 for token ids. None is the float type described above.
+    checked : bool, default=False
+        Whether the values are known to be finite. :class:`MultimodalData` then does not scan
+        them, which would read a memory map whole.
 
     Raises
     ------
@@ -125,7 +106,12 @@ class Ragged:
     """
 
     def __init__(
-        self, values: ArrayLike, offsets: ArrayLike, dtype: DTypeLike | None = None
+        self,
+        values: ArrayLike,
+        offsets: ArrayLike,
+        dtype: DTypeLike | None = None,
+        *,
+        checked: bool = False,
     ) -> None:
         values = values if isinstance(values, np.memmap) else np.asarray(values)
         if values.ndim != 2 or values.shape[1] == 0 or values.dtype.kind not in "buif":
@@ -142,39 +128,76 @@ class Ragged:
             or np.any(np.diff(offsets) < 0)
         ):
             raise ValueError(
-                f"Got offsets that do not rise from 0 to the {len(values)} frames; expected "
-                "n_samples + 1 whole numbers, the cumulative lengths with a leading 0."
+                f"Got offsets that do not rise from 0 to the {len(values)} frames, expected "
+                "n_samples + 1 whole numbers: the cumulative lengths with a leading 0."
             )
         dtype = _float_dtype(values.dtype) if dtype is None else dtype
-        self.values = values.astype(dtype, copy=False)
-        self.offsets = offsets
+        self._set(values.astype(dtype, copy=False), offsets[:-1], offsets[1:], checked)
+
+    def _set(
+        self, frames: np.ndarray, starts: np.ndarray, stops: np.ndarray, checked: bool
+    ) -> None:
+        self._frames = frames  # in a view, also of other samples and in another order
+        self._starts, self._stops = starts, stops
+        self.checked = checked
+
+    @classmethod
+    def from_lengths(
+        cls,
+        values: ArrayLike,
+        lengths: ArrayLike,
+        dtype: DTypeLike | None = None,
+        *,
+        checked: bool = False,
+    ) -> Ragged:
+        """Build from the number of frames per sample instead of offsets.
+
+        Examples
+        --------
+        >>> Ragged.from_lengths([[1.0], [2.0], [3.0]], [2, 0, 1]).offsets.tolist()
+        [0, 2, 2, 3]
+        """
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        return cls(values, offsets, dtype, checked=checked)
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self._starts)
 
     def __getitem__(self, sample: int) -> np.ndarray:
-        """Frames of one sample, (n_frames, width); nothing is copied."""
+        """Return the frames of one sample, (n_frames, width), without copying."""
         if not -len(self) <= sample < len(self):
             raise IndexError(f"sample {sample} is out of range for {len(self)} samples")
-        sample %= len(self)
-        return self.values[self.offsets[sample] : self.offsets[sample + 1]]
+        return self._frames[self._starts[sample] : self._stops[sample]]
 
     @property
     def width(self) -> int:
-        """Number of values in a frame."""
-        return self.values.shape[1]
+        """Number of values per frame."""
+        return self._frames.shape[1]
 
     @property
     def lengths(self) -> np.ndarray:
         """Number of frames of each sample, (n_samples,)."""
-        return np.diff(self.offsets)
+        return self._stops - self._starts
+
+    @property
+    def values(self) -> np.ndarray:
+        """Frames of all samples in order, (n_frames_total, width).
+
+        Copied unless the samples are adjacent in memory, as they are except in a :meth:`view`.
+        """
+        return self._frames[self.frame_rows(np.arange(len(self)))]
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Start of each sample in :attr:`values`, and their end, (n_samples + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
 
     def frame_rows(self, rows: np.ndarray) -> np.ndarray | slice:
-        """Where the frames of the samples ``rows`` lie, in that order.
+        """Locate the frames of the samples ``rows``, in that order, in the flat array.
 
-        A slice when they lie side by side, so that indexing with it copies nothing.
+        A slice if the samples are adjacent, so that indexing with it copies nothing.
         """
-        starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+        starts, lengths = self._starts[rows], self._stops[rows] - self._starts[rows]
         if len(rows) == 0:
             return slice(0, 0)
         if np.array_equal(starts[1:], starts[:-1] + lengths[:-1]):
@@ -183,91 +206,48 @@ class Ragged:
         return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
 
     def take(self, rows: np.ndarray) -> Ragged:
-        """The samples ``rows``; frames that lie side by side are not copied."""
-        lengths = self.offsets[rows + 1] - self.offsets[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return Ragged(self.values[self.frame_rows(rows)], offsets, self.values.dtype)
+        """Pack the samples ``rows`` one after another; adjacent ones are not copied."""
+        values = self._frames[self.frame_rows(rows)]
+        lengths = self._stops[rows] - self._starts[rows]
+        return Ragged.from_lengths(values, lengths, values.dtype, checked=self.checked)
 
-    def __reduce__(self):
-        values = portable(self.values)
-        return Ragged, (values, portable(self.offsets), values.dtype)
+    def view(self, rows: np.ndarray) -> Ragged:
+        """Select the samples ``rows``, in any order and with repeats, without copying frames.
+
+        Examples
+        --------
+        >>> sequences = Ragged([[0.0], [1.0], [2.0]], [0, 2, 3])
+        >>> sequences.view(np.array([1, 0, 1])).values.ravel().tolist()
+        [2.0, 0.0, 1.0, 2.0]
+        """
+        view = Ragged.__new__(Ragged)
+        view._set(self._frames, self._starts[rows], self._stops[rows], self.checked)
+        return view
 
     def mean_and_scale(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each feature over all frames, float64, (width,) each.
+        """Compute mean and standard deviation per feature over all frames, float64, (width,) each.
 
         A constant feature has scale 1; without frames the mean is 0 and the scale 1.
         """
-        n_frames = len(self.values)
+        values = self.values
         mean, scale = np.zeros(self.width), np.ones(self.width)
-        if n_frames == 0:
+        if len(values) == 0:
             return mean, scale
-        chunks = list(frame_chunks(n_frames, self.width))
+        chunks = list(frame_chunks(len(values), self.width))
         peak = np.zeros(self.width)
         for chunk in chunks:
-            np.maximum(peak, np.abs(self.values[chunk]).max(axis=0), out=peak)
-        peak[peak == 0] = 1.0  # in units of it no square overflows or vanishes
+            np.maximum(peak, np.abs(values[chunk]).max(axis=0), out=peak)
+        peak[peak == 0] = 1.0  # in units of the peak no square overflows or vanishes
         for chunk in chunks:
-            mean += (self.values[chunk] / peak).sum(axis=0) / n_frames
+            mean += (values[chunk] / peak).sum(axis=0) / len(values)
         variance = np.zeros(self.width)
         for chunk in chunks:
-            variance += np.square(self.values[chunk] / peak - mean).sum(axis=0) / n_frames
+            variance += np.square(values[chunk] / peak - mean).sum(axis=0) / len(values)
         deviation = np.sqrt(variance)
-        varies = deviation > 10 * np.finfo(self.values.dtype).eps * np.abs(mean)
+        varies = deviation > 10 * np.finfo(values.dtype).eps * np.abs(mean)
         scale[varies] = (deviation * peak)[varies]
         return mean * peak, scale
 
-
-class RaggedRows(Ragged):
-    """Samples of other sequences by row number, with repeats and in any order.
-
-    Frames are looked up where they lie and copied only by :meth:`take` and :attr:`values`.
-
-    Parameters
-    ----------
-    base : Ragged
-    rows : ndarray of int, shape (n_samples,)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> base = Ragged(np.arange(3.0).reshape(3, 1), [0, 2, 3])
-    >>> RaggedRows(base, np.array([1, 0, 1])).lengths.tolist()
-    [1, 2, 1]
-    """
-
-    def __init__(self, base: Ragged, rows: np.ndarray) -> None:
-        if isinstance(base, RaggedRows):
-            base, rows = base._base, base._rows[rows]
-        self._base, self._rows = base, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, sample: int) -> np.ndarray:
-        """Frames of one sample, (n_frames, width); nothing is copied."""
-        return self._base[self._rows[sample]]
-
-    @property
-    def width(self) -> int:
-        """Number of values in a frame."""
-        return self._base.width
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Number of frames of each sample, (n_samples,)."""
-        offsets = self._base.offsets
-        return offsets[self._rows + 1] - offsets[self._rows]
-
-    def take(self, rows: np.ndarray) -> Ragged:
-        """The samples ``rows``, one behind the other."""
-        return self._base.take(self._rows[rows])
-
-    @property
-    def values(self) -> np.ndarray:
-        """Frames of all samples in order, copied."""
-        return self._base.take(self._rows).values
-
-    @property
-    def offsets(self) -> np.ndarray:
-        """Where each sample begins in :attr:`values`."""
-        return np.concatenate([[0], np.cumsum(self.lengths)])
+    def __reduce__(self) -> tuple:
+        values = _portable(self.values)
+        return Ragged, (values, _portable(self.offsets), values.dtype)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skumc.data._missing import is_blank
 from skumc.data._ragged import Ragged
 
 _TOKEN_KEYS = ("input_ids", "attention_mask", "token_type_ids")
@@ -74,9 +75,7 @@ class Strings:
 
     def __init__(self, cells: Sequence[str | None]) -> None:
         self._cells = np.empty(len(cells), dtype=object)
-        self._cells[:] = [
-            str(cell) if cell is not None and cell.strip() else None for cell in cells
-        ]
+        self._cells[:] = [None if is_blank(cell) else str(cell) for cell in cells]
 
     def __len__(self) -> int:
         return len(self._cells)

@@ -142,7 +142,7 @@ def _modality(
     samples = centers[labels] + noise * rng.standard_normal((n_samples, width))
     frames = np.repeat(samples, lengths, axis=0)
     frames += frame_noise * rng.standard_normal(frames.shape)
-    return Ragged(frames.astype(np.float32), np.concatenate([[0], np.cumsum(lengths)]))
+    return Ragged.from_lengths(frames.astype(np.float32), lengths)
 
 
 def make_multimodal_blobs(

@@ -61,7 +61,7 @@ def _open(slot: Path, source: dict[str, int]) -> Ragged | None:
         lengths = np.array(index["lengths"], dtype=np.int64)
         shape = (int(lengths.sum()), index["width"])
         frames = np.memmap(slot / "frames.bin", _DTYPE, "r", shape=shape)
-        return Ragged(frames, np.concatenate([[0], np.cumsum(lengths)]))
+        return Ragged.from_lengths(frames, lengths, checked=True)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

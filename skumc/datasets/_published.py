@@ -11,7 +11,6 @@ from sklearn.utils import Bunch
 
 from skumc._parts import unknown_name_message
 from skumc.data import MultimodalData
-from skumc.data._ragged import Ragged, RaggedRows
 from skumc.datasets._frame_cache import load_frames
 from skumc.datasets._utterances import Layout, read_utterances
 
@@ -52,11 +51,6 @@ def _check_limits(limits: dict[str, int | None]) -> None:
             )
 
 
-def _checked_already(sequences: Ragged) -> Ragged:
-    """All samples by row number: the container scans the values of a plain Ragged."""
-    return RaggedRows(sequences, np.arange(len(sequences)))
-
-
 def load_published(
     folder: str | os.PathLike,
     layout: Layout,
@@ -87,7 +81,7 @@ def load_published(
             on_missing=on_missing,
             cache_folder=cache_folder,
         )
-        modalities[name] = _checked_already(frames)
+        modalities[name] = frames
     target_names, target = np.unique(utterances.labels, return_inverse=True)
     return Bunch(
         data=MultimodalData(modalities, index=np.array(utterances.keys)),

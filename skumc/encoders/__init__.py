@@ -1,34 +1,27 @@
-"""From a batch of frames to one embedding a sample."""
+"""From a batch of frames to one embedding per sample."""
 
-from skumc._packed import Sequences
+from skumc._sequences import Sequences
 from skumc.encoders._attention import MultiHeadAttention
-from skumc.encoders._causal import CausalEncoder, CausalNetwork
-from skumc.encoders._dual import DualProjection, LinearProjection
-from skumc.encoders._fusion import ConcatenationFusion, GatedFusion
-from skumc.encoders._guided import (
-    AttentionPooling,
-    GuidedStream,
-    SelfAttention,
-    TextGuidedFusion,
-)
-from skumc.encoders._output import (
-    Batch,
-    EncoderOutput,
+from skumc.encoders._batch import Batch, EncoderOutput, hide_modalities
+from skumc.encoders._causal_encoder import CausalEncoder, CausalNetwork
+from skumc.encoders._contract import (
+    Encoder,
+    EncoderSpecification,
+    OptionalEncoderMethods,
     checked_output,
     encode_summaries,
     encode_views,
-    hide_modalities,
 )
-from skumc.encoders._plain import ProjectionEncoder, ProjectionNetwork
-from skumc.encoders._projection import (
-    FrameStatistics,
-    ModalityProjection,
-    Standardization,
-    masked_mean,
-    segment_means,
-)
-from skumc.encoders._umc import UMCNetwork
+from skumc.encoders._dual_projection import DualProjection, LinearProjection
+from skumc.encoders._fusion import ConcatenationFusion, GatedFusion
+from skumc.encoders._guided_fusion import GuidedStream, TextGuidedFusion
+from skumc.encoders._pooling import AttentionPooling, masked_mean, segment_means
+from skumc.encoders._projection import ModalityProjection
+from skumc.encoders._projection_encoder import ProjectionEncoder, ProjectionNetwork
+from skumc.encoders._self_attention import SelfAttention
+from skumc.encoders._statistics import FrameStatistics, Standardization
 from skumc.encoders._umc_encoder import UMCEncoder
+from skumc.encoders._umc_network import UMCNetwork
 from skumc.encoders._with_text import EncoderWithText
 
 __all__ = [
@@ -38,7 +31,9 @@ __all__ = [
     "CausalNetwork",
     "ConcatenationFusion",
     "DualProjection",
+    "Encoder",
     "EncoderOutput",
+    "EncoderSpecification",
     "EncoderWithText",
     "FrameStatistics",
     "GatedFusion",
@@ -46,6 +41,7 @@ __all__ = [
     "LinearProjection",
     "ModalityProjection",
     "MultiHeadAttention",
+    "OptionalEncoderMethods",
     "ProjectionEncoder",
     "ProjectionNetwork",
     "SelfAttention",

@@ -8,40 +8,40 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skumc._packed import Sequences
+from skumc._sequences import Sequences
 from skumc.encoders._dropout import Dropout
 
 
 def n_heads_message(width: int, n_heads: int) -> str:
-    """Say that heads must share the width evenly."""
+    """Return the error message for heads that do not divide the width."""
     return f"Got n_heads={n_heads} for hidden_width={width}, expected a divisor of it."
 
 
 class MultiHeadAttention(nn.Module):
-    r"""Scaled dot-product attention in several heads, padding masked.
+    r"""Scaled dot-product attention with several heads; padding is masked.
 
     Parameters
     ----------
     width : int
         Width of queries, keys and values; a multiple of ``n_heads``.
     n_heads : int, default=8
-        Parts of the width that attend on their own.
+        Number of attention heads.
     dropout : float, default=0.1
-        Of what the attention gives.
+        Dropout on the output.
 
     Notes
     -----
-    For each head :math:`r` of :math:`R` with three projections of its own,
+    Each head :math:`r` of :math:`R` has three projections of its own:
 
     .. math:: A_r = softmax(Q W_{Q,r} (K W_{K,r})^T / \sqrt{d_R}),
        \qquad MHA(Q, K, V) = [A_1 V W_{V,1} \,|\, \ldots \,|\, A_R V W_{V,R}] \, W_O
 
-    where :math:`d_R` is ``width / n_heads``, :math:`[A \,|\, B]` puts features side by side, and
-    the softmax of each row runs over the positions that the sample has. :math:`W_Q` and
-    :math:`W_K` start Xavier uniform, :math:`W_V` orthogonal, :math:`W_O` as its inverse. UMC
-    methodology, section 3.4.2; linear maps run on packed rows, so padding costs nothing but the
-    scores. Dropout (section 3.10.2, "attention layer") acts on the output and not on the weights,
-    so that a fused kernel never holds the weights of all pairs of positions.
+    where :math:`d_R` is ``width / n_heads``, :math:`[A \,|\, B]` concatenates features, and the
+    softmax of each row runs over the positions that the sample has. :math:`W_Q` and :math:`W_K`
+    start Xavier uniform, :math:`W_V` orthogonal, :math:`W_O` as its inverse. UMC methodology,
+    section 3.4.2. Linear maps run on packed rows; only scores are computed for padding. Dropout
+    (section 3.10.2, "attention layer") acts on the output and not on the weights, so that a fused
+    kernel never holds the weights of all pairs of positions.
 
     Examples
     --------
@@ -69,18 +69,18 @@ class MultiHeadAttention(nn.Module):
             self.output.weight.copy_(self.value.weight.T)
 
     def _heads(self, sequences: Sequences, rows: Tensor) -> Tensor:
-        """(n_rows, width) as (n_samples, n_heads, n_positions, width / n_heads)."""
+        """Lay out (n_rows, width) as (n_samples, n_heads, n_positions, width / n_heads)."""
         padded = sequences.padded(rows)
         return padded.unflatten(2, (self.n_heads, -1)).transpose(1, 2)
 
     def forward(self, queries: Sequences, keys: Sequences) -> Tensor:
-        """Attend from every row of ``queries`` to the rows of ``keys`` of the same sample.
+        """Attend from each row of ``queries`` to the rows of ``keys`` of the same sample.
 
         Parameters
         ----------
         queries : Sequences
         keys : Sequences
-            Keys and values. A query without any gets zeros.
+            Keys and values. The result is zero for a query whose sample has no keys.
 
         Returns
         -------
@@ -94,11 +94,12 @@ class MultiHeadAttention(nn.Module):
     def attend(
         self, queries: Sequences, keys: Sequences, query: Tensor, key: Tensor, value: Tensor
     ) -> Tensor:
-        """Attend with rows that are projected already; only the places of the sequences count.
+        """Attend with projected rows.
 
         Parameters
         ----------
         queries, keys : Sequences
+            Places of the rows; their values are not used.
         query : Tensor of shape (n_rows of queries, width)
         key, value : Tensor of shape (n_rows of keys, width)
 
@@ -117,7 +118,7 @@ class MultiHeadAttention(nn.Module):
         return self.dropout(self.output(queries.unpadded(mixed.transpose(1, 2).flatten(2))))
 
     def _attend_to_one(self, queries: Sequences, keys: Sequences) -> Tensor:
-        """What attention to a single key comes to: its value, whatever the scores are."""
+        """Attend to at most one key per sample: the result is its value, whatever the score."""
         attended = self.output(self.value(keys.values))
         by_sample = attended.new_zeros(keys.n_samples, attended.shape[1])
         by_sample = by_sample.index_copy(0, keys.owner, attended)
@@ -125,12 +126,12 @@ class MultiHeadAttention(nn.Module):
 
     def _mask(self, keys: Sequences) -> Tensor:
         mask = keys.mask
-        # a sample without keys looks at zeros: a softmax over nothing is not a number
+        # a sample without keys attends to the zeros of the padding: an empty softmax gives NaN
         mask = mask | ~mask.any(dim=1, keepdim=True)
         return mask[:, None, None, :]
 
     def weights(self, queries: Sequences, keys: Sequences) -> Tensor:
-        """Attention weights, (n_samples, n_heads, n_positions of queries, n_positions of keys)."""
+        """Return weights, (n_samples, n_heads, n_positions of queries, n_positions of keys)."""
         query = self._heads(queries, self.query(queries.values))
         key = self._heads(keys, self.key(keys.values))
         scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])

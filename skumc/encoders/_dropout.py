@@ -9,17 +9,18 @@ _LEVELS = 2**16
 
 
 class Dropout(nn.Dropout):
-    """``torch.nn.Dropout``, on a CPU with less work and memory.
+    """``torch.nn.Dropout`` with less work and memory on a CPU.
 
     Parameters
     ----------
     p : float, default=0.5
-        Share of the values that training sets to zero, on a CPU to the next 1/65,536.
+        Probability with which a value is set to zero in training. On a CPU it is rounded to a
+        multiple of 1/65,536.
 
     Notes
     -----
-    PyTorch draws a number for each value and keeps a mask as wide as the values. Here four values
-    share the bits of one draw, and the mask takes a byte a value.
+    PyTorch draws a random number per value and keeps a mask as wide as the values. Here four
+    values share the bits of one draw, and the mask takes one byte per value.
 
     Examples
     --------
@@ -30,7 +31,7 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, values: Tensor) -> Tensor:
-        """Drop values of any shape."""
+        """Drop values of a tensor of any shape."""
         if not self.training or self.p in (0, 1) or values.device.type != "cpu":
             return super().forward(values)
         n_levels = min(round(self.p * _LEVELS), _LEVELS - 1)

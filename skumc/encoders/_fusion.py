@@ -1,4 +1,4 @@
-"""One vector a sample from the summaries of its modalities."""
+"""Fusion of the modalities' summaries to one vector per sample."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from torch.nn import functional as F
 
 
 class GatedFusion(nn.Module):
-    r"""Sum of the modalities' summaries, each weighed by a gate of its sample.
+    r"""Sum of the modalities' summaries, weighted by gates that depend on the sample.
 
     Parameters
     ----------
     n_modalities : int
+        Number of modalities.
     width : int
         Width of a summary.
     normalization : {"sum", "softmax"}, default="sum"
@@ -28,10 +29,10 @@ class GatedFusion(nn.Module):
     with learned :math:`w_m` and :math:`b_m` and :math:`\sigma(z) = 1 / (1 + e^{-z})`;
     "softmax" has :math:`g_m = e^{a_m} / \sum_l e^{a_l}` with :math:`a_m = \sigma(s_m w_m + b_m)`.
     The sums run over the modalities that are present; the gate of a missing one is exactly 0. All
-    gates start equal, but for a prior: ``log_prior``, zeros unless set, is added to the logarithm
-    of each sigmoid (or to :math:`a_m`) before the quotient. Source: UMC methodology, section 3.4.8,
-    whose :math:`10^{-8}` in the denominator is not needed here, since the quotient is computed from
-    logarithms; gates sum to 1 even where every sigmoid is tiny.
+    gates start equal unless there is a prior: ``log_prior``, zero by default, is added to the
+    logarithm of each sigmoid (or to :math:`a_m`) before the quotient. Source: UMC methodology,
+    section 3.4.8. Its :math:`10^{-8}` in the denominator is not needed here: the quotient is
+    computed from logarithms, so that gates sum to 1 even where every sigmoid is tiny.
 
     Examples
     --------
@@ -41,6 +42,8 @@ class GatedFusion(nn.Module):
     >>> gates.tolist()
     [[1.0, 0.0]]
     """
+
+    log_prior: Tensor
 
     def __init__(self, n_modalities: int, width: int, normalization: str = "sum") -> None:
         super().__init__()
@@ -63,7 +66,7 @@ class GatedFusion(nn.Module):
         gates : Tensor of shape (n_samples, n_modalities)
         """
         scores = (summaries * self.weight).sum(dim=-1) + self.bias
-        # a softmax of logarithms divides by the sum, also where all sigmoids are tiny
+        # a softmax of logarithms divides by the sum, even where all sigmoids are tiny
         scores = torch.sigmoid(scores) if self.normalization == "softmax" else F.logsigmoid(scores)
         scores = scores + self.log_prior
         gates = torch.softmax(scores.masked_fill(~present, -torch.inf), dim=-1)
@@ -71,19 +74,20 @@ class GatedFusion(nn.Module):
 
 
 class ConcatenationFusion(nn.Module):
-    r"""The alternative to gates: a linear map of the summaries side by side.
+    r"""The alternative to gates: a linear map of the concatenated summaries.
 
     Parameters
     ----------
     n_modalities : int
+        Number of modalities.
     width : int
         Width of a summary.
 
     Notes
     -----
-    :math:`h = [s_1 \,|\, \ldots \,|\, s_n] \, W + b`, the summaries :math:`s_m` of the :math:`n`
-    modalities side by side, zeros in the place of a missing one; equal gates over the modalities
-    that are present stand for what is not learned. UMC methodology, section 3.8.1, step 10.
+    :math:`h = [s_1 \,|\, \ldots \,|\, s_n] \, W + b`, where :math:`s_m` are the summaries of the
+    :math:`n` modalities, zero for a missing one. There are no learned gates; the gates returned
+    are equal for the modalities that are present. UMC methodology, section 3.8.1, step 10.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The method's encoder, stage by stage."""
+"""Specification of the method's encoder, with a switch for each stage."""
 
 from __future__ import annotations
 
@@ -11,70 +11,72 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from skumc._parts import unknown_name_message
-from skumc.encoders._projection import FrameStatistics
-from skumc.encoders._umc import UMCNetwork
+from skumc.encoders._statistics import FrameStatistics
+from skumc.encoders._umc_network import UMCNetwork
 
 _KINDS = ("dual", "linear", None)
 
 
 class UMCEncoder(BaseEstimator):
-    """Dual projection, text-guided attention and gates; every stage has its switch.
+    """Dual projection, text-guided attention and gates, with a switch for each stage.
 
     A stage that is switched off has no parameters.
 
     Parameters
     ----------
     hidden_width : int, default=256
-        Width of the embedding and of everything in between; a multiple of ``n_heads``.
+        Width of the embedding and of all intermediate vectors; a multiple of ``n_heads``.
     n_heads : int, default=8
-        Heads of each attention.
+        Number of heads of each attention.
     dropout : float, default=0.1
-        Of the two projections inside dual projection, of what each attention gives, and of the
-        summaries before the fusion.
+        Dropout on the two projections inside dual projection, on the output of each attention, and
+        on the summaries before the fusion.
     dual_projection : {"dual", "linear", None} or dict, default="dual"
-        What refines the frames of the modalities other than the anchor:
+        Refinement of the frames of all modalities except the anchor:
         :class:`~skumc.encoders.DualProjection`, the plain
-        :class:`~skumc.encoders.LinearProjection`, or nothing. A dict gives it by modality,
-        ``{"audio": "dual"}``; modalities that it does not name get nothing.
+        :class:`~skumc.encoders.LinearProjection`, or none. A dict sets it per modality,
+        ``{"audio": "dual"}``; modalities that it does not name have none.
     cross_attention : bool, default=True
-        Look from the anchor's positions at the frames of each other modality.
+        Whether the anchor's positions attend to the frames of each other modality.
     guided_attention : bool, default=True
-        Look from the anchor's positions at the result once more.
+        Whether the anchor's positions attend once more, to the result.
     n_self_attention_layers : int, default=2
-        Layers of self-attention over the anchor's frames and all streams; 0 leaves it out, and
-        the LayerNorms behind it.
+        Number of layers of self-attention over the anchor's frames and all streams; 0 omits it and
+        the LayerNorms that follow.
     anchor_summary : {"cls", "enhanced", "mean", "model"}, default="mean"
-        What stands for the anchor in the fusion: a linear map of its first frame; its frames
-        behind the self-attention, pooled as ``pooling`` says; or the mean of its projected
-        frames. "model" is "cls" or "mean", as the text model's own pooling configuration says.
+        The anchor's summary for the fusion: "cls" is a linear map of its first frame, "enhanced"
+        pools its frames after the self-attention as ``pooling`` says, "mean" is the mean of its
+        projected frames. "model" is "cls" or "mean", as the text model's pooling configuration
+        says.
     pooling : {"mean", "attention"}, default="mean"
-        How the frames of a stream become its summary: their mean, or
+        Pooling of the frames of a stream to its summary: their mean, or
         :class:`~skumc.encoders.AttentionPooling`.
     feature_interaction : bool, default=False
-        One attention, with residual, among the modalities' summaries.
+        Whether the modalities' summaries attend to one another, with a residual.
     fusion : {"sum", "softmax", "concatenation"}, default="sum"
-        Gates normalised by their sum or by a softmax, see :class:`~skumc.encoders.GatedFusion`;
+        Gates normalized by their sum or by a softmax, see :class:`~skumc.encoders.GatedFusion`;
         or :class:`~skumc.encoders.ConcatenationFusion`.
     fusion_norm : bool, default=False
-        LayerNorm behind the fusion.
+        Whether the fusion is followed by LayerNorm.
     contrastive_projector : bool, default=False
-        A two-layer map of the fused vector, before its unit norm, that SupCon, contrastive loss
-        and InfoNCE read.
+        Whether SupCon, contrastive loss and InfoNCE read a two-layer map of the fused vector
+        (before its unit norm) instead of the embedding.
     clustering_projector : bool, default=False
-        Another, that compactness and separation read. K-means reads the embedding always.
+        Whether compactness and separation read another such map. K-means always reads the
+        embedding.
     standardize : bool, default=True
-        Whether features are brought to mean 0 and deviation 1 with the training set's values.
+        Whether features are scaled to mean 0 and standard deviation 1 with the training set's
+        statistics.
     missing : {"absent", "zeros"}, default="absent"
-        A missing or hidden modality is not computed and has gate 0; or it runs through the
-        network as a frame of zeros, as in the source, and has a gate like any other.
+        Treatment of a missing or hidden modality: it is not computed and has gate 0, or it runs
+        through the network as a frame of zeros, as in the source, and has a gate like any other.
 
     Notes
     -----
     In order, with the sections of the UMC methodology: projection to one width and LayerNorm
     (3.8.1), dual projection (3.3), cross-attention (3.4.3), text-guided attention (3.4.4),
     self-attention (3.4.5), pooling (3.4.6), feature interaction (3.4.7), gates (3.4.8), unit
-    norm. With the anchor alone there is nothing to guide and nothing to weigh, so those stages
-    are absent.
+    norm. If the anchor is the only modality, the stages that guide or weigh others are absent.
 
     Examples
     --------
@@ -88,7 +90,7 @@ class UMCEncoder(BaseEstimator):
     (6, 32)
     """
 
-    learning_rate: ClassVar[float] = 1e-3  # where the estimator is given none
+    learning_rate: ClassVar[float] = 1e-3  # of fits that are given none
 
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_width": [Interval(Integral, 1, None, closed="left")],
@@ -152,9 +154,9 @@ class UMCEncoder(BaseEstimator):
         Parameters
         ----------
         statistics : dict of str to FrameStatistics
-            Mean and scale of each modality's features, which tell its width.
+            Mean and scale of each modality's features; their number is its width.
         anchor : str
-            The modality that guides.
+            The guiding modality.
 
         Returns
         -------
@@ -163,9 +165,9 @@ class UMCEncoder(BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is outside its interval, ``hidden_width`` is no multiple of
+            If a parameter is outside its interval, ``hidden_width`` is not a multiple of
             ``n_heads``, ``dual_projection`` names an unknown modality or kind, or
-            ``anchor_summary="model"`` and no model says anything.
+            ``anchor_summary="model"`` and there is no text model with a pooling configuration.
         """
         self._validate_params()
         parameters = self.get_params(deep=False)
@@ -181,21 +183,23 @@ class UMCEncoder(BaseEstimator):
             return self.anchor_summary
         if anchor.pooling is None:
             raise ValueError(
-                "Got anchor_summary='model', but the anchor is not read by a text model whose "
-                "configuration (1_Pooling/config.json) says 'cls' or 'mean'. Use one of the two."
+                "Got anchor_summary='model', but the anchor is not read by a text model with 'cls' "
+                "or 'mean' in its configuration (1_Pooling/config.json). Use "
+                "anchor_summary='cls' or 'mean'."
             )
         return anchor.pooling
 
     def _dual_projections(self, names: list[str], anchor: str) -> dict[str, str | None]:
-        """What refines each modality but the anchor."""
+        """Return the refinement of each modality except the anchor."""
         others = [name for name in names if name != anchor]
-        if not isinstance(self.dual_projection, dict):
-            return dict.fromkeys(others, self.dual_projection)
-        for name, kind in self.dual_projection.items():
+        given = self.dual_projection
+        if given is None or isinstance(given, str):
+            return dict.fromkeys(others, given)
+        for name, kind in given.items():
             if name not in others:
                 raise ValueError(unknown_name_message("dual_projection modality", name, others))
             if kind not in _KINDS:
                 raise ValueError(
                     f"Got dual_projection[{name!r}]={kind!r}, expected 'dual', 'linear' or None."
                 )
-        return dict(self.dual_projection)
+        return dict(given)

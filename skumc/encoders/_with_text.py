@@ -1,4 +1,4 @@
-"""An encoder behind the trainable layers of text models."""
+"""An encoder with the trainable layers of text models in front."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from skumc.encoders._output import Batch, EncoderOutput, encode_summaries, encode_views
+from skumc.encoders._batch import Batch, EncoderOutput
+from skumc.encoders._contract import encode_summaries, encode_views
 
 
 class EncoderWithText(nn.Module):
-    """Run text through towers, then everything through an encoder.
+    """Run text through towers, then all modalities through an encoder.
 
     Parameters
     ----------
     encoder : Module
-        See :func:`encode_views`.
+        See :class:`Encoder`.
     towers : dict of str to Module
-        For some modalities a module that maps frames (n_frames_total, width) and lengths
+        For some modalities, a module that maps frames (n_frames_total, width) and lengths
         (n_samples,) to other frames of the same lengths.
 
     Notes
     -----
-    Towers run once a batch, whatever the number of views.
+    Towers run once per batch, whatever the number of views. Optional methods of the encoder are
+    called if it has them, see :class:`OptionalEncoderMethods`.
 
     Examples
     --------
@@ -58,33 +60,35 @@ class EncoderWithText(nn.Module):
         return self.encoder(self._read(batch))
 
     def forward_views(self, batch: Batch, views: Sequence[Sequence[str]]) -> list[EncoderOutput]:
-        """Encode a batch once a view."""
+        """Encode a batch once per view."""
         return encode_views(self.encoder, self._read(batch), views)
 
     def summaries(self, batch: Batch) -> dict[str, Tensor]:
-        """One vector a sample of each modality, of text behind its tower."""
+        """Return one vector per sample and modality; text goes through its tower first."""
         return encode_summaries(self.encoder, self._read(batch))
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
-        """Let the encoder see the samples once before training, where it wants to."""
-        if hasattr(self.encoder, "calibrate"):
-            self.encoder.calibrate(map(self._read, batches))
+        """Calibrate the encoder with all training samples, if it can be."""
+        own = getattr(self.encoder, "calibrate", None)
+        if own is not None:
+            own(map(self._read, batches))
 
     def set_prior_shares(self, shares: Sequence[float]) -> None:
-        """Tell the encoder what share each modality should start with, where it has gates."""
-        if hasattr(self.encoder, "set_prior_shares"):
-            self.encoder.set_prior_shares(shares)
+        """Set the proportions in which the encoder's gates start, if it has such gates."""
+        own = getattr(self.encoder, "set_prior_shares", None)
+        if own is not None:
+            own(shares)
 
     def attention_weights(self, batch: Batch) -> dict[str, Tensor]:
-        """What the encoder's own method gives; empty where it has none."""
+        """Return the encoder's attention weights; empty if it has none."""
         own = getattr(self.encoder, "attention_weights", None)
         return {} if own is None else own(self._read(batch))
 
     def frame_maps(self) -> Iterator[nn.Module]:
-        """What can be compiled of the encoder; the towers run as they are."""
+        """Return the submodules of the encoder that can be compiled; the towers are not."""
         own = getattr(self.encoder, "frame_maps", None)
         return iter([self.encoder]) if own is None else own()
 
     def text_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of the towers, which have a learning rate of their own."""
+        """Return the towers' parameters, which have a learning rate of their own."""
         return self.towers.parameters()

@@ -15,8 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._console import ExtractionProgress
-from skumc.data import FrameStore, MultimodalData, digest
-from skumc.data._build import is_missing
+from skumc.data import FrameStore, MultimodalData, digest, is_blank
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
 from skumc.feature_extraction._pretrained import LoadedModel, frozen
 
@@ -28,11 +27,6 @@ def _summary(errors: dict[int, str], n_samples: int, limit: int = 3) -> str:
     shown = "; ".join(f"row {row}: {errors[row]}" for row in sorted(errors)[:limit])
     more = f"; and {len(errors) - limit} more" if len(errors) > limit else ""
     return f"{len(errors)} of {n_samples} clips could not be read ({shown}{more})."
-
-
-def is_blank(cell: Any) -> bool:
-    """Return whether a cell is None, NaN, NA, or a string of whitespace."""
-    return is_missing(cell) or (isinstance(cell, str) and not cell.strip())
 
 
 def file_digest(path: str | os.PathLike) -> str:

@@ -10,18 +10,13 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._parts import unknown_name_message
-from skumc.data import MultimodalData
-from skumc.feature_extraction._clips import ClipFeatures, is_blank
+from skumc.data import MultimodalData, is_blank
+from skumc.feature_extraction._clips import ClipFeatures
 from skumc.feature_extraction._container_output import ContainerTransformerMixin
 from skumc.feature_extraction._transformer_text import TransformerTextFeatures
 
 _MODALITIES = ("text", "audio", "video")
 _PART = [HasMethods(["fit", "transform"]), StrOptions({"passthrough"}), None]
-
-
-def _is_missing(cell: Any) -> bool:
-    """Return whether a cell is blank or an empty sequence."""
-    return is_blank(cell) or (hasattr(cell, "__len__") and len(cell) == 0)
 
 
 def _frame_columns(frame: Any, columns: Mapping[str, Hashable]) -> dict[str, list[Any]]:
@@ -248,7 +243,7 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         """Return the rows to pass to a transformer; those of this module handle missing cells."""
         if isinstance(part, (ClipFeatures, TransformerTextFeatures)):
             return list(range(len(column)))
-        return [row for row, cell in enumerate(column) if not _is_missing(cell)]
+        return [row for row, cell in enumerate(column) if not is_blank(cell)]
 
     def _frames(self, name: str, column: list[Any]) -> MultimodalData:
         """Return one column as a container with the modality ``name``."""

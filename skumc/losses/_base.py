@@ -19,7 +19,8 @@ class BaseLoss(BaseEstimator):
     ``_parameter_constraints`` (scikit-learn's form), gives ``__call__`` the signature of its
     role, from where it passes all tensors to ``_evaluate`` by name, and writes the formula in
     ``_compute``. ``_compute`` receives checked tensors on one device, in float32 or float64, with
-    autocast off. For trainable parameters, inherit from `torch.nn.Module` too, after BaseLoss.
+    autocast off. For trainable parameters, inherit from `torch.nn.Module` too, after BaseLoss. For
+    a role outside the five built-in ones, set ``reads``, see `WeightedLosses`.
 
     Notes
     -----

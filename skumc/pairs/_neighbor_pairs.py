@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from skumc._batches import to_batch
-from skumc._packed import frames_of
+from skumc._sequences import frames_of
 from skumc.data import MultimodalData
 from skumc.encoders import Batch, EncoderOutput, encode_views
 from skumc.pairs._base import BasePairs

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skumc._packed import sent
+from skumc._sequences import sent
 from skumc.data import MultimodalData
 from skumc.encoders import Batch, EncoderOutput, encode_views
 from skumc.pairs._base import BasePairs

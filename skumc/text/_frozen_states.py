@@ -15,7 +15,7 @@ from torch import nn
 from skumc._checkpoints import fingerprint
 from skumc._console import ExtractionProgress
 from skumc._evaluation import evaluating
-from skumc._packed import Sequences
+from skumc._sequences import Sequences
 from skumc.data import FrameStore, Ragged, TokenIds, digest
 from skumc.text._run import run
 from skumc.text._tower import length_groups

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skumc._evaluation import evaluating
-from skumc._packed import Sequences
+from skumc._sequences import Sequences
 from skumc.text._run import run
 
 _NAME = "skumc_packed"
@@ -112,7 +112,7 @@ def pack(tail: nn.Module, width: int) -> bool:
     Returns
     -------
     bool
-        False if the tail is left unchanged: transformers cannot exchange its attention, or its
+        False if the tail is left unchanged: transformers cannot replace its attention, or its
         attention depends on more than the states of the text.
     """
     lengths = torch.tensor(_PROBED)

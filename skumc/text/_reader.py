@@ -11,7 +11,7 @@ import torch
 from skumc._evaluation import evaluating
 from skumc._moments import Moments
 from skumc.data import MultimodalData, Ragged, Strings, TokenIds, inference_batches
-from skumc.data._build import name_rows
+from skumc.data._rows import name_rows
 from skumc.text._backbone import TextBackbone
 from skumc.text._text_model import TextModel
 from skumc.text._tower import TextTower

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skumc._packed import Sequences, frame_places, sent
+from skumc._sequences import Sequences, frame_places, sent
 from skumc.text._packing import pack, run_packed
 from skumc.text._run import run
 
@@ -75,7 +75,7 @@ class TextTower(nn.Module):
 
     Notes
     -----
-    Texts cannot be packed if the model reads token ids or transformers cannot exchange its
+    Texts cannot be packed if the model reads token ids or transformers cannot replace its
     attention. Then texts of similar length are padded together.
 
     Examples

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from skumc._console import as_clock, write_line
@@ -86,7 +89,7 @@ class CallbackList:
         ]
 
 
-class ProgressLines:
+class ProgressLines(BaseEstimator):
     """Print one line per epoch, with the remaining time of the phase.
 
     Parameters
@@ -103,8 +106,16 @@ class ProgressLines:
 
     _shown = {"loss_total": "loss", "monitor": "monitor", "threshold": "threshold"}
 
+    _parameter_constraints: dict[str, list[Any]] = {
+        "every": [Interval(Integral, 1, None, closed="left")]
+    }
+
     def __init__(self, every: int = 1) -> None:
         self.every = every
+
+    def on_train_begin(self, state: TrainingState) -> None:
+        """Check the parameter."""
+        self._validate_params()
 
     def on_epoch_end(self, state: TrainingState, record: dict[str, Any]) -> None:
         """Print the line of an epoch."""

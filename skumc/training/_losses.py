@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from skumc._packed import sent
+from skumc._sequences import sent
 from skumc.encoders import EncoderOutput
 from skumc.losses import role_of
 

@@ -6,10 +6,14 @@ import bisect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 
 from skumc._batches import to_batch, to_device
@@ -193,7 +197,7 @@ def check_memory(
     warn_caller(message)
 
 
-class MemoryEstimate:
+class MemoryEstimate(BaseEstimator):
     """Estimate the memory that training takes, before it starts.
 
     Parameters
@@ -218,11 +222,16 @@ class MemoryEstimate:
     MemoryError: Training would take about ...
     """
 
+    _parameter_constraints: dict[str, list[Any]] = {
+        "max_memory": [Interval(Integral, 1, None, closed="left"), None]
+    }
+
     def __init__(self, max_memory: int | None = None) -> None:
         self.max_memory = max_memory
 
     def on_train_begin(self, state: TrainingState) -> None:
         """Measure on a few samples, then warn or raise."""
+        self._validate_params()
         settings = state.settings
         if settings.pretrain_epochs + settings.max_epochs == 0:
             return

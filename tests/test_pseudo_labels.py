@@ -1,4 +1,4 @@
-"""Pseudo-labels that spread from trustworthy samples."""
+"""Pseudo-labels: the selected samples, and labels propagated from them."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skumc import UMCClusterer
-from skumc.training._clustering import label_means
-from skumc.training._spreading import spread_labels
+from skumc.pseudo_labels import PropagatedLabels, PseudoLabels, label_means
+from skumc.pseudo_labels._propagated import propagate_labels
 
 
 def links_of(partners):
@@ -41,9 +41,9 @@ cases = st.integers(0, 2**32 - 1).map(random_case)
 
 
 @given(cases)
-def test_spreading_is_the_solution_of_its_equation(case):
+def test_propagation_is_the_solution_of_its_equation(case):
     labels, seeds, partners = case
-    spread, confidence = spread_labels(labels, seeds, partners)
+    spread, confidence = propagate_labels(labels, seeds, partners)
     one_hot = np.eye(labels.max() + 1)[labels] * seeds[:, None]
     exact = np.linalg.solve(np.eye(len(labels)) - 0.9 * links_of(partners), 0.1 * one_hot)
     total = exact.sum(axis=1)
@@ -59,7 +59,7 @@ def test_spreading_is_the_solution_of_its_equation(case):
 @given(cases)
 def test_seeds_and_what_is_not_reached_keep_their_label(case):
     labels, seeds, partners = case
-    spread, confidence = spread_labels(labels, seeds, partners)
+    spread, confidence = propagate_labels(labels, seeds, partners)
     np.testing.assert_array_equal(spread[seeds], labels[seeds])
     linked = links_of(partners) > 0
     reached = seeds.copy()
@@ -74,10 +74,10 @@ def test_order_of_samples_and_names_of_clusters_do_not_matter(case, seed):
     labels, seeds, partners = case
     order = np.random.default_rng(seed).permutation(len(labels))
     place = np.argsort(order)
-    spread, confidence = spread_labels(labels, seeds, partners)
-    moved, moved_confidence = spread_labels(labels[order], seeds[order], place[partners[order]])
+    spread, confidence = propagate_labels(labels, seeds, partners)
+    moved, moved_confidence = propagate_labels(labels[order], seeds[order], place[partners[order]])
     np.testing.assert_allclose(moved_confidence, confidence[order], atol=1e-9)
-    renamed, _ = spread_labels(7 - labels, seeds, partners)
+    renamed, _ = propagate_labels(7 - labels, seeds, partners)
     sure = confidence > 0.51  # a tie may be broken either way
     np.testing.assert_array_equal(moved[sure[order]], spread[order][sure[order]])
     np.testing.assert_array_equal(7 - renamed[sure], spread[sure])
@@ -96,18 +96,20 @@ def test_labels_follow_chains_where_centres_do_not():
     np.fill_diagonal(distances, np.inf)
     partners = distances.argsort(axis=1)[:, :4]
     seeds = np.isin(np.arange(80), [5, 20, 45, 60])
-    spread, _ = spread_labels(truth, seeds, partners)
+    spread, _ = propagate_labels(truth, seeds, partners)
     np.testing.assert_array_equal(spread, truth)
 
 
 def test_nobody_to_spread_from():
     labels = np.array([1, 0, 1])
-    spread, confidence = spread_labels(labels, np.zeros(3, dtype=bool), np.array([[1], [2], [0]]))
+    spread, confidence = propagate_labels(
+        labels, np.zeros(3, dtype=bool), np.array([[1], [2], [0]])
+    )
     assert spread.tolist() == [1, 0, 1] and confidence.tolist() == [0, 0, 0]
 
 
 def test_one_sample_is_its_own_neighbour():
-    spread, confidence = spread_labels(np.array([0]), np.array([True]), np.array([[0]]))
+    spread, confidence = propagate_labels(np.array([0]), np.array([True]), np.array([[0]]))
     assert spread.tolist() == [0] and confidence.tolist() == [1]
 
 
@@ -135,47 +137,69 @@ def fit(X, **parameters):
     return UMCClusterer(3, **settings | parameters).fit(X)
 
 
-def test_a_higher_bar_teaches_fewer_and_none_only_the_selected(overlapping):
+def test_a_higher_bar_teaches_fewer_and_selected_labels_only_the_selected(overlapping):
     shares = {}
-    for confidence in (None, 1.0, 0.9, 0.0):
-        history = fit(overlapping, spread_confidence=confidence).history_.phase("main")
-        shares[confidence] = history[0, "taught_share"]
-        assert history[0, "selected_share"] <= shares[confidence]
-        if confidence is None:
+    parts = {bar: PropagatedLabels(bar) for bar in (1.0, 0.9, 0.0)} | {"selected": "selected"}
+    for bar, part in parts.items():
+        history = fit(overlapping, pseudo_labels=part).history_.phase("main")
+        shares[bar] = history[0, "taught_share"]
+        assert history[0, "selected_share"] <= shares[bar]
+        if bar == "selected":
             assert history[:, "selected_share"] == history[:, "taught_share"]
-    assert shares[None] < shares[0.9] < shares[0.0] == 1.0
-    assert shares[None] <= shares[1.0] <= shares[0.9]
+    assert shares["selected"] < shares[0.9] < shares[0.0] == 1.0
+    assert shares["selected"] <= shares[1.0] <= shares[0.9]
 
 
 def test_a_branch_without_samples_has_no_loss(overlapping):
-    main = fit(overlapping, spread_confidence=0.0).history_.phase("main")
+    main = fit(overlapping, pseudo_labels=PropagatedLabels(0.0)).history_.phase("main")
     assert main[:, "loss_contrastive"][:-1] == [None] * 4
-    assert main[:, "gradient_contrastive"][:-1] == [None] * 4
     assert all(loss > 0 for loss in main[:, "loss_supcon"][:-1])
 
 
-def test_other_augmentations_spread_nothing(overlapping):
-    fitted = [
-        fit(overlapping, augmentation="views", spread_confidence=confidence)
-        for confidence in (None, 0.0)
-    ]
-    np.testing.assert_array_equal(*(f.embedding_ for f in fitted))
-    assert (
-        fitted[0].history_.phase("main")[:, "taught_share"]
-        == (fitted[0].history_.phase("main")[:, "selected_share"])
-    )
-
-
-def test_centres_are_the_means_of_what_labels_reached(overlapping, monkeypatch):
+def test_centers_are_the_means_of_propagated_labels(overlapping, monkeypatch):
     found = []
 
     def spy(labels, seeds, partners):
-        found.append(spread_labels(labels, seeds, partners))
+        found.append(propagate_labels(labels, seeds, partners))
         return found[-1]
 
-    monkeypatch.setattr("skumc.training._trainer.spread_labels", spy)
+    monkeypatch.setattr("skumc.pseudo_labels._propagated.propagate_labels", spy)
     fitted = fit(overlapping, max_epochs=0)
-    ((spread, _),) = found
+    ((propagated, _),) = found
     for k, center in enumerate(fitted.cluster_centers_):
-        expected = fitted.embedding_[spread == k].mean(axis=0)
+        expected = fitted.embedding_[propagated == k].mean(axis=0)
         np.testing.assert_allclose(center, expected, atol=1e-6)
+
+
+def test_pseudo_labels_of_ones_own_decide_labels_taught_samples_and_centers(overlapping):
+    class Halves:
+        def label(self, state):
+            labels = np.arange(len(state.labels)) % 3
+            means = label_means(state.embedding, labels, 3)
+            return PseudoLabels(labels, np.arange(len(labels)) < 60, means)
+
+    fitted = fit(overlapping, pseudo_labels=Halves(), max_epochs=1)
+    assert fitted.history_[-1, "taught_share"] == 0.5
+    expected = [fitted.embedding_[k::3].mean(axis=0) for k in range(3)]
+    np.testing.assert_allclose(fitted.cluster_centers_, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda s: s.labels, "gave ndarray, expected PseudoLabels"),
+        (lambda s: (s.labels + 1, s.selected, s.centers), "whole numbers from 0 to 2"),
+        (lambda s: (s.labels * 0.5, s.selected, s.centers), "gave labels of type float64"),
+        (lambda s: (s.labels[:5], s.selected, s.centers), r"expected \(120,\) whole numbers"),
+        (lambda s: (s.labels, s.selected * 1, s.centers), r"expected bool of shape \(120,\)"),
+        (lambda s: (s.labels, s.selected, s.centers[:2]), r"expected finite .* shape \(3, 128\)"),
+        (lambda s: (s.labels, s.selected, s.centers * np.nan), "expected finite numbers"),
+    ],
+)
+def test_pseudo_labels_that_return_nonsense_are_refused(overlapping, returned, message):
+    class Broken:
+        def label(self, state):
+            return returned(state)
+
+    with pytest.raises(ValueError, match=f"{message}.*Check pseudo_labels="):
+        fit(overlapping, pseudo_labels=Broken())

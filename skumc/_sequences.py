@@ -1,4 +1,4 @@
-"""Frames of many samples side by side, padded only where attention needs it."""
+"""Ragged sequences of frames as tensors, padded only where attention needs it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,25 @@ from torch import Tensor
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on ``device``, without waiting for what a GPU is at."""
+    """Return a CPU tensor on ``device`` without waiting for work queued on a GPU."""
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def frame_places(lengths: Tensor, rows: Tensor) -> Tensor:
-    """Where the frames of the samples ``rows`` lie among those of all, sample by sample.
+    """Return the indices, among all frames, of the frames of the samples ``rows``.
+
+    Parameters
+    ----------
+    lengths : Tensor of int, shape (n_samples,)
+        Number of frames per sample, on the CPU.
+    rows : Tensor of int, shape (n_chosen,)
+        Samples in the order in which their frames are wanted, on the CPU.
+
+    Returns
+    -------
+    Tensor of int, shape (n_chosen_frames,)
 
     Examples
     --------
@@ -30,35 +41,56 @@ def frame_places(lengths: Tensor, rows: Tensor) -> Tensor:
 
 
 def frames_of(frames: Tensor, lengths: Tensor, chosen: Tensor) -> Tensor:
-    """The frames of the samples for which ``chosen``, (n_samples,) bool on the CPU, is true."""
-    kept = chosen.repeat_interleave(lengths)
-    if bool(kept.all()):
+    """Return the frames of some samples, in their order.
+
+    Parameters
+    ----------
+    frames : Tensor of shape (n_frames_total, width)
+    lengths : Tensor of int, shape (n_samples,)
+        Number of frames per sample, on the CPU.
+    chosen : Tensor of bool, shape (n_samples,)
+        Samples to keep, on the CPU.
+
+    Returns
+    -------
+    Tensor of shape (n_chosen_frames, width)
+        ``frames`` itself if all are kept.
+    """
+    places = frame_places(lengths, torch.nonzero(chosen).squeeze(1))
+    if len(places) == len(frames):
         return frames
-    return frames.index_select(0, sent(torch.nonzero(kept).squeeze(1), frames.device))
+    return frames.index_select(0, sent(places, frames.device))
 
 
 def first_frames(frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """The first frame of each sample that has one, and which samples these are."""
+    """Return the first frame of each sample that has frames, and the indices of these samples."""
     has = torch.nonzero(lengths).squeeze(1)
     first = (torch.cumsum(lengths, 0) - lengths)[has]
     return frames.index_select(0, sent(first, frames.device)), sent(has, frames.device)
 
 
+def _longest(lengths: Tensor) -> int:
+    return int(lengths.max()) if len(lengths) else 0
+
+
 @dataclass(frozen=True)
 class Sequences:
-    """Packed frames, and where each lies in its sample.
+    """Packed frames with the sample and the position of each.
+
+    A batch holds frames and lengths, samples one after another. Sequences also describe rows in
+    another order, such as several streams per sample.
 
     Parameters
     ----------
     values : Tensor of shape (n_rows, width)
-        The frames of all samples.
+        Frames of all samples.
     owner : Tensor of int, shape (n_rows,)
-        The sample of each row.
+        Sample of each row.
     position : Tensor of int, shape (n_rows,)
-        The place of each row in its sample, from 0 without gaps.
+        Position of each row in its sample, from 0 without gaps.
     lengths : Tensor of int, shape (n_samples,)
-        Rows of each sample. On the CPU whatever the device of the others is, for it decides the
-        shapes of what is computed, which must not wait for a GPU.
+        Number of rows per sample. Always on the CPU: it determines the shapes of results, and
+        reading them must not wait for a GPU.
     n_positions : int
         Length to which samples are padded.
 
@@ -70,6 +102,8 @@ class Sequences:
     ([0, 0, 2], [0, 1, 0])
     >>> sequences.padded(sequences.values).squeeze(2).tolist()
     [[0.0, 1.0], [0.0, 0.0], [2.0, 0.0]]
+    >>> sequences.mean().tolist()
+    [[0.5], [0.0], [2.0]]
     """
 
     values: Tensor
@@ -80,7 +114,7 @@ class Sequences:
 
     @classmethod
     def from_lengths(cls, values: Tensor, lengths: Tensor) -> Sequences:
-        """Sequences whose frames follow each other, sample by sample."""
+        """Build sequences from the frames of one sample after another."""
         lengths, device = lengths.cpu(), values.device
         sizes = sent(lengths, device)
         samples = torch.arange(len(lengths), device=device)
@@ -91,7 +125,7 @@ class Sequences:
 
     @classmethod
     def joined(cls, parts: Sequence[Sequences]) -> Sequences:
-        """Each sample's sequences one behind the other; the rows of a part stay together."""
+        """Append each sample's sequences to one another; the rows of a part stay together."""
         lengths = torch.zeros_like(parts[0].lengths)
         positions = []
         for part in parts:
@@ -108,20 +142,20 @@ class Sequences:
 
     @property
     def n_samples(self) -> int:
-        """Samples, those without a row included."""
+        """Number of samples, including those without rows."""
         return len(self.lengths)
 
     def with_values(self, values: Tensor) -> Sequences:
-        """Other values in the same places."""
+        """Replace the values and keep their places."""
         return replace(self, values=values)
 
     def rows(self, chosen: Tensor) -> Sequences:
-        """The rows of the samples for which ``chosen``, (n_samples,) bool on the CPU, is true."""
+        """Keep the rows of the samples ``chosen``, a CPU tensor of bool, shape (n_samples,)."""
         if bool(chosen.all()):
             return self
         lengths = self.lengths * chosen
         is_kept = sent(chosen, self.owner.device)[self.owner]
-        # nonzero would have to wait for their number, which is known here
+        # nonzero would wait for the device to count the rows; their number is known here
         kept = torch.argsort((~is_kept).byte(), stable=True)[: int(lengths.sum())]
         return Sequences(
             self.values.index_select(0, kept),
@@ -132,18 +166,18 @@ class Sequences:
         )
 
     def padded(self, values: Tensor) -> Tensor:
-        """Rows ``values`` laid out as (n_samples, n_positions, width), zeros where none is."""
+        """Lay out rows as (n_samples, n_positions, width), with zeros in empty places."""
         flat = values.new_zeros(self.n_samples * self.n_positions, values.shape[1])
         flat.index_copy_(0, self._places, values)
         return flat.view(self.n_samples, self.n_positions, values.shape[1])
 
     def unpadded(self, padded: Tensor) -> Tensor:
-        """The rows of (n_samples, n_positions, width) that are there, (n_rows, width)."""
+        """Take the filled places of (n_samples, n_positions, width), as (n_rows, width)."""
         return padded.flatten(0, 1).index_select(0, self._places)
 
     @property
     def mask(self) -> Tensor:
-        """Which places are filled, (n_samples, n_positions) bool."""
+        """Filled places, (n_samples, n_positions) bool."""
         flat = torch.zeros(
             self.n_samples * self.n_positions, dtype=torch.bool, device=self.owner.device
         )
@@ -155,11 +189,7 @@ class Sequences:
         return self.owner * self.n_positions + self.position
 
     def mean(self) -> Tensor:
-        """Mean of each sample's rows, (n_samples, width); zeros where it has none."""
+        """Average each sample's rows, (n_samples, width); zeros for a sample without rows."""
         sums = self.values.new_zeros(self.n_samples, self.values.shape[1])
         sums = sums.index_add(0, self.owner, self.values)
         return sums / sent(self.lengths.clamp(min=1), sums.device).unsqueeze(1)
-
-
-def _longest(lengths: Tensor) -> int:
-    return int(lengths.max()) if len(lengths) else 0

@@ -1,10 +1,10 @@
-"""The network of the ACL 2024 paper."""
+"""The encoder of the ACL 2024 paper."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from sklearn.base import BaseEstimator
@@ -12,11 +12,11 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skumc._packed import Sequences, first_frames, sent
+from skumc._sequences import Sequences, first_frames, sent
 from skumc.encoders._attention import n_heads_message
+from skumc.encoders._batch import Batch, EncoderOutput, present_modalities
 from skumc.encoders._dropout import Dropout
-from skumc.encoders._output import Batch, EncoderOutput
-from skumc.encoders._projection import FrameStatistics, Standardization
+from skumc.encoders._statistics import FrameStatistics, Standardization
 
 
 class CausalTower(nn.Module):
@@ -25,9 +25,13 @@ class CausalTower(nn.Module):
     Parameters
     ----------
     in_width : int
+        Width of a frame.
     width : int
+        Width of the result.
     n_heads : int
+        Number of heads.
     dropout : float
+        Dropout of the transformer layer.
     """
 
     def __init__(self, in_width: int, width: int, n_heads: int, dropout: float) -> None:
@@ -38,7 +42,7 @@ class CausalTower(nn.Module):
         )
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """State of the last frame, (n_samples, width); zeros for a sample without frames."""
+        """Return the last frame's state, (n_samples, width); zeros for a sample without frames."""
         present = torch.nonzero(lengths).squeeze(1)
         summary = frames.new_zeros(len(lengths), self.linear.out_features)
         if len(present) == 0:
@@ -46,7 +50,7 @@ class CausalTower(nn.Module):
         sizes = lengths[present]
         sequences = Sequences.from_lengths(self.linear(frames), sizes)
         padded = sequences.padded(sequences.values)
-        # no frame sees what follows it, so the padding behind a sample needs no mask
+        # causal: a frame does not attend to later ones, so the padding at the end needs no mask
         mask = nn.Transformer.generate_square_subsequent_mask(
             padded.shape[1], device=padded.device, dtype=padded.dtype
         )
@@ -58,7 +62,7 @@ class CausalTower(nn.Module):
 
 
 class CausalNetwork(nn.Module):
-    """The module that :class:`CausalEncoder` builds; see there.
+    """The module that :class:`CausalEncoder` builds; its stages are described there.
 
     Parameters
     ----------
@@ -116,15 +120,16 @@ class CausalNetwork(nn.Module):
                 summaries.append(self._cls(frames, lengths))
             else:
                 summaries.append(next(towers)(frames, lengths))
-        present = torch.stack([batch[name][1] > 0 for name in self.names], dim=1)
+        present = present_modalities(batch, self.names)
         fused = self.fusion(torch.cat(summaries, dim=1))
         gates = sent(present / present.sum(dim=1, keepdim=True), fused.device)
         projections = {"contrastive": self.head(fused)}
         return EncoderOutput(F.normalize(fused, dim=-1), gates, projections)
 
     def frame_maps(self) -> Iterator[nn.Module]:
-        """The modules that map rows to rows, which can be compiled."""
-        return iter([*(tower.layer for tower in self.towers), self.fusion, self.head])
+        """Return the submodules that map rows to rows, which can be compiled."""
+        layers = (cast(CausalTower, tower).layer for tower in self.towers)
+        return iter([*layers, self.fusion, self.head])
 
     def _cls(self, frames: Tensor, lengths: Tensor) -> Tensor:
         first, has = first_frames(frames, lengths)
@@ -133,29 +138,30 @@ class CausalNetwork(nn.Module):
 
 
 class CausalEncoder(BaseEstimator):
-    """The network of the ACL 2024 paper, for comparison.
+    """Specification of the network of the ACL 2024 paper, for comparison.
 
     Parameters
     ----------
     hidden_width : int, default=256
-        Width of the embedding and of everything in between; a multiple of ``n_heads``.
+        Width of the embedding and of all intermediate vectors; a multiple of ``n_heads``.
     n_heads : int, default=8
-        Heads of the transformer layer of each modality but the anchor.
+        Number of heads of the transformer layer of each modality except the anchor.
     dropout : float, default=0.1
-        In the transformer layers, before the last linear map and in the head.
+        Dropout in the transformer layers, before the last linear map and in the head.
 
     Notes
     -----
-    The anchor's first frame through a linear map; each other modality through a linear map and
-    one causal transformer layer, of which the last frame is read; concatenation, GELU, dropout, a
-    linear map. K-means and density read the result, the contrastive losses a ReLU-dropout-linear
-    head on it. A missing or hidden modality is zeros in the concatenation. Gates are not learned:
-    equal shares of what is present. Zhang et al., "Unsupervised Multimodal Clustering for
-    Semantics Discovery in Multimodal Utterances", ACL 2024.
+    The anchor's first frame goes through a linear map, each other modality through a linear map
+    and one causal transformer layer, of which the last frame is read. Then concatenation, GELU,
+    dropout and a linear map. K-means and density selection read the result; the contrastive losses
+    read a ReLU-dropout-linear head on it. A missing or hidden modality is zero in the
+    concatenation. Gates are not learned: they are equal for the modalities that are present. Zhang
+    et al., "Unsupervised Multimodal Clustering for Semantics Discovery in Multimodal Utterances",
+    ACL 2024.
 
-    Some ways of this package stay: frames are always standardised with the training set's values,
-    the embedding has unit norm, InfoNCE and the contrastive loss read the full view and one other,
-    drawn for each batch, instead of three views, and the epoch that the monitor likes best is
+    Differences from the paper: frames are always standardized with the training set's statistics,
+    the embedding has unit norm, InfoNCE and the contrastive loss read the full view and one other
+    view drawn per batch instead of three views, and the epoch with the best monitor value is
     restored.
 
     Examples
@@ -169,7 +175,7 @@ class CausalEncoder(BaseEstimator):
     (6, 256)
     """
 
-    learning_rate: ClassVar[float] = 1e-3  # where the estimator is given none
+    learning_rate: ClassVar[float] = 1e-3  # of fits that are given none
 
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_width": [Interval(Integral, 1, None, closed="left")],
@@ -197,7 +203,7 @@ class CausalEncoder(BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is outside its interval, or ``hidden_width`` is no multiple of
+            If a parameter is outside its interval, or ``hidden_width`` is not a multiple of
             ``n_heads``.
         """
         self._validate_params()

@@ -1,4 +1,4 @@
-"""Samples of like length together."""
+"""Batches for inference: samples of similar length together."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 
 from skumc.data._container import MultimodalData
 
-_INFERENCE_FRAMES = 8_192  # frames a batch, padding included, where no gradient is kept
+_INFERENCE_FRAMES = 8_192  # frames per batch, padding included, where no gradient is kept
 
 
 def inference_batches(data: MultimodalData) -> Iterator[np.ndarray]:
-    """Row numbers in batches of samples of like length, within a budget of padded frames.
+    """Yield row numbers of samples of similar length, within a budget of padded frames.
+
+    A sample longer than the budget gets a batch of its own.
 
     Examples
     --------

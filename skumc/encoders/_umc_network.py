@@ -9,52 +9,67 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skumc._packed import Sequences, first_frames, sent
+from skumc._sequences import Sequences, first_frames, sent
 from skumc.encoders._attention import MultiHeadAttention
-from skumc.encoders._dual import DualProjection, LinearProjection
-from skumc.encoders._fusion import ConcatenationFusion, GatedFusion
-from skumc.encoders._guided import TextGuidedFusion
-from skumc.encoders._output import (
+from skumc.encoders._batch import (
     Batch,
     EncoderOutput,
+    fill_missing,
     hide_modalities,
     joined_outputs,
+    present_modalities,
     take_samples,
+    zero_frames,
 )
-from skumc.encoders._projection import (
-    FrameStatistics,
-    ModalityProjection,
-    Standardization,
-    isometric_linear,
-)
+from skumc.encoders._dual_projection import DualProjection, LinearProjection
+from skumc.encoders._fusion import ConcatenationFusion, GatedFusion
+from skumc.encoders._guided_fusion import TextGuidedFusion
+from skumc.encoders._projection import ModalityProjection, isometric_linear
+from skumc.encoders._statistics import FrameStatistics, Standardization
 
-_LIKE_LENGTH = 32  # samples that are padded to one length, at least
+_GROUP_SIZE = 32  # minimum number of samples that are padded to a common length
+
+
+def _refinement(kind: str | None, width: int, dropout: float) -> nn.Module:
+    if kind == "dual":
+        return DualProjection(width, dropout)
+    return LinearProjection(width) if kind == "linear" else nn.Identity()
+
+
+def _fusion(kind: str, n_modalities: int, width: int) -> nn.Module:
+    if kind == "concatenation":
+        return ConcatenationFusion(n_modalities, width)
+    return GatedFusion(n_modalities, width, kind)
+
+
+def _projector(width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
 
 @dataclass
 class _Shared:
-    """What all views of a batch have in common."""
+    """Intermediate results that all views of a batch have in common."""
 
     present: Tensor  # (n_samples, n_modalities) bool, on the CPU
     anchor: Sequences | None
     anchor_summary: Tensor | None
     streams: dict[str, Sequences]
-    zeros: dict[str, Sequences]
+    zeros: dict[str, Sequences]  # streams of zeros in place of hidden modalities
 
 
 class UMCNetwork(nn.Module):
-    """The module that :class:`UMCEncoder` builds; see there for its stages.
+    """The module that :class:`UMCEncoder` builds; its stages are described there.
 
     Parameters
     ----------
     statistics : dict of str to FrameStatistics
-        One entry a modality, in the order of the gates.
+        One entry per modality, in the order of the gates.
     anchor : str
     hidden_width : int
     n_heads : int
     dropout : float
     dual_projection : dict of str to {"dual", "linear", None}
-        For each modality but the anchor.
+        Refinement of each modality except the anchor.
     cross_attention, guided_attention : bool
     n_self_attention_layers : int
     anchor_summary : {"cls", "enhanced", "mean"}
@@ -123,30 +138,24 @@ class UMCNetwork(nn.Module):
             anchor_may_lack=not hidden_as_zeros,
             pooling=pooling,
         )
-        reads_anchor = self.guided.reads_anchor or anchor_summary == "mean"
-        # lists in the order of names, for a module's name may not hold the dots a modality's may
+        self.projects_anchor = self.guided.reads_anchor or anchor_summary == "mean"
+        # lists in the order of names: a modality's name may hold dots, a module's may not
         self.standardizations = nn.ModuleList(map(Standardization, statistics.values()))
         self.projections = nn.ModuleList(
             ModalityProjection(widths[name], hidden_width, offset)
-            if name != anchor or reads_anchor
+            if name != anchor or self.projects_anchor
             else nn.Identity()
             for name in self.names
         )
         self.refinements = nn.ModuleList(
             _refinement(dual_projection.get(name), hidden_width, dropout) for name in self.names
         )
-        self.cls = (
-            isometric_linear(widths[anchor], hidden_width, offset)
-            if anchor_summary == "cls"
-            else None
-        )
-        several = len(self.names) > 1
+        reads_cls = anchor_summary == "cls"
+        self.cls = isometric_linear(widths[anchor], hidden_width, offset) if reads_cls else None
         self.dropout = nn.Dropout(dropout)
-        self.interaction = (
-            MultiHeadAttention(hidden_width, n_heads, dropout)
-            if feature_interaction and several
-            else None
-        )
+        several = len(self.names) > 1
+        interacts = feature_interaction and several
+        self.interaction = MultiHeadAttention(hidden_width, n_heads, dropout) if interacts else None
         self.fusion = _fusion(fusion, len(self.names), hidden_width) if several else None
         self.fusion_norm = nn.LayerNorm(hidden_width) if fusion_norm else None
         wanted = {"contrastive": contrastive_projector, "clustering": clustering_projector}
@@ -154,13 +163,13 @@ class UMCNetwork(nn.Module):
             {name: _projector(hidden_width) for name, is_on in wanted.items() if is_on}
         )
 
-    # what views share
+    # shared by all views
 
     def _filled(self, batch: Batch) -> Batch:
-        return {name: _zero_where_missing(*batch[name]) for name in self.names}
+        return {name: fill_missing(*batch[name]) for name in self.names}
 
     def _frames(self, name: str, frames: Tensor, lengths: Tensor) -> Sequences:
-        """Standardised, projected and refined frames of one modality."""
+        """Standardize, project and refine the frames of one modality."""
         place = self.names.index(name)
         standard = self.standardizations[place](frames)
         return Sequences.from_lengths(
@@ -168,17 +177,13 @@ class UMCNetwork(nn.Module):
         )
 
     def _share(self, batch: Batch, views: Sequence[Sequence[str]]) -> _Shared:
-        present = torch.stack([batch[name][1] > 0 for name in self.names], dim=1)
+        """Compute what the views, all of which show the anchor, have in common."""
+        present = present_modalities(batch, self.names)
         if self.hidden_as_zeros:
             batch = self._filled(batch)
-        anchor = anchor_summary = None
-        if self.guided.reads_anchor or self.anchor_summary == "mean":
-            anchor = self._frames(self.anchor, *batch[self.anchor])
-        if self.anchor_summary == "mean":
-            anchor_summary = anchor.mean()
-        elif self.anchor_summary == "cls":
-            anchor_summary = self._cls(*batch[self.anchor])
-        if self.guided.reads_anchor:
+        anchor = self._frames(self.anchor, *batch[self.anchor]) if self.projects_anchor else None
+        anchor_summary = self._summarize_anchor(anchor, *batch[self.anchor])
+        if anchor is not None and self.guided.reads_anchor:
             anchor = self.guided.with_stand_in(anchor)
         others = self.guided.others
         needed = [name for name in others if any(name in view for view in views)]
@@ -188,14 +193,19 @@ class UMCNetwork(nn.Module):
         zeros = {}
         if self.hidden_as_zeros:
             hidden = [name for name in others if any(name not in view for view in views)]
-            zeros = {name: self._frames(name, *_one_zero_frame(*batch[name])) for name in hidden}
+            zeros = {name: self._frames(name, *zero_frames(*batch[name])) for name in hidden}
         streams, zero_streams = self.guided.guide(anchor, frames), self.guided.guide(anchor, zeros)
-        if self.guided.reads_anchor:
+        if anchor is not None and self.guided.reads_anchor:
             anchor = self.guided.prepare(anchor)
         return _Shared(present, anchor, anchor_summary, streams, zero_streams)
 
-    def _cls(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Linear map of each sample's first frame, zeros where there is none."""
+    def _summarize_anchor(
+        self, anchor: Sequences | None, frames: Tensor, lengths: Tensor
+    ) -> Tensor | None:
+        """Summarize the anchor by its projected or its raw frames; None if by the fusion."""
+        if self.cls is None:
+            is_mean = self.anchor_summary == "mean"
+            return anchor.mean() if anchor is not None and is_mean else None
         first, has = first_frames(frames, lengths)
         mapped = self.cls(self.standardizations[self.names.index(self.anchor)](first))
         return mapped.new_zeros(len(lengths), mapped.shape[1]).index_copy(0, has, mapped)
@@ -209,7 +219,7 @@ class UMCNetwork(nn.Module):
         if self.hidden_as_zeros:
             present = torch.ones_like(present)
         streams = self._streams(shared, visible, left_with_none)
-        summaries = self.guided.summarise(shared.anchor, streams)
+        summaries = self.guided.summarize(shared.anchor, streams)
         if shared.anchor_summary is not None:
             summaries[self.anchor] = shared.anchor_summary
         return self._fuse(summaries, present)
@@ -217,7 +227,11 @@ class UMCNetwork(nn.Module):
     def _streams(
         self, shared: _Shared, visible: Sequence[str], left_with_none: Tensor
     ) -> dict[str, Sequences]:
-        """Streams of a view; of what it hides zeros, and all that a sample left with none has."""
+        """Choose the streams of a view.
+
+        A hidden modality has its stream of zeros, if any. A sample with none of the visible
+        modalities has all its streams.
+        """
         some_left = bool(left_with_none.any())
         streams = {}
         for name in self.guided.others:
@@ -255,28 +269,7 @@ class UMCNetwork(nn.Module):
         projections = {name: module(fused) for name, module in self.projectors.items()}
         return EncoderOutput(F.normalize(fused, dim=-1), gates, projections)
 
-    def forward(self, batch: Batch) -> EncoderOutput:
-        """Encode a batch of packed frames."""
-        return self.forward_views(batch, [self.names])[0]
-
-    def forward_views(self, batch: Batch, views: Sequence[Sequence[str]]) -> list[EncoderOutput]:
-        """Encode a batch once a view; towers and streams are shared by all views.
-
-        A view without the anchor has streams of its own, seen from the learned stand-in. In
-        training on a CPU samples of like length go through the network together, so that attention
-        pads less; an evaluation's batches are of like length as they come.
-        """
-        n_samples = len(batch[self.anchor][1])
-        n_parts = n_samples // _LIKE_LENGTH
-        if n_parts < 2 or not self.training or batch[self.anchor][0].device.type != "cpu":
-            return self._forward_together(batch, views)
-        order = torch.argsort(sum(lengths for _, lengths in batch.values()), stable=True)
-        parts = [
-            self._forward_together(take_samples(batch, rows), views)
-            for rows in order.tensor_split(n_parts)
-        ]
-        back = torch.argsort(order)
-        return [joined_outputs(view).rows(back) for view in zip(*parts, strict=True)]
+    # all views
 
     def _forward_together(
         self, batch: Batch, views: Sequence[Sequence[str]]
@@ -285,13 +278,37 @@ class UMCNetwork(nn.Module):
         shared = self._share(batch, guided) if guided else None
         return [
             self._view(shared, view)
-            if self.anchor in view
+            if shared is not None and self.anchor in view
             else self.forward_views(hide_modalities(batch, view), [self.names])[0]
             for view in views
         ]
 
+    def forward(self, batch: Batch) -> EncoderOutput:
+        """Encode a batch of packed frames."""
+        return self.forward_views(batch, [self.names])[0]
+
+    def forward_views(self, batch: Batch, views: Sequence[Sequence[str]]) -> list[EncoderOutput]:
+        """Encode a batch once per view; frames and streams are shared by all views.
+
+        A view without the anchor has streams of its own, computed from the learned stand-in. In
+        training on a CPU, samples of similar length go through the network together, so that
+        attention has less padding. Batches in evaluation have similar lengths already.
+        """
+        n_samples = len(batch[self.anchor][1])
+        n_parts = n_samples // _GROUP_SIZE
+        if n_parts < 2 or not self.training or batch[self.anchor][0].device.type != "cpu":
+            return self._forward_together(batch, views)
+        total = torch.stack([lengths for _, lengths in batch.values()]).sum(dim=0)
+        order = torch.argsort(total, stable=True)
+        parts = [
+            self._forward_together(take_samples(batch, rows), views)
+            for rows in order.tensor_split(n_parts)
+        ]
+        back = torch.argsort(order)
+        return [joined_outputs(view).rows(back) for view in zip(*parts, strict=True)]
+
     def frame_maps(self) -> Iterator[nn.Module]:
-        """The modules that map rows to rows, which can be compiled."""
+        """Return the submodules that map rows to rows, which can be compiled."""
         return (
             module
             for module in (*self.projections, *self.refinements, *self.projectors.values())
@@ -299,54 +316,15 @@ class UMCNetwork(nn.Module):
         )
 
     def attention_weights(self, batch: Batch) -> dict[str, Tensor]:
-        """Weights of the cross-attention, by modality but the anchor.
+        """Return the weights of the cross-attention to each modality except the anchor.
 
         Returns
         -------
         dict of str to Tensor of shape (n_samples, n_heads, n_anchor_frames, n_frames)
-            Padded with zeros; empty where there is no cross-attention.
+            Padded with zeros; empty without cross-attention.
         """
-        if not self.guided.streams or self.guided.streams[0].cross is None:
-            return {}
         if self.hidden_as_zeros:
             batch = self._filled(batch)
         anchor = self.guided.with_stand_in(self._frames(self.anchor, *batch[self.anchor]))
-        weights = {}
-        for name, stream in zip(self.guided.others, self.guided.streams, strict=True):
-            frames = self._frames(name, *batch[name])
-            seen = anchor.rows(frames.lengths > 0)
-            mask = seen.mask[:, None, :, None] & frames.mask[:, None, None, :]
-            weights[name] = stream.cross.weights(seen, frames) * mask
-        return weights
-
-
-def _refinement(kind: str | None, width: int, dropout: float) -> nn.Module:
-    if kind == "dual":
-        return DualProjection(width, dropout)
-    return LinearProjection(width) if kind == "linear" else nn.Identity()
-
-
-def _fusion(kind: str, n_modalities: int, width: int) -> nn.Module:
-    if kind == "concatenation":
-        return ConcatenationFusion(n_modalities, width)
-    return GatedFusion(n_modalities, width, kind)
-
-
-def _projector(width: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
-
-
-def _one_zero_frame(frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """What :func:`_zero_where_missing` makes of a modality that no sample has."""
-    return frames.new_zeros(len(lengths), frames.shape[1]), torch.ones_like(lengths)
-
-
-def _zero_where_missing(frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """One frame of zeros for each sample that has none."""
-    lacking = lengths == 0
-    if not lacking.any():
-        return frames, lengths
-    filled = lengths.clamp(min=1)
-    values = frames.new_zeros(int(filled.sum()), frames.shape[1])
-    there = torch.nonzero((~lacking).repeat_interleave(filled)).squeeze(1)
-    return values.index_copy(0, sent(there, frames.device), frames), filled
+        frames = {name: self._frames(name, *batch[name]) for name in self.guided.others}
+        return self.guided.attention_weights(anchor, frames)

@@ -1,10 +1,10 @@
-"""The plain encoder: summaries of the modalities, projected and weighed by gates."""
+"""The default encoder: summaries of the modalities, projected and weighted by gates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from sklearn.base import BaseEstimator
@@ -13,40 +13,39 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skumc._moments import Moments
-from skumc._packed import sent
+from skumc._sequences import sent
+from skumc.encoders._batch import Batch, EncoderOutput, present_modalities
 from skumc.encoders._dropout import Dropout
-from skumc.encoders._dual import DualProjection
+from skumc.encoders._dual_projection import DualProjection
 from skumc.encoders._fusion import GatedFusion
-from skumc.encoders._output import Batch, EncoderOutput
-from skumc.encoders._projection import (
-    FrameStatistics,
-    ModalityProjection,
-    Standardization,
-    segment_means,
-)
+from skumc.encoders._pooling import segment_means
+from skumc.encoders._projection import ModalityProjection
+from skumc.encoders._statistics import FrameStatistics, Standardization
 
-_SUMMARY_WIDTH = 512  # values up to which the order of frames is kept
+_SUMMARY_WIDTH = 512  # maximum width of a summary with more than one segment
 
 
 class Summary(nn.Module):
-    """One standardised vector a sample from the frames of one modality.
+    """Summary of one modality: a standardized vector per sample.
 
     Parameters
     ----------
     statistics : FrameStatistics
     n_segments : int
-        Parts whose means are put side by side, at most; see
-        :func:`~skumc.encoders.segment_means`.
+        Maximum number of segments with a mean each, see :func:`~skumc.encoders.segment_means`.
     standardize : bool
-        Whether the values are brought to mean 0 and deviation 1 over the samples of
+        Whether the values are scaled to mean 0 and standard deviation 1 over the samples of
         :meth:`calibrate`.
     """
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, statistics: FrameStatistics, n_segments: int, standardize: bool) -> None:
         super().__init__()
         width = len(statistics.mean)
         self.frames = Standardization(statistics if standardize else statistics.neutral())
-        # wide frames are learned features that know their context; of raw ones the order tells
+        # the order of raw frames is informative; wide ones are learned features with context
         fitting = max(_SUMMARY_WIDTH // width, 1)
         self.n_segments = max(min(n_segments, fitting, statistics.longest), 1)
         self.width = self.n_segments * width
@@ -55,18 +54,18 @@ class Summary(nn.Module):
         self.register_buffer("scale", torch.ones(self.width))
 
     def pooled(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Segment means of standardised frames, (n_samples, width)."""
+        """Return segment means of standardized frames, (n_samples, width)."""
         return segment_means(self.frames(frames), lengths, self.n_segments)
 
     def calibrate(self, moments: Moments) -> None:
-        """Take mean and deviation over samples."""
+        """Set mean and standard deviation over samples."""
         if self.standardize:
             mean, scale = moments.mean_and_scale()
             self.mean.copy_(mean)
             self.scale.copy_(scale)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Summaries, (n_samples, width); zeros where a sample has no frames."""
+        """Summarize to (n_samples, width); zeros for a sample without frames."""
         standard = (self.pooled(frames, lengths) - self.mean) / self.scale
         return standard * sent(lengths > 0, standard.device).unsqueeze(1)
 
@@ -77,7 +76,7 @@ class ProjectionNetwork(nn.Module):
     Parameters
     ----------
     statistics : dict of str to FrameStatistics
-        One entry a modality, in the order of the gates.
+        One entry per modality, in the order of the gates.
     hidden_width : int
     n_segments : int
     dual_projection : bool
@@ -122,12 +121,12 @@ class ProjectionNetwork(nn.Module):
         super().__init__()
         self.names = tuple(statistics)
         offset = F.normalize(torch.randn(hidden_width), dim=0)
-        # lists, for a module's name may not hold the dots that a modality's may
+        # lists: a modality's name may hold dots, a module's may not
         self.summarise = nn.ModuleList(
             Summary(stats, n_segments, standardize) for stats in statistics.values()
         )
         self.projections = nn.ModuleList(
-            ModalityProjection(summary.width, hidden_width, offset) for summary in self.summarise
+            ModalityProjection(summary.width, hidden_width, offset) for summary in self._summaries
         )
         self.refinements = nn.ModuleList(
             DualProjection(hidden_width, dropout, starts_at_input=True)
@@ -139,31 +138,37 @@ class ProjectionNetwork(nn.Module):
         self.input_noise = input_noise
         self.fusion = GatedFusion(len(statistics), hidden_width, gate_normalization)
 
+    @property
+    def _summaries(self) -> list[Summary]:
+        return cast(list[Summary], list(self.summarise))
+
     def calibrate(self, batches: Iterable[Batch]) -> None:
-        """Take mean and deviation of the summaries of all samples."""
-        all_moments = [Moments(summary.width, summary.mean.device) for summary in self.summarise]
+        """Take mean and standard deviation of the summaries of all samples."""
+        all_moments = [Moments(summary.width, summary.mean.device) for summary in self._summaries]
         for batch in batches:
-            for name, summary, moments in zip(self.names, self.summarise, all_moments, strict=True):
+            for name, summary, moments in zip(
+                self.names, self._summaries, all_moments, strict=True
+            ):
                 frames, lengths = batch[name]
                 has = sent(torch.nonzero(lengths).squeeze(1), frames.device)
                 moments.add(summary.pooled(frames, lengths)[has])
-        for summary, moments in zip(self.summarise, all_moments, strict=True):
+        for summary, moments in zip(self._summaries, all_moments, strict=True):
             summary.calibrate(moments)
 
     def set_prior_shares(self, shares: Sequence[float]) -> None:
-        """Let the gates start in these proportions, which learning can shift."""
+        """Set the proportions in which the gates start; training can shift them."""
         prior = torch.as_tensor(shares, dtype=torch.float32).log()
         self.fusion.log_prior.copy_(prior - prior.max())
 
     def summaries(self, batch: Batch) -> dict[str, Tensor]:
-        """Standardised summaries, before anything learned."""
+        """Return standardized summaries, before any learned layer."""
         return {
             name: summary(*batch[name])
-            for name, summary in zip(self.names, self.summarise, strict=True)
+            for name, summary in zip(self.names, self._summaries, strict=True)
         }
 
     def frame_maps(self) -> Iterator[nn.Module]:
-        """The modules that map rows to rows, which can be compiled."""
+        """Return the submodules that map rows to rows, which can be compiled."""
         return (
             module
             for module in (*self.projections, *self.refinements, self.fusion)
@@ -177,11 +182,16 @@ class ProjectionNetwork(nn.Module):
         return F.normalize(self.refinements[place](projected), dim=-1)
 
     def _modalities(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Unit vectors of the modalities, (n_samples, n_modalities, width), and which are there.
+        """Compute a unit vector per sample and modality.
 
-        The latter, (n_samples, n_modalities) bool, on the CPU.
+        Returns
+        -------
+        vectors : Tensor of shape (n_samples, n_modalities, width)
+            Zeros for a missing modality.
+        present : Tensor of bool, shape (n_samples, n_modalities)
+            On the CPU.
         """
-        present = torch.stack([batch[name][1] > 0 for name in self.names], dim=1)
+        present = present_modalities(batch, self.names)
         vectors = []
         for place, name in enumerate(self.names):
             frames, lengths = batch[name]
@@ -202,7 +212,7 @@ class ProjectionNetwork(nn.Module):
         return self._fuse(*self._modalities(batch))
 
     def forward_views(self, batch: Batch, views: Sequence[Sequence[str]]) -> list[EncoderOutput]:
-        """Encode a batch once a view; what leads up to the fusion is shared by all views."""
+        """Encode a batch once per view; the stages before the fusion are shared by all views."""
         vectors, present = self._modalities(batch)
         outputs = []
         for visible in views:
@@ -213,43 +223,44 @@ class ProjectionNetwork(nn.Module):
 
 
 class ProjectionEncoder(BaseEstimator):
-    """Every modality summarised, projected, refined, and weighed by a gate.
+    """Summary, projection, refinement and gate of each modality: the default encoder.
 
     Parameters
     ----------
     hidden_width : int, default=128
         Width of the embedding.
     n_segments : int, default=8
-        Parts of a sequence whose means are put side by side, so that the order of frames counts.
-        Fewer where that made a summary wider than 512 values, or the longest sequence is shorter;
-        1 is the mean over all frames.
+        Number of segments of a sequence with a mean each, which keep the order of frames. There
+        are fewer where a summary would be wider than 512 values or the longest sequence has fewer
+        frames; 1 is the mean over all frames.
     dual_projection : bool, default=True
-        Whether :class:`~skumc.encoders.DualProjection` refines what was projected.
+        Whether projected summaries are refined by :class:`~skumc.encoders.DualProjection`.
     dropout : float, default=0.2
-        Inside of dual projection.
+        Dropout inside dual projection.
     input_dropout : float, default=0.2
-        Share of a summary's values that training drops.
+        Dropout on the summaries.
     input_noise : float, default=0.2
-        Deviation of the noise that training adds to the standardised summary.
+        Standard deviation of the noise added to the standardized summaries in training.
     gate_normalization : {"sum", "softmax"}, default="sum"
-        How gates are made to sum to 1, see :class:`~skumc.encoders.GatedFusion`.
+        Normalization of the gates to a sum of 1, see :class:`~skumc.encoders.GatedFusion`.
     standardize : bool, default=True
-        Whether features are brought to mean 0 and deviation 1 with the training set's values,
-        those of the frames and those of the summaries.
+        Whether features of frames and of summaries are scaled to mean 0 and standard deviation 1
+        with the training set's statistics.
 
     Notes
     -----
     For each modality:
 
-    1. :func:`~skumc.encoders.segment_means` of the standardised frames, standardised over samples;
-    2. in training, noise and dropout on that summary;
-    3. :class:`~skumc.encoders.ModalityProjection`, then dual projection that starts at its input,
-       then unit norm;
+    1. summary: :func:`~skumc.encoders.segment_means` of the standardized frames, standardized over
+       samples;
+    2. in training, noise and dropout on the summary;
+    3. :class:`~skumc.encoders.ModalityProjection`, then dual projection that starts as the
+       identity, then unit norm.
 
-    then :class:`~skumc.encoders.GatedFusion` over the modalities that are there, and unit norm. So
-    the untrained embedding is the standardised input, each modality with the same weight: training
-    starts where k-means on well-scaled features stands. Sections 3.3.2, 3.4.8 and step 1 of 3.8.1
-    of the UMC methodology; summaries, noise and the start are ours.
+    Then :class:`~skumc.encoders.GatedFusion` over the modalities that are present, and unit norm.
+    The untrained embedding is the standardized input with the same weight for each modality, so
+    that training starts from what k-means on well-scaled features gives. Sections 3.3.2, 3.4.8 and
+    step 1 of 3.8.1 of the UMC methodology; summaries, noise and initialization are ours.
 
     Examples
     --------
@@ -259,7 +270,7 @@ class ProjectionEncoder(BaseEstimator):
     64
     """
 
-    learning_rate: ClassVar[float] = 4e-3  # where the estimator is given none
+    learning_rate: ClassVar[float] = 4e-3  # of fits that are given none
 
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_width": [Interval(Integral, 1, None, closed="left")],
@@ -299,10 +310,10 @@ class ProjectionEncoder(BaseEstimator):
         Parameters
         ----------
         statistics : dict of str to FrameStatistics
-            Mean and scale of each modality's features, which tell its width, and the length of the
-            longest sequence.
+            Mean and scale of each modality's features (their number is its width) and the length
+            of its longest sequence.
         anchor : str
-            The modality that leads; the plain encoder treats all alike.
+            Not used: all modalities are treated alike.
 
         Returns
         -------

@@ -1,44 +1,50 @@
-"""What a person passes as one modality, as sequences or as text."""
+"""One modality of all samples, read from the forms that users pass."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 
-from skumc.data._ragged import Ragged, RaggedRows, frame_chunks
+from skumc.data._missing import is_blank
+from skumc.data._ragged import Ragged, frame_chunks
+from skumc.data._rows import name_rows
 from skumc.data._text import Strings, TokenIds, is_token_mapping
 
 Store: TypeAlias = Ragged | Strings | TokenIds
 """One modality of all samples: ``len``, ``lengths``, ``width``, ``store[i]``, ``take(rows)``."""
 
 
-def name_rows(rows: np.ndarray, limit: int = 5) -> str:
-    """List the first row numbers of many."""
-    more = f" and {len(rows) - limit} more" if len(rows) > limit else ""
-    return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:limit].tolist()))}{more}"
+def absent_modality(width: int | None, n_samples: int) -> Store:
+    """Build a modality that is missing in every sample; text if the width is None."""
+    if width is None:
+        return Strings([None] * n_samples)
+    return Ragged(np.zeros((0, width), np.float32), np.zeros(n_samples + 1, np.int64))
+
+
+def sample_cell(store: Store, row: int) -> Any:
+    """Return the frames, sentence or token ids of one sample; None where they are missing."""
+    cell = store[row]
+    return None if is_blank(cell) else cell
+
+
+def cell_content(cell: Any) -> Hashable:
+    """Reduce a cell to a hashable value that is equal where the content of two cells is equal."""
+    if cell is None or isinstance(cell, str):
+        return cell
+    if isinstance(cell, dict):
+        return tuple((key, cell_content(values)) for key, values in cell.items())
+    return cell.shape, (cell + 0).tobytes()  # adding 0 turns -0.0 into 0.0
 
 
 def plain_array(values: Any) -> np.ndarray:
-    """Give an array in which what was masked is NaN; a memory map stays one."""
+    """Convert to an array with masked values as NaN; a memory map stays one."""
     if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "buif":
-        return values.astype(np.result_type(values.dtype, np.float32)).filled(np.nan)
+        return np.ma.filled(values.astype(np.result_type(values.dtype, np.float32)), np.nan)
     return values if isinstance(values, np.memmap) else np.asarray(values)
-
-
-def is_missing(cell: Any) -> bool:
-    """None, a NaN, pandas' NA and NaT stand for a missing modality."""
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(cell, (float, np.floating)) and bool(np.isnan(cell))
-
-
-def _is_blank(cell: Any) -> bool:
-    """Whether a cell is missing or a string of white space."""
-    return is_missing(cell) or (isinstance(cell, str) and not cell.strip())
 
 
 def _reject_mixture(name: str, row: int, cell: Any) -> NoReturn:
@@ -49,20 +55,9 @@ def _reject_mixture(name: str, row: int, cell: Any) -> NoReturn:
     )
 
 
-def _strings(name: str, cells: Iterable[Any]) -> Strings:
-    """Sentences from one cell a sample."""
-    cells = [None if is_missing(cell) else cell for cell in cells]
-    for row, cell in enumerate(cells):
-        if cell is not None and not isinstance(cell, str):
-            _reject_mixture(name, row, cell)
-    return Strings(cells)
-
-
 def _cell_frames(name: str, row: int, cell: Any) -> np.ndarray | None:
-    """Frames of one sample, (n_frames, width), or None where the modality is missing."""
-    if is_missing(cell):
-        return None
-    if isinstance(cell, str) and not cell.strip():
+    """Read the frames of one sample, (n_frames, width); None where the modality is missing."""
+    if cell is None:
         return None
     if isinstance(cell, str) or is_token_mapping(cell):
         _reject_mixture(name, row, cell)
@@ -71,7 +66,7 @@ def _cell_frames(name: str, row: int, cell: Any) -> np.ndarray | None:
     except ValueError as error:
         raise ValueError(
             f"Modality {name!r}, row {row}: the frames have different widths. Expected one matrix "
-            "(n_frames, width) a sample."
+            "(n_frames, width) per sample."
         ) from error
     if frames.dtype.kind not in "buif":
         raise ValueError(
@@ -88,15 +83,8 @@ def _cell_frames(name: str, row: int, cell: Any) -> np.ndarray | None:
     return frames.reshape(1, -1) if frames.ndim < 2 else frames
 
 
-def _from_cells(name: str, cells: Sequence[Any]) -> Store:
-    """Sequences, sentences or token ids from one cell a sample."""
-    first = next((cell for cell in cells if not _is_blank(cell)), None)
-    if isinstance(first, str):
-        return _strings(name, cells)
-    if is_token_mapping(first):
-        return TokenIds.from_cells(name, [None if _is_blank(cell) else cell for cell in cells])
-    sequences = [_cell_frames(name, row, cell) for row, cell in enumerate(cells)]
-    widths = {}
+def _check_equal_widths(name: str, sequences: Sequence[np.ndarray | None]) -> None:
+    widths: dict[int, int] = {}
     for row, frames in enumerate(sequences):
         if frames is not None:
             widths.setdefault(frames.shape[1], row)
@@ -106,18 +94,33 @@ def _from_cells(name: str, cells: Sequence[Any]) -> Store:
             f"Modality {name!r} has frames of different widths: {found}. Expected one width for "
             "all samples; sequences may differ in length only."
         )
-    lengths = [0 if frames is None else len(frames) for frames in sequences]
+
+
+def _from_cells(name: str, cells: Sequence[Any]) -> Store:
+    """Read sequences, sentences or token ids from one cell per sample."""
+    cells = [None if is_blank(cell) else cell for cell in cells]
+    first = next((cell for cell in cells if cell is not None), None)
+    if isinstance(first, str):
+        for row, cell in enumerate(cells):
+            if cell is not None and not isinstance(cell, str):
+                _reject_mixture(name, row, cell)
+        return Strings(cells)
+    if is_token_mapping(first):
+        return TokenIds.from_cells(name, cells)
+    sequences = [_cell_frames(name, row, cell) for row, cell in enumerate(cells)]
+    _check_equal_widths(name, sequences)
     present = [frames for frames in sequences if frames is not None]
     values = np.concatenate(present) if present else np.zeros((0, 1), dtype=np.float32)
-    return Ragged(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return Ragged.from_lengths(values, [0 if s is None else len(s) for s in sequences])
 
 
 def _from_array(name: str, array: np.ndarray) -> Ragged:
-    """Sequences from one array: (n_samples, width) or (n_samples, n_frames, width)."""
+    """Read sequences from one array: (n_samples, width) or (n_samples, n_frames, width)."""
     if array.ndim not in (2, 3) or array.shape[-1] == 0:
         raise ValueError(
             f"Modality {name!r}: got an array of shape {array.shape}, expected (n_samples, width), "
-            "(n_samples, n_frames, width), or a list with one array a sample; width is at least 1."
+            "(n_samples, n_frames, width), or a list with one array per sample; width is at least "
+            "1."
         )
     n_frames = 1 if array.ndim == 2 else array.shape[1]
     offsets = np.arange(len(array) + 1, dtype=np.int64) * n_frames
@@ -125,9 +128,9 @@ def _from_array(name: str, array: np.ndarray) -> Ragged:
 
 
 def check_values(name: str, sequences: Ragged) -> Ragged:
-    """Make samples whose every value is NaN missing; refuse other NaN and infinite values."""
+    """Mark samples with nothing but NaN as missing; refuse other NaN and infinite values."""
     values, n_samples = sequences.values, len(sequences)
-    n_bad = np.zeros(n_samples, dtype=np.int64)
+    n_nan = np.zeros(n_samples, dtype=np.int64)
     owner = np.repeat(np.arange(n_samples), sequences.lengths)
     for chunk in frame_chunks(len(values), sequences.width):
         block = np.asarray(values[chunk])
@@ -141,24 +144,23 @@ def check_values(name: str, sequences: Ragged) -> Ragged:
                 f"Modality {name!r} has infinite values (inf) in {name_rows(rows)}. Replace them, "
                 "or pass None for a sample whose modality is missing."
             )
-        np.add.at(n_bad, owner[chunk], np.isnan(block).sum(axis=1))
-    if not n_bad.any():
+        np.add.at(n_nan, owner[chunk], np.isnan(block).sum(axis=1))
+    if not n_nan.any():
         return sequences
-    absent = n_bad == sequences.lengths * sequences.width
-    partly = np.flatnonzero((n_bad > 0) & ~absent)
+    absent = n_nan == sequences.lengths * sequences.width
+    partly = np.flatnonzero((n_nan > 0) & ~absent)
     if len(partly):
         raise ValueError(
             f"Modality {name!r} is partly NaN in {name_rows(partly)}. A missing modality is NaN "
             "throughout (or None); impute single values first, for example with SimpleImputer, and "
             "pass padded sequences to MultimodalData.from_padded with their lengths."
         )
-    lengths = np.where(absent, 0, sequences.lengths)
     kept = np.repeat(~absent, sequences.lengths)
-    return Ragged(values[kept], np.concatenate([[0], np.cumsum(lengths)]))
+    return Ragged.from_lengths(values[kept], np.where(absent, 0, sequences.lengths))
 
 
 def _from_pandas(name: str, values: Any) -> np.ndarray:
-    """Values of a Series of cells or a DataFrame of numbers, pandas' NA as NaN."""
+    """Read a Series of cells or a DataFrame of numbers, with pandas' NA as NaN."""
     if values.ndim == 1:
         return values.to_numpy()
     kinds = [getattr(dtype, "kind", "O") for dtype in values.dtypes]
@@ -173,13 +175,13 @@ def _from_pandas(name: str, values: Any) -> np.ndarray:
 
 
 def to_store(name: str, values: Any) -> Store:
-    """Turn what a person passes as one modality into checked sequences, sentences or token ids."""
-    if isinstance(values, (Strings, TokenIds, RaggedRows)):
+    """Read one modality in any accepted form as checked sequences, sentences or token ids."""
+    if isinstance(values, (Strings, TokenIds)):
         return values
     if is_token_mapping(values):
         return TokenIds.from_mapping(name, values)
     if isinstance(values, Ragged):
-        return check_values(name, values)
+        return values if values.checked else check_values(name, values)
     if issparse(values):
         raise TypeError(
             f"Modality {name!r} is sparse ({type(values).__name__}), expected a dense array. Use "
@@ -194,12 +196,12 @@ def to_store(name: str, values: Any) -> Store:
     if isinstance(values, (str, bytes, dict)) or not hasattr(values, "__len__"):
         raise ValueError(
             f"Modality {name!r}: got {type(values).__name__}, expected an array (n_samples, width) "
-            "or a list with one array or None a sample."
+            "or a list with one array or None per sample."
         )
     if isinstance(values, np.ndarray) and values.ndim != 1:
         raise ValueError(
             f"Modality {name!r}: got an array of type {values.dtype} and shape {values.shape}, "
-            "expected real numbers, or a list with one array or None a sample."
+            "expected real numbers, or a list with one array or None per sample."
         )
     store = _from_cells(name, values)
     return check_values(name, store) if isinstance(store, Ragged) else store
@@ -223,4 +225,4 @@ def from_padding(name: str, array: ArrayLike, lengths: ArrayLike) -> Ragged:
             f"expected {len(array)} whole numbers in [0, {array.shape[1]}]."
         )
     valid = np.arange(array.shape[1]) < lengths[:, None]
-    return Ragged(array[valid], np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+    return Ragged.from_lengths(array[valid], lengths)

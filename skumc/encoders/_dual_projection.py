@@ -1,4 +1,4 @@
-"""Dual projection: main and environmental information apart, then together."""
+"""Dual projection: main and environmental information separated, then fused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from skumc.encoders._dropout import Dropout
 
 
-def _linear(in_width: int, out_width: int, bias: bool = True) -> nn.Linear:
+def _xavier_linear(in_width: int, out_width: int, bias: bool = True) -> nn.Linear:
     linear = nn.Linear(in_width, out_width, bias=bias)
     nn.init.xavier_uniform_(linear.weight)
     if bias:
@@ -18,15 +18,16 @@ def _linear(in_width: int, out_width: int, bias: bool = True) -> nn.Linear:
 
 
 class DualProjection(nn.Module):
-    r"""Two projections of a frame, for main and for environmental information, fused.
+    r"""Two fused projections of a frame, for main and for environmental information.
 
     Parameters
     ----------
     width : int
+        Width of a frame and of the result.
     dropout : float, default=0.1
-        Of the two projections' outputs.
+        Dropout on the outputs of the two projections.
     starts_at_input : bool, default=False
-        Start :math:`W_{fusion}` at zero, so that the result is the input until training.
+        Initialize :math:`W_{fusion}` with zeros, so that the untrained result is the input.
 
     Notes
     -----
@@ -36,10 +37,10 @@ class DualProjection(nn.Module):
        z_{dissi} = GELU(LN(x) W_{dissi} + b_{dissi}), \qquad
        \hat x = [z_{simi} \,|\, z_{dissi}] \, W_{fusion} + x
 
-    for each frame :math:`x`, with learned weights :math:`W` and :math:`b`; :math:`[a \,|\, b]` puts
-    features side by side, :math:`GELU(z) = z \, \Phi(z)` with the normal distribution function
-    :math:`\Phi`, and :math:`LN` is one LayerNorm that both share. Weights start Xavier uniform. UMC
-    methodology, sections 3.3.2 and 3.3.4.
+    for each frame :math:`x`, with learned weights :math:`W` and :math:`b`. :math:`[a \,|\, b]`
+    concatenates features, :math:`GELU(z) = z \, \Phi(z)` with the normal distribution function
+    :math:`\Phi`, and :math:`LN` is one LayerNorm that both projections share. Weights start Xavier
+    uniform. UMC methodology, sections 3.3.2 and 3.3.4.
 
     Examples
     --------
@@ -51,9 +52,9 @@ class DualProjection(nn.Module):
     def __init__(self, width: int, dropout: float = 0.1, starts_at_input: bool = False) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.similar = _linear(width, width)
-        self.dissimilar = _linear(width, width)
-        self.fusion = _linear(2 * width, width, bias=False)
+        self.similar = _xavier_linear(width, width)
+        self.dissimilar = _xavier_linear(width, width)
+        self.fusion = _xavier_linear(2 * width, width, bias=False)
         if starts_at_input:
             nn.init.zeros_(self.fusion.weight)
         self.dropout = Dropout(dropout)
@@ -74,10 +75,11 @@ class LinearProjection(nn.Module):
     Parameters
     ----------
     width : int
+        Width of a frame and of the result.
 
     Notes
     -----
-    The substitution in the source's ablation of its first contribution (section 3.3).
+    Replaces dual projection in the source's ablation of its first contribution (section 3.3).
 
     Examples
     --------
@@ -88,7 +90,7 @@ class LinearProjection(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.linear = _linear(width, width)
+        self.linear = _xavier_linear(width, width)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Project frames, (..., width) to (..., width)."""

@@ -6,7 +6,8 @@ import time
 import pytest
 import torch
 
-from skumc.training._loading import loaded, one_ahead, to_device
+from skumc._batches import to_device
+from skumc.training._prefetch import loaded, one_ahead
 
 CPU = torch.device("cpu")
 
