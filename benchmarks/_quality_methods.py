@@ -7,8 +7,8 @@ import hashlib
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,9 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no averaging of weights (source: 3.7.3)": {"optimization__weight_averaging": 0.0},
     "patience from the first epoch (source: 3.7.3)": {"optimization__min_epochs": 0},
     "batches of 128 (source: 3.7.3)": {"batch_size": 128},
-    "width 256 (source: 3.3.1)": {"encoder__hidden_width": 256},
+    "width 256 (source: 3.10.1)": {"encoder__hidden_width": 256},
     "last text layer (source: 3.2)": {"text__layer": None},
+    "frames not standardized (source: 3.8.1)": {"encoder__standardize": False},
     "means of frames": {"encoder__n_segments": 1},
     "no dual projection": {"encoder__dual_projection": False},
     "constant threshold": {"threshold": "constant"},
@@ -224,9 +225,9 @@ def _ours(name, parameters, protocols=PROTOCOLS, preset=None):
     """UMCClusterer with these parameters, and a text model for data with strings."""
 
     def build(data, seed):
-        made = UMCClusterer if preset is None else partial(UMCClusterer.from_preset, preset)
+        make = UMCClusterer if preset is None else partial(UMCClusterer.from_preset, preset)
         text = {"text__name": data.text_model} if data.holds_text else {}
-        return made(data.n_clusters).set_params(**text, **parameters, random_state=seed)
+        return make(data.n_clusters).set_params(**text, **parameters, random_state=seed)
 
     code = fingerprint(preset, sorted(parameters.items()))
     return Method(name, build, package_state(), code, None, protocols)

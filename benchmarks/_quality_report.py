@@ -38,6 +38,19 @@ def append_run(path, run):
         writer.writerow(run)
 
 
+def _last_versions(runs):
+    """Per data set, method and protocol, the runs with its last version and parameters by seed."""
+    groups = {}
+    for run in runs:
+        groups.setdefault((run["data"], run["method"], run["protocol"]), []).append(run)
+    found = {}
+    for key, group in groups.items():
+        last = [group[-1][name] for name in KEY[4:]]
+        same = [run for run in group if [run[name] for name in KEY[4:]] == last]
+        found[key] = {run["seed"]: run for run in same}
+    return found
+
+
 def summarize(runs):
     """One dict per data set, method and protocol, the best mean first.
 
@@ -45,19 +58,14 @@ def summarize(runs):
     four scores among the seeds. If a method ran with several versions or parameters, only its last
     ones count.
     """
-    groups = {}
-    for run in runs:
-        groups.setdefault((run["data"], run["method"], run["protocol"]), []).append(run)
     rows = []
-    for (data, method, protocol), group in groups.items():
-        last = [group[-1][name] for name in KEY[4:]]
-        same = {run["seed"]: run for run in group if [run[name] for name in KEY[4:]] == last}
+    for (data, method, protocol), same in _last_versions(runs).items():
         values = {name: np.array([run[name] for run in same.values()]) for name in SHOWN}
         row = {"data": data, "method": method, "protocol": protocol, "seeds": len(same)}
         row |= {name: (values[name].mean(), values[name].std()) for name in SHOWN}
         row["worst"] = values["mean"].min()
         row["seconds"] = np.mean([run["seconds"] for run in same.values()])
-        rows.append(row | {"code": last[0]})
+        rows.append(row | {"code": next(iter(same.values()))["code"]})
     order = list(dict.fromkeys(row["data"] for row in rows))
     place = {name: number for number, name in enumerate(PROTOCOLS)}
     return sorted(
@@ -97,6 +105,61 @@ def side_by_side(summary):
             cells += [_spread(row["mean"]), f"{row['worst']:.1f}"] if row else ["", ""]
         rows.append(cells)
     return header, rows
+
+
+def ablation_table(runs, base, chosen):
+    """Header and rows of text: the chosen methods and ``base``, in order of their difference.
+
+    A cell is the mean of the protocol ``predict`` over the seeds, followed by their number. The
+    difference from ``base`` is over the seeds that both have; its last column is the mean over the
+    data sets.
+    """
+    means = {}
+    for (data, method, protocol), same in _last_versions(runs).items():
+        if protocol == "predict" and (method in {base, *chosen}):
+            by_seed = {seed: run["mean"] for seed, run in same.items()}
+            means.setdefault(method, {})[data] = by_seed
+    names = list(dict.fromkeys(data for found in means.values() for data in found))
+
+    def cell(by_seed):
+        return f"{np.mean(list(by_seed.values())):.1f} ({len(by_seed)})" if by_seed else ""
+
+    def difference(found):
+        common = {data: found[data].keys() & means[base][data].keys() for data in found}
+        return np.mean(
+            [
+                np.mean([found[data][seed] - means[base][data][seed] for seed in seeds])
+                for data, seeds in common.items()
+            ]
+        )
+
+    rows = [
+        [method.removeprefix("ablation: "), *(cell(means[method].get(data)) for data in names)]
+        + ["" if method == base else f"{difference(means[method]):+.1f}"]
+        for method in sorted(means, key=lambda method: difference(means[method]))
+    ]
+    return ["changed", *names, "difference"], rows
+
+
+def ablation_tables(runs):
+    """The ablations compared with the defaults, and those of the umc encoder with that encoder."""
+    stages, encoder = "ablation: umc encoder, ", "ablation: umc encoder (source: 3.4)"
+    methods = {run["method"] for run in runs}
+    if "umc" in methods:
+        whole = {name for name in methods if name.startswith("ablation: ")}
+        yield ablation_table(runs, "umc", {name for name in whole if not name.startswith(stages)})
+    if encoder in methods:
+        yield ablation_table(runs, encoder, {name for name in methods if name.startswith(stages)})
+
+
+def as_rst(header, rows):
+    """The same as a reStructuredText list-table."""
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for cells in (header, *rows):
+        lines += [
+            f"   {' ' if place else '*'} - {cell}".rstrip() for place, cell in enumerate(cells)
+        ]
+    return "\n".join(lines)
 
 
 def as_text(header, rows):

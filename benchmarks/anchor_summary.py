@@ -17,6 +17,7 @@ from skumc import UMCClusterer
 from skumc.encoders import UMCEncoder
 from skumc.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, WeightedLosses
 from skumc.metrics import clustering_scores
+from skumc.training import Optimization
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from quickstart import N_CLUSTERS, load_views
@@ -26,14 +27,15 @@ TRAINED = {
     "losses": WeightedLosses(
         infonce=InfoNCELoss(0.2), contrastive=ContrastiveLoss(1.0), supcon=SupConLoss(1.4)
     ),
-    "augmentation": "views",
+    "pairs": "views",
+    "neighbors": "none",
+    "pseudo_labels": "selected",
+    "supervised_views": "leave_one_out",
     "pretrain_epochs": 5,
     "max_epochs": 15,
     "learning_rate": 3e-4,
     "pretrain_learning_rate": 2e-5,
-    "optimizer": "adam",
-    "weight_decay": 0.01,
-    "schedule": "cosine",
+    "optimization": Optimization("adam", weight_decay=0.01, schedule="cosine"),
 }
 
 

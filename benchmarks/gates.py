@@ -14,25 +14,27 @@ from skumc import UMCClusterer
 from skumc.datasets import make_multimodal_blobs
 from skumc.encoders import UMCEncoder
 from skumc.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, WeightedLosses
+from skumc.training import Optimization
 
 SEEDS = range(5)
 
 
-def with_attention(augmentation, anchor_summary):
+def with_attention(pairs, anchor_summary):
     """Parameters of a clusterer with the source's encoder and the source's way of training."""
     return {
         "encoder": UMCEncoder(anchor_summary=anchor_summary),
         "losses": WeightedLosses(
             infonce=InfoNCELoss(0.2), contrastive=ContrastiveLoss(1.0), supcon=SupConLoss(1.4)
         ),
-        "augmentation": augmentation,
+        "pairs": pairs,
+        "neighbors": "none",
+        "pseudo_labels": "selected",
+        "supervised_views": "leave_one_out",
         "pretrain_epochs": 20,
         "max_epochs": 5,
         "learning_rate": 3e-4,
         "pretrain_learning_rate": 3e-4,
-        "optimizer": "adam",
-        "weight_decay": 0.01,
-        "schedule": "cosine",
+        "optimization": Optimization("adam", weight_decay=0.01, schedule="cosine"),
     }
 
 

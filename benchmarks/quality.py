@@ -160,7 +160,10 @@ def show(runs, options):
         return
     summary = report.summarize(runs)
     print("\npercent, mean ± std over seeds; worst: the seed with the lowest mean of the four")
-    if options.markdown:
+    if options.ablations:
+        table = "\n\n".join(report.as_rst(*part) for part in report.ablation_tables(runs))
+        (options.out / "ablations.rst").write_text(table + "\n", encoding="utf8")
+    elif options.markdown:
         layout = report.side_by_side if options.markdown == "short" else report.full_table
         table = report.as_markdown(*layout(summary))
         (options.out / "quality.md").write_text(table + "\n", encoding="utf8")
@@ -194,6 +197,7 @@ def parse(arguments=None):
         choices=["full", "short"],
         help="write quality.md too",
     )
+    add("--ablations", action="store_true", help="show differences from umc, write ablations.rst")
     add("--table", type=Path, metavar="CSV", help="show finished runs, run nothing")
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or (1 if options.quick else 5)

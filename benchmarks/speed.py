@@ -11,7 +11,6 @@
 - ``transform``: 100,000 samples, compared with only the matrix products of the same encoder.
 - ``import``: the time that ``import skumc`` adds to torch and scikit-learn.
 - ``digits``: a fit with defaults, compared with ``KMeans(n_init=10)``.
-- ``compile``: a fit of ``network`` with and without ``compile=True``, from an empty compiler cache.
 - ``profile``: the costliest functions of a main epoch of ``network``.
 
 Run with ``python benchmarks/speed.py``, which takes about 25 minutes on two cores, or name some of
@@ -27,7 +26,6 @@ import argparse
 import cProfile
 import csv
 import json
-import os
 import pstats
 import resource
 import subprocess
@@ -56,7 +54,9 @@ from skumc.losses import (
     SupConLoss,
     batch_centers,
 )
-from skumc.training import ProgressiveTrainer
+from skumc.text import TextModel
+from skumc.training import Optimization
+from skumc.training._trainer import ProgressiveTrainer
 
 CANDIDATES = DensitySelector().candidates
 LONGEST = {"text": 30, "video": 230, "audio": 480}
@@ -65,7 +65,6 @@ FRAMES_PER_SECOND = {"video": 24, "audio": 50}
 N_CLUSTERS = 20
 EPOCHS = {"pretrain_epochs": 5, "max_epochs": 15}
 QUICK_EPOCHS = {"pretrain_epochs": 1, "max_epochs": 1}
-COMPILED_EPOCHS = {"pretrain_epochs": 1, "max_epochs": 5}
 PROFILED_EPOCHS = {"pretrain_epochs": 0, "max_epochs": 2}
 VOCABULARY = 30522
 
@@ -117,7 +116,7 @@ def save_text_model(folder, quick):
 # skumc
 
 
-def fit_ours(folder, n, batch_size, device, epochs, compiles=False):
+def fit_ours(folder, n, batch_size, device, epochs):
     rng = np.random.default_rng(0)
     sizes = lengths(n, rng)
     X = {"text": [" ".join(map(str, tokens_of(rng, size))) for size in sizes["text"]]}
@@ -128,15 +127,15 @@ def fit_ours(folder, n, batch_size, device, epochs, compiles=False):
     clusterer = UMCClusterer(
         N_CLUSTERS,
         encoder="umc",
-        text_model=folder,
-        text_layer=None,
-        n_trainable_layers=1,
-        augmentation="views",
-        weight_averaging=0.0,
+        text=TextModel(folder, layer=None, n_trainable_layers=1),
+        neighbors="none",
+        pairs="views",
+        pseudo_labels="selected",
+        supervised_views="leave_one_out",
+        optimization=Optimization(weight_averaging=0.0),
         batch_size=batch_size,
         patience=None,
         device=device,
-        compile=compiles,
         random_state=0,
         **epochs,
     )
@@ -407,12 +406,10 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def child(name, *arguments, **environment):
+def child(name, *arguments):
     """Run a task in a separate process; its peak memory excludes that of the imports."""
     command = [sys.executable, __file__, "--child", json.dumps([name, *arguments])]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | environment
-    )
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -548,19 +545,6 @@ def digits(options):
     yield "fit of digits, beside KMeans(n_init=10)", "s", ours, kmeans, 1 / 60
 
 
-def compiling(options):
-    shape = (24, 12) if options.quick else (512, 128)
-    epochs = QUICK_EPOCHS if options.quick else COMPILED_EPOCHS
-    with TemporaryDirectory() as folder, TemporaryDirectory() as kept:
-        save_text_model(folder, options.quick)
-        runs = [
-            child("ours", folder, *shape, options.device, epochs, on, TORCHINDUCTOR_CACHE_DIR=kept)
-            for on in (True, False)
-        ]
-    for what in ("main", "fit"):
-        yield f"{what}, compiled, beside as it is", "s", *(run[what] for run in runs), None
-
-
 def profile(options):
     """Time in the costliest functions during main epochs, without their callees."""
     shape = (24, 12) if options.quick else (512, 128)
@@ -590,7 +574,6 @@ PARTS = {
     "transform": transform,
     "import": importing,
     "digits": digits,
-    "compile": compiling,
     "profile": profile,
 }
 

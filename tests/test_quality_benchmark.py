@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from sklearn.cluster import HDBSCAN
 
+from skumc.text import TextModel
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "quality.py"
 
 
@@ -168,6 +170,41 @@ def test_markdown_has_the_protocols_side_by_side(tmp_path, capsys):
     ]
 
 
+def test_ablations_are_compared_over_common_seeds_and_in_order(tmp_path, capsys):
+    encoder = "ablation: umc encoder (source: 3.4)"
+    runs = [
+        make_run(0, (10.0,) * 4, method="umc"),
+        make_run(1, (30.0,) * 4, method="umc"),
+        make_run(0, (20.0,) * 4, method="umc", data="e"),
+        make_run(1, (31.0,) * 4, method="ablation: better"),
+        make_run(0, (23.0,) * 4, method="ablation: better", data="e"),
+        make_run(0, (9.0,) * 4, method="ablation: worse"),
+        make_run(1, (27.0,) * 4, method="ablation: worse"),
+        make_run(0, (14.0,) * 4, method=encoder),
+        make_run(0, (11.0,) * 4, method="ablation: umc encoder, less"),
+        make_run(0, (99.0,) * 4, method="kmeans"),
+        make_run(0, (99.0,) * 4, method="umc", protocol="refit"),
+    ]
+    write_csv(tmp_path / "some.csv", runs)
+    quality.main(["--table", str(tmp_path / "some.csv"), "--ablations"])
+    text = (tmp_path / "ablations.rst").read_text(encoding="utf8")
+    assert text in capsys.readouterr().out
+    rows = [
+        [cell.strip() for cell in row.split(".. list")[0].split("\n     -")]
+        for row in text.split("* - ")[1:]
+    ]
+    assert rows == [
+        ["changed", "d", "e", "difference"],
+        ["worse", "18.0 (2)", "", "-2.0"],
+        ["umc", "20.0 (2)", "20.0 (1)", ""],
+        ["better", "31.0 (1)", "23.0 (1)", "+2.0"],  # +1 with seed 1 on d, +3 on e
+        ["umc encoder (source: 3.4)", "14.0 (1)", "", "+4.0"],
+        ["changed", "d", "difference"],
+        ["umc encoder, less", "11.0 (1)", "-3.0"],
+        ["umc encoder (source: 3.4)", "14.0 (1)", ""],
+    ]
+
+
 def test_only_the_last_version_of_a_method_counts():
     runs = [make_run(seed, (10.0,) * 4) for seed in range(3)]
     runs += [make_run(0, (50.0,) * 4, code="newer")]
@@ -312,9 +349,8 @@ def test_folder_is_read_by_its_own_loader(tmp_path):
     assert data.stronger_names == ("text middle layer", "audio segments")
     np.testing.assert_allclose(data.view("audio")[12:, 0], np.arange(6) % 3)
     umc = next(methods.ours(data)).build(data, 0)
-    assert (
-        umc.get_params() == methods.UMCClusterer(3, text_model="model", random_state=0).get_params()
-    )
+    expected = methods.UMCClusterer(3, text=TextModel("model"), random_state=0)
+    assert repr(umc) == repr(expected)
 
 
 @pytest.mark.slow

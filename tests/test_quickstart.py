@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from skumc.losses import SeparationLoss
+from skumc.training import GradientNorms
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "quickstart.py"
 
@@ -26,7 +27,9 @@ def test_every_loss_moves_the_encoder_and_a_later_epoch_is_kept(quickstart):
     X, _, _, train, _ = quickstart.load_views()
     # centers soon exceed the default margin, beyond which separation has no gradient
     losses = {"separation": SeparationLoss(margin=2.0)}
-    history = quickstart.fit_umc(X[train], seed=quickstart.SEEDS[0], losses=losses).history_
+    history = quickstart.fit_umc(
+        X[train], seed=quickstart.SEEDS[0], losses=losses, callbacks=[GradientNorms()]
+    ).history_
     main = history.phase("main")
     for name in ("supcon", "contrastive", "compactness", "separation"):
         norms = np.array(main[:-1, f"gradient_{name}"], dtype=float)
