@@ -146,30 +146,18 @@ class Optimization(BaseEstimator):
         """
         self._validate_params()
 
-    def make(
-        self, text: Iterable[nn.Parameter], others: Iterable[nn.Parameter], rates: Sequence[float]
-    ) -> torch.optim.Optimizer | None:
+    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """Make the optimizer of one phase.
 
         Parameters
         ----------
-        text, others : iterable of Parameter
-            Parameters of text models, and all others.
-        rates : pair of float
-            Their learning rates.
+        groups : list of dict
+            Parameter groups as torch's optimizers take them, each with ``params`` and ``lr``.
 
         Returns
         -------
-        Optimizer or None
-            None where nothing trains.
+        Optimizer
         """
-        groups = [
-            {"params": list(parameters), "lr": rate}
-            for parameters, rate in zip((others, text), reversed(rates), strict=True)
-        ]
-        groups = [group for group in groups if group["params"]]
-        if not groups:
-            return None
         make = self.optimizer
         if not callable(make):
             make = partial(_OPTIMIZERS[make], fused=True)  # a step in one pass
@@ -232,10 +220,12 @@ class Stepper:
         self.averaged = model if self._average is None else self._average.module
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         is_text = set(text_parameters)
-        text = [p for p in self._parameters if p in is_text]
-        others = [p for p in self._parameters if p not in is_text]
-        rates = (text_learning_rate, learning_rate)
-        self._optimizer = optimization.make(text, others, rates)
+        groups = [
+            {"params": [p for p in self._parameters if p not in is_text], "lr": learning_rate},
+            {"params": [p for p in self._parameters if p in is_text], "lr": text_learning_rate},
+        ]
+        groups = [group for group in groups if group["params"]]
+        self._optimizer = optimization.make(groups) if groups else None
         self._scheduler: LambdaLR | None = None
         self._progress = 0.0
         self.learning_rate = 0.0
