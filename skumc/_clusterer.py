@@ -300,6 +300,7 @@ class UMCClusterer(
             Number of clusters.
         **parameters : dict
             Further parameters, nested ones included; they take precedence over the preset's.
+            ``text`` as a name, a folder or a pair keeps the preset's layer and trained layers.
 
         Returns
         -------
@@ -311,6 +312,8 @@ class UMCClusterer(
         >>> UMCClusterer.from_preset("acl2024", 20, random_state=0).max_epochs
         18
         """
+        if not isinstance(parameters.get("text"), TextModel | None):
+            parameters["text__name"] = parameters.pop("text")
         return cls(n_clusters, **preset_parameters(name)).set_params(**parameters)
 
     def fit(self, X: Any, y: Any = None) -> UMCClusterer:

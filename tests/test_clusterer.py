@@ -8,6 +8,7 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.datasets import make_blobs
+from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import check_estimator
 
 from data_makers import make_sequences
@@ -18,6 +19,7 @@ from skumc.curriculum import ConstantThreshold, LinearThreshold
 from skumc.datasets import make_multimodal_blobs
 from skumc.encoders import ProjectionEncoder, UMCEncoder
 from skumc.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, WeightedLosses
+from skumc.text import TextModel
 from skumc.training import GradientNorms, Optimization
 
 
@@ -261,6 +263,33 @@ def test_training_options_change_the_result(data, parameters):
     fitted = make(monitor=Rising(), **parameters).fit(X)
     assert np.isfinite(fitted.embedding_).all()
     assert not np.array_equal(fitted.embedding_, make(monitor=Rising()).fit(X).embedding_)
+
+
+@pytest.mark.parametrize("text", [None, "folder", TextModel("folder", max_length=9)])
+def test_nested_parameters_of_text_put_a_specification_in_place(text):
+    clusterer = UMCClusterer(text=text).set_params(text__layer=3, text__learning_rate=1e-4)
+    expected = {"layer": 3, "learning_rate": 1e-4, "n_trainable_layers": 0, "memory": None}
+    expected |= {"name": None if text is None else "folder"}
+    expected |= {"max_length": 9 if isinstance(text, TextModel) else None}
+    assert clusterer.text.get_params() == expected
+
+
+NESTED = {
+    "neighbors__n_partners": 3,
+    "pseudo_labels__min_confidence": 0.7,
+    "optimization__weight_decay": 0.1,
+    "losses__supcon__temperature": 0.5,
+    "threshold__max_threshold": 0.4,
+    "encoder__hidden_width": 16,
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_nested_parameters_of_parts_are_within_reach_of_a_search(data, name):
+    X, _ = data
+    search = GridSearchCV(make(), {name: [NESTED[name]]}, cv=2, error_score="raise").fit(X)
+    assert search.best_estimator_.get_params()[name] == NESTED[name]
+    assert make().get_params()[name.split("__")[0]] is None
 
 
 def test_max_epochs_zero_clusters_the_pretrained_embedding(data):

@@ -41,6 +41,7 @@ from skumc.encoders import (
     masked_mean,
 )
 from skumc.pairs import leave_one_out_views
+from skumc.text import TextModel
 from skumc.training import Optimization
 from skumc.training._embedding import embed
 
@@ -1071,6 +1072,16 @@ def test_keyword_takes_precedence_over_preset():
     assert clusterer.pairs == "dropout" and clusterer.n_clusters == 3
     nested = UMCClusterer.from_preset("source", encoder__cross_attention=False)
     assert not nested.encoder.cross_attention and nested.encoder.anchor_summary == "cls"
+
+
+def test_name_of_a_text_model_keeps_the_layers_of_the_preset():
+    clusterer = UMCClusterer.from_preset("source", text="folder")
+    assert clusterer.text.get_params() == TextModel("folder", **PRINTED).get_params()
+    whole = TextModel("folder", layer=3)
+    assert UMCClusterer.from_preset("source", text=whole).text is whole
+
+
+PRINTED = {"layer": None, "n_trainable_layers": 1}
 
 
 def test_presets_share_no_parts():

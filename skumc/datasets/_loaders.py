@@ -31,7 +31,7 @@ def load_mintrec(
     text_limit : int or None, default=30
         Number of tokens after which a text model should cut a sentence. Sentences are not cut
         here, since tokens depend on the model; the number is returned as ``text_limit``, to be
-        passed as ``max_text_length=``.
+        passed as ``TextModel(max_length=)``.
     video_limit : int or None, default=230
         Number of video frames per utterance after which the rest is cut off; None keeps all.
     audio_limit : int or None, default=480
@@ -153,7 +153,7 @@ def load_meld_da(
         ``audio_data/wavlm_feats.pkl``; see Notes.
     text_limit : int or None, default=70
         Number of tokens after which a text model should cut a sentence; returned as
-        ``text_limit``, to be passed as ``max_text_length=``.
+        ``text_limit``, to be passed as ``TextModel(max_length=)``.
     video_limit : int or None, default=250
         Number of video frames per utterance after which the rest is cut off; None keeps all.
     audio_limit : int or None, default=520
@@ -249,7 +249,7 @@ def load_iemocap_da(
         ``audio_data/wavlm_feats.pkl``; see Notes.
     text_limit : int or None, default=44
         Number of tokens after which a text model should cut a sentence; returned as
-        ``text_limit``, to be passed as ``max_text_length=``.
+        ``text_limit``, to be passed as ``TextModel(max_length=)``.
     video_limit : int or None, default=230
         Number of video frames per utterance after which the rest is cut off; None keeps all.
     audio_limit : int or None, default=380
