@@ -209,7 +209,7 @@ def test_fit_copies_parts_and_leaves_parameters_untouched(data):
     assert clone(clusterer).get_params()["encoder__hidden_width"] == 8
 
 
-def test_kmeans_part_may_be_another_that_starts_from_centres():
+def test_kmeans_part_may_be_another_that_starts_from_centers():
     X, y = make_sequences(60, 3)
     labels = make(kmeans=MiniBatchKMeans(n_init=3, random_state=0)).fit_predict(X)
     assert len({(a, b) for a, b in zip(labels, y, strict=True)}) == 3

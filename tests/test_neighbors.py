@@ -1,4 +1,4 @@
-"""Neighbours, trust and agreement against plain loops, and the views that are made of them."""
+"""Neighbors, trust and agreement against plain loops, and the views that are made of them."""
 
 from fractions import Fraction
 from itertools import combinations
@@ -45,7 +45,7 @@ def squared_distance(blocks, i, j):
 
 
 def plain_block(X, name, weight=1.0):
-    """Standardised means of the frames of those that have any, of mean squared norm 1."""
+    """Standardized means of the frames of those that have any, of mean squared norm 1."""
     frames = X.sequences(name)
     present = X.present[:, X.names.index(name)]
     means = np.array([frames[i].mean(axis=0) for i in np.flatnonzero(present)], dtype=float)
@@ -72,7 +72,7 @@ def assert_nearest(blocks, found):
 
 
 def plain_trust(X, anchor):
-    """Who finds neighbours again in another modality clearly more often than by chance.
+    """Who finds neighbors again in another modality clearly more often than by chance.
 
     The ten nearest 1.4 times as often; the nearest eighth of all samples, where that is more,
     1.15 times, or 1 + 4 / their number.
@@ -172,7 +172,7 @@ def test_update_adds_the_embedding_to_the_input_weighed_by_agreement(missing):
     assert not np.array_equal(before, graph.partners_)
 
 
-def test_order_of_samples_never_changes_neighbours():
+def test_order_of_samples_never_changes_neighbors():
     X, _ = make_sequences(40, 2)
     order = np.random.default_rng(0).permutation(40)
     first, second = meet(X), meet(X[order])
@@ -183,7 +183,7 @@ def test_order_of_samples_never_changes_neighbours():
 
 @pytest.mark.parametrize("n_modalities", [1, 2])
 @pytest.mark.parametrize("n_samples", [1, 2, 3])
-def test_few_samples_have_all_others_as_neighbours(n_samples, n_modalities):
+def test_few_samples_have_all_others_as_neighbors(n_samples, n_modalities):
     values = np.random.default_rng(0).normal(size=(n_samples, 4))
     graph = meet({str(m): values + m for m in range(n_modalities)})
     for i, row in enumerate(graph.partners_.tolist()):
@@ -194,7 +194,7 @@ def test_few_samples_have_all_others_as_neighbours(n_samples, n_modalities):
     assert 0 <= graph.agreement_ <= 1 and any(graph.trusted_.values())
 
 
-def test_beyond_the_bound_neighbours_are_references_only(monkeypatch):
+def test_beyond_the_bound_neighbors_are_references_only(monkeypatch):
     monkeypatch.setattr("skumc.neighbors._graph._MAX_REFERENCES", 20)
     X, _ = make_sequences(60, 2, missing=True)
     graph = meet(X, seed=3)
@@ -213,7 +213,7 @@ def test_beyond_the_bound_neighbours_are_references_only(monkeypatch):
             np.testing.assert_allclose(near, others[:5], atol=1e-4)
 
 
-def test_draw_gives_each_neighbour_and_nobody_else():
+def test_draw_gives_each_neighbor_and_nobody_else():
     X, _ = make_sequences(30, 2)
     graph = meet(X)
     rows = np.array([3, 17, 3])
@@ -253,7 +253,7 @@ def complementary_views(n_samples, seed):
     }
 
 
-def test_views_that_tell_apart_different_groups_are_trusted_for_their_wide_neighbourhoods():
+def test_views_that_tell_apart_different_groups_are_trusted_for_their_wide_neighborhoods():
     found = [meet(complementary_views(500, seed)).trusted_ for seed in range(10)]
     assert all(all(trusted.values()) for trusted in found)
 
@@ -556,7 +556,7 @@ PHASES = [{"pretrain_epochs": 12}, {"max_epochs": 12, "selector": Nobody(), "pat
 
 
 @pytest.mark.parametrize("phase", PHASES, ids=["pretrain", "main"])
-def test_where_modalities_agree_a_sample_meets_a_neighbour_as_far_as_trusted(monkeypatch, phase):
+def test_where_modalities_agree_a_sample_meets_a_neighbor_as_far_as_trusted(monkeypatch, phase):
     pairs = pairs_of(shown(monkeypatch, agreement=1.0, trusted="ab", **phase))
     assert len(pairs) == 12 * 20
     for first, second in pairs:
@@ -577,7 +577,7 @@ def test_where_they_do_not_pretraining_shows_parts_of_the_sample_with_nothing_in
     assert len({frozenset(first) for first, _ in pairs}) == 6
 
 
-def test_where_they_do_not_the_loop_shows_parts_of_the_sample_and_of_a_neighbour(monkeypatch):
+def test_where_they_do_not_the_loop_shows_parts_of_the_sample_and_of_a_neighbor(monkeypatch):
     pairs = pairs_of(shown(monkeypatch, agreement=0.0, **PHASES[1]))
     assert len(pairs) == 12 * 20
     for first, second in pairs:

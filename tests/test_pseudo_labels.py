@@ -11,7 +11,7 @@ from skumc.pseudo_labels._propagated import propagate_labels
 
 
 def links_of(partners):
-    """Dense links between neighbours, divided by the roots of both ends' sums."""
+    """Dense links between neighbors, divided by the roots of both ends' sums."""
     n_samples = len(partners)
     links = np.zeros((n_samples, n_samples))
     for i, row in enumerate(partners):
@@ -83,7 +83,7 @@ def test_order_of_samples_and_names_of_clusters_do_not_matter(case, seed):
     np.testing.assert_array_equal(7 - renamed[sure], spread[sure])
 
 
-def test_labels_follow_chains_where_centres_do_not():
+def test_labels_follow_chains_where_centers_do_not():
     angle = np.linspace(0, np.pi, 40)
     moons = np.vstack(
         [
@@ -108,7 +108,7 @@ def test_nobody_to_spread_from():
     assert spread.tolist() == [1, 0, 1] and confidence.tolist() == [0, 0, 0]
 
 
-def test_one_sample_is_its_own_neighbour():
+def test_one_sample_is_its_own_neighbor():
     spread, confidence = propagate_labels(np.array([0]), np.array([True]), np.array([[0]]))
     assert spread.tolist() == [0] and confidence.tolist() == [1]
 

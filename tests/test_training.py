@@ -53,7 +53,7 @@ def test_inference_batches_hold_every_row_once_within_budget(budget, n_samples):
 # clusters, monitor, history
 
 
-def test_warm_start_keeps_the_order_of_centres():
+def test_warm_start_keeps_the_order_of_centers():
     embedding = np.repeat(np.eye(3, 4, dtype=np.float32), 5, axis=0)
     labels, centers = cluster_embedding(KMeans(n_init=10), embedding, 3, None, 0)
     again, moved = cluster_embedding(KMeans(n_init=10), embedding, 3, centers[::-1], 1)
@@ -89,7 +89,7 @@ def test_monitor_without_a_clustering_gives_zero(labels):
     assert SilhouetteMonitor()(np.eye(3), np.array(labels)) == 0.0
 
 
-def test_assigned_is_the_nearest_centre():
+def test_assigned_is_the_nearest_center():
     rng = np.random.default_rng(0)
     embedding, centers = rng.normal(size=(30, 4)), rng.normal(size=(5, 4))
     distances = ((embedding[:, None] - centers) ** 2).sum(axis=-1)
@@ -475,7 +475,7 @@ def test_weights_scale_the_gradient_of_their_loss():
         assert 1.5 < twice / once < 2.5
 
 
-def test_centres_of_absent_clusters_are_the_stored_ones():
+def test_centers_of_absent_clusters_are_the_stored_ones():
     X, _ = make_sequences(40, 4)
 
     class Recording(SpyLoss):

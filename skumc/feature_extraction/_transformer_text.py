@@ -20,17 +20,17 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
     r"""Turn texts into token states of a pretrained text model, which is not trained.
 
     One layer is read: by default the last one, after the model's final normalization if it has
-    one. ``UMCClusterer(text_model=...)`` with its defaults does not train the text model either,
+    one. ``UMCClusterer(text=...)`` with its defaults does not train the text model either,
     but reads another layer: the middle one, :math:`\lceil n / 2 \rceil` of :math:`n`. The same
     states come from ``layer`` at that number, 3 for the 6 layers of the default model. To
-    fine-tune a text model, use the clusterer with ``n_trainable_layers`` above 0.
+    fine-tune a text model, use the clusterer with ``TextModel(n_trainable_layers=...)`` above 0.
 
     Parameters
     ----------
     model : str, path or (model, tokenizer), default="sentence-transformers/all-MiniLM-L6-v2"
         Name on the Hugging Face hub, a folder, or the loaded objects. Any model without head that
         returns ``last_hidden_state`` works; ``layer`` needs an encoder with one list of layers, as
-        ``UMCClusterer(text_model=...)`` does.
+        ``UMCClusterer(text=...)`` does.
     layer : int in [0, inf) or None, default=None
         Layer to read; 0 is the embeddings. None is the last layer.
     max_length : int in [1, inf) or None, default=None
@@ -63,7 +63,7 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
     See Also
     --------
     MultimodalFeatures : Combine several kinds of raw data.
-    skumc.UMCClusterer : Reads text itself, with ``text_model``.
+    skumc.UMCClusterer : Reads text itself, with ``text``.
 
     Notes
     -----
