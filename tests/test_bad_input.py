@@ -676,7 +676,7 @@ def test_a_part_without_its_method_is_refused(part, lacking):
         ("neighbors", "grph", "graph"),
         ("pairs", "view", "views"),
         ("pseudo_labels", "propagatd", "propagated"),
-        ("optimization", "defaul", "default"),
+        ("optimization", "defawlt", "default"),
         ("losses", "ucm", "umc"),
         ("threshold", "adaptiv", "adaptive"),
         ("selector", "densty", "density"),

@@ -111,7 +111,7 @@ def test_one_trusted_modality_has_no_view_of_its_own():
     assert supervised_views("single", NAMES, "text", trusted) == [NAMES]
 
 
-@pytest.mark.parametrize("views", ["singl", [[]], [["speech"]], ["text"]])
+@pytest.mark.parametrize("views", ["simple", [[]], [["speech"]], ["text"]])
 def test_unknown_supervised_views_are_refused(views):
     with pytest.raises(ValueError, match="Got supervised_views="):
         UMCClusterer(2, supervised_views=views).fit(make_sequences()[0])

@@ -64,7 +64,8 @@ class DropoutPairs(_PerturbedPairs):
 
     Notes
     -----
-    Sections 3.6.2, 3.7.1 and 3.10.4 of the UMC methodology; each projection that a loss reads is treated alike.
+    Sections 3.6.2, 3.7.1 and 3.10.4 of the UMC methodology; each projection that a loss reads is
+    treated alike.
 
     Examples
     --------
