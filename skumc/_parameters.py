@@ -100,7 +100,7 @@ _HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
 
 
 def check_parts(parts: dict[str, Any]) -> None:
-    """Raise TypeError, which names the parameter, for a part that lacks a method it needs."""
+    """Check each part against its contract; errors name the parameter."""
     for parameter, part in parts.items():
         if not isinstance(part, torch.nn.Module):
             require_methods(parameter, part, _METHODS[parameter])
@@ -111,6 +111,21 @@ def check_parts(parts: dict[str, Any]) -> None:
             "an estimator like KMeans that can start from given centers, or None."
         )
     parts["optimization"].validate()
+    _check_neighbors(parts)
+
+
+def _check_neighbors(parts: dict[str, Any]) -> None:
+    """Raise ValueError for parts that need neighbors where there is no graph."""
+    if not isinstance(parts["neighbors"], NoNeighborGraph):
+        return
+    others = {"pairs": "views", "pseudo_labels": "selected"}
+    needy = [name for name in others if getattr(parts[name], "needs_neighbors", False)]
+    if needy:
+        remedy = " and ".join(f"{name}={others[name]!r}" for name in needy)
+        raise ValueError(
+            f"Got neighbors='none', but {' and '.join(needy)} need the neighbor graph, as they do "
+            f"by default. Set {remedy} as well, or leave neighbors at None."
+        )
 
 
 def check_callbacks(callbacks: list[Any]) -> None:

@@ -126,8 +126,12 @@ def test_parts_that_need_the_graph_say_so_before_training(part, value):
     def fail(embedding, labels):
         raise AssertionError("trained")
 
-    with pytest.raises(ValueError, match=f"Got {part}='{value}' without a neighbor graph"):
+    message = f"Got neighbors='none', but {part} need the neighbor graph, .* Set {part}="
+    with pytest.raises(ValueError, match=message):
         UMCClusterer(2, neighbors="none", monitor=fail, **others).fit(make_sequences()[0])
+    both = "pairs and pseudo_labels need .* Set pairs='views' and pseudo_labels='selected' as well"
+    with pytest.raises(ValueError, match=both):
+        UMCClusterer(2, neighbors="none").fit(make_sequences()[0])
 
 
 def test_supervised_views_reach_the_encoder():

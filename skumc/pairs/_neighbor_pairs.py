@@ -81,20 +81,11 @@ class NeighborPairs(BasePairs):
     NeighborPairs()
     """
 
-    def prepare(self, data: MultimodalData, anchor: str, graph: Any) -> None:
-        """Get ready for the training samples; see :class:`BasePairs`.
+    needs_neighbors = True
 
-        Raises
-        ------
-        ValueError
-            If there is no neighbor graph.
-        """
+    def prepare(self, data: MultimodalData, anchor: str, graph: Any) -> None:
+        """Get ready for the training samples; see :class:`BasePairs`."""
         super().prepare(data, anchor, graph)
-        if getattr(graph, "partners_", None) is None:
-            raise ValueError(
-                "Got pairs='neighbors' without a neighbor graph. Leave neighbors at None, or set "
-                "pairs to 'views', 'disjoint', 'dropout', 'noise' or 'frames'."
-            )
         self._graph = graph
         self._trusted = np.array([graph.trusted_[name] for name in data.names])
 

@@ -107,31 +107,14 @@ class PropagatedLabels(BaseEstimator):
     PropagatedLabels(min_confidence=0.95)
     """
 
+    needs_neighbors = True
+
     _parameter_constraints: dict[str, list[Any]] = {
         "min_confidence": [Interval(Real, 0, 1, closed="both")]
     }
 
     def __init__(self, min_confidence: float = 0.9) -> None:
         self.min_confidence = min_confidence
-
-    def prepare(self, graph: Any) -> None:
-        """Check that there are neighbors, once before training.
-
-        Parameters
-        ----------
-        graph : NeighborGraph or NoNeighborGraph
-
-        Raises
-        ------
-        ValueError
-            If there is no neighbor graph.
-        """
-        self._validate_params()
-        if graph.partners_ is None:
-            raise ValueError(
-                "Got pseudo_labels='propagated' without a neighbor graph. Leave neighbors at None, "
-                "or set pseudo_labels='selected'."
-            )
 
     def label(self, state: Any) -> PseudoLabels:
         """Label the samples of an epoch.
@@ -146,6 +129,7 @@ class PropagatedLabels(BaseEstimator):
         -------
         PseudoLabels
         """
+        self._validate_params()
         labels, confidence = propagate_labels(state.labels, state.selected, state.graph.partners_)
         centers = label_means(state.embedding, labels, len(state.centers), state.centers)
         return PseudoLabels(labels, state.selected | (confidence >= self.min_confidence), centers)

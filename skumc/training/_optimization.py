@@ -285,8 +285,3 @@ class Stepper:
     def _factor(self) -> float:
         settings = self._settings
         return learning_rate_factor(self._progress, settings.warmup_proportion, settings.schedule)
-
-
-def copy_state(model: nn.Module) -> dict[str, Tensor]:
-    """Copy the parameters and buffers of a module."""
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from skumc._warnings import warn_caller
 from skumc.data import MultimodalData
 from skumc.pairs import supervised_views
 from skumc.pseudo_labels import label_means
+from skumc.training._best import BestEpoch
 from skumc.training._callbacks import CallbackList
 from skumc.training._clustering import assign_labels, cluster_embedding, clustering_objective
 from skumc.training._embedding import embed, summarize
 from skumc.training._history import History
 from skumc.training._isolation import without_shape_cache
 from skumc.training._losses import LossTerms
-from skumc.training._optimization import Stepper, copy_state
+from skumc.training._optimization import Stepper
 from skumc.training._part_returns import (
     check_distinct,
     checked_mask,
@@ -31,16 +31,6 @@ from skumc.training._part_returns import (
 from skumc.training._settings import TrainingParts, TrainingSettings
 from skumc.training._state import TrainingState
 from skumc.training._steps import Plan, TrainingSteps, split_batches
-
-
-@dataclass
-class _Best:
-    """The best epoch so far."""
-
-    record: dict[str, Any]
-    centers: np.ndarray
-    selected: np.ndarray
-    weights: dict[str, Tensor]
 
 
 class ProgressiveTrainer:
@@ -91,7 +81,7 @@ class ProgressiveTrainer:
         self.rng = rng
         self.history = History()
         self.n_iter = 0
-        self._best: _Best | None = None
+        self._best = BestEpoch()
         self._callbacks = CallbackList(parts.callbacks)
         self._steps = TrainingSteps(LossTerms(parts.losses), parts.pairs, self._callbacks, rng)
         self._model = nn.ModuleDict({"encoder": encoder, "losses": self._steps.terms.modules})
@@ -115,9 +105,9 @@ class ProgressiveTrainer:
                 self._learn_progressively()
             except KeyboardInterrupt:
                 self._finish_interrupted()
-        best = self._restore_best()
+        self._best.restore(self._model)
         self._callbacks.train_end(self._state)
-        return best.centers, best.selected
+        return self._best.centers, self._best.selected
 
     # 1. initialization
 
@@ -134,8 +124,6 @@ class ProgressiveTrainer:
         if graph.prior_shares_ is not None and set_shares is not None:
             set_shares(graph.prior_shares_)
         parts.pairs.prepare(data, settings.anchor, graph)
-        if hasattr(parts.pseudo_labels, "prepare"):
-            parts.pseudo_labels.prepare(graph)
         views = supervised_views(
             parts.supervised_views, data.names, settings.anchor, graph.trusted_
         )
@@ -170,10 +158,10 @@ class ProgressiveTrainer:
         patience = math.inf if settings.patience is None else settings.patience
         record: dict[str, Any] = {}
         n_without_gain = 0
-        for state.epoch in range(settings.max_epochs + 1):
+        for state.epoch in range(settings.max_epochs + 1):  # the last look trains no more
             started = time.perf_counter()
-            record = self._cluster_and_select(stepper.averaged, record)
-            is_best = self._keep_if_best(stepper.averaged, record)
+            record = self._look(stepper.averaged, record)
+            is_best = self._best.keep_if_better(stepper.averaged, record, state)
             starts_over = is_best or state.epoch < first_patient
             n_without_gain = 0 if starts_over else n_without_gain + 1
             ends = self._stopped or n_without_gain >= patience
@@ -184,42 +172,32 @@ class ProgressiveTrainer:
             if ends:
                 return
 
-    def _cluster_and_select(self, model: nn.Module, last: dict[str, Any]) -> dict[str, Any]:
-        """Cluster, select and label all samples (algorithm 2), judge the result."""
-        state, parts, epoch = self._state, self.parts, self._state.epoch
+    def _look(self, model: nn.Module, last: dict[str, Any]) -> dict[str, Any]:
+        """Embed, cluster, select and label all samples; return the record of the epoch so far.
+
+        ``last`` is the record of the epoch before, empty in the first.
+        """
+        state, settings = self._state, self.settings
         encoder = cast(nn.ModuleDict, model)["encoder"]
-        found = embed(encoder, state.data, self.settings.device, self.settings.precision)
-        labels, centers = self._cluster(found.embedding)
-        state.embedding, state.labels, state.centers = found.embedding, labels, centers
-        state.graph.refresh(epoch, found.embedding)
-        value = parts.threshold.update(
-            epoch, max(state.n_epochs, 1), last.get("monitor"), last.get("loss_total")
+        found = embed(encoder, state.data, settings.device, settings.precision)
+        state.embedding = found.embedding
+        state.labels, state.centers = self._cluster(found.embedding)
+        state.graph.refresh(state.epoch, found.embedding)
+        threshold = self._select(found.embedding, state.labels, last)
+        pseudo = self.parts.pseudo_labels.label(state)
+        state.labels, state.taught, state.centers = checked_pseudo_labels(
+            pseudo, state.centers, len(state.labels)
         )
-        threshold = finite_number("threshold", value, epoch)
-        selected = parts.selector.select(found.embedding, labels, threshold)
-        state.selected = checked_mask(selected, len(labels))
-        pseudo = parts.pseudo_labels.label(state)
-        labels, taught, centers = checked_pseudo_labels(pseudo, centers, len(labels))
-        state.labels, state.taught, state.centers = labels, taught, centers
-        state.read_centers = centers
+        state.read_centers = state.centers
         if found.clustering is not None:
-            state.read_centers = label_means(found.clustering, labels, len(centers))
-        returned = assign_labels(found.embedding, centers)  # what fit returns for this epoch
-        score = finite_number("monitor", parts.monitor(found.embedding, returned), epoch)
-        record = {"phase": "main", "epoch": epoch, "monitor": score, "threshold": threshold}
-        terms = getattr(parts.threshold, "terms_", {})
-        record |= {f"threshold_{name}": term for name, term in terms.items()}
-        record["selected_share"] = float(state.selected.mean())
-        record["taught_share"] = float(taught.mean())
-        record |= clustering_objective(found.embedding, returned, centers)
-        record["restored"] = False
-        return record
+            state.read_centers = label_means(found.clustering, state.labels, settings.n_clusters)
+        return {"phase": "main", "epoch": state.epoch} | self._judge(threshold)
 
     def _cluster(self, embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Run K-means++ in the first epoch, k-means from a warm start in all others.
+        """Run k-means++ in the first epoch, k-means from a warm start in all others.
 
         The start is the means of the last labels in the new embedding: the encoder has moved, so
-        the coordinates of the last centers mean nothing in it.
+        the coordinates of the last centers no longer apply.
         """
         state, n_clusters = self._state, self.settings.n_clusters
         start = None
@@ -230,6 +208,38 @@ class ProgressiveTrainer:
         seed = int(self.rng.randint(2**31 - 1))
         return cluster_embedding(self.parts.kmeans, embedding, n_clusters, start, seed)
 
+    def _select(self, embedding: np.ndarray, labels: np.ndarray, last: dict[str, Any]) -> float:
+        """Update the threshold and select that share of each cluster (algorithm 2)."""
+        state, parts = self._state, self.parts
+        n_epochs = max(state.n_epochs, 1)
+        value = parts.threshold.update(
+            state.epoch, n_epochs, last.get("monitor"), last.get("loss_total")
+        )
+        threshold = finite_number("threshold", value, state.epoch)
+        selected = parts.selector.select(embedding, labels, threshold)
+        state.selected = checked_mask(selected, len(labels))
+        return threshold
+
+    def _judge(self, threshold: float) -> dict[str, Any]:
+        """Judge the clustering that ``fit`` returns if this epoch is kept."""
+        state, parts = self._state, self.parts
+        embedding, centers, selected, taught = (
+            cast(np.ndarray, value)
+            for value in (state.embedding, state.centers, state.selected, state.taught)
+        )
+        returned = assign_labels(embedding, centers)
+        score = finite_number("monitor", parts.monitor(embedding, returned), state.epoch)
+        terms = getattr(parts.threshold, "terms_", {})
+        return {
+            "monitor": score,
+            "threshold": threshold,
+            **{f"threshold_{name}": term for name, term in terms.items()},
+            "selected_share": float(selected.mean()),
+            "taught_share": float(taught.mean()),
+            **clustering_objective(embedding, returned, centers),
+            "restored": False,
+        }
+
     def _plan_epoch(self) -> list[Plan]:
         """Plan the supervised batches of the taught samples, then those of the rest."""
         taught, size = self._state.taught, self.settings.batch_size
@@ -237,8 +247,6 @@ class ProgressiveTrainer:
         rows = np.arange(len(taught))
         plans = split_batches("supervised", rows[taught], size, self.rng)
         return plans + split_batches("rest", rows[~taught], size, self.rng)
-
-    # steps
 
     def _stepper(self, learning_rate: float, averages: bool) -> Stepper:
         of_text: Callable[[], Iterable[nn.Parameter]]
@@ -266,22 +274,13 @@ class ProgressiveTrainer:
         self.history.append(record)
         self._stopped = self._callbacks.epoch_end(self._state, record) or self._stopped
 
-    def _keep_if_best(self, model: nn.Module, record: dict[str, Any]) -> bool:
-        """Keep the state of an epoch that the monitor scores higher than all before."""
-        if self._best is not None and record["monitor"] <= self._best.record["monitor"]:
-            return False
-        centers, selected = self._state.centers, self._state.selected
-        assert centers is not None and selected is not None
-        self._best = _Best(record, centers, selected, copy_state(model))
-        return True
-
     def _finish_interrupted(self) -> None:
-        if self._best is None:
-            state = self._state
+        """Keep the best epoch so far; after an interrupted pretraining, cluster and keep that."""
+        state = self._state
+        if self._best.record is None:
             state.phase, state.epoch, state.n_epochs = "main", 0, self.settings.max_epochs
-            self._keep_if_best(self._model, self._cluster_and_select(self._model, {}))
-        assert self._best is not None
-        record = self._best.record
+            self._best.keep_if_better(self._model, self._look(self._model, {}), state)
+        record = cast(dict[str, Any], self._best.record)
         if not any(known is record for known in self.history):
             record["seconds"] = None  # the epoch did not end
             self.history.append(record)
@@ -289,10 +288,3 @@ class ProgressiveTrainer:
             f"fit was interrupted after {self.n_iter} of {self.settings.max_epochs} main epochs; "
             "the best state so far is kept."
         )
-
-    def _restore_best(self) -> _Best:
-        assert self._best is not None
-        self._model.load_state_dict(self._best.weights)
-        self._model.eval()
-        self._best.record["restored"] = True
-        return self._best
