@@ -111,7 +111,7 @@ def ablation_table(runs, base, chosen):
     """Header and rows of text: the chosen methods and ``base``, in order of their difference.
 
     A cell is the mean of the protocol ``predict`` over the seeds, followed by their number. The
-    difference from ``base`` is over the seeds that both have; its last column is the mean over the
+    last column is the difference from ``base`` over the seeds that both have, averaged over the
     data sets.
     """
     means = {}
@@ -121,20 +121,23 @@ def ablation_table(runs, base, chosen):
             means.setdefault(method, {})[data] = by_seed
     names = list(dict.fromkeys(data for found in means.values() for data in found))
 
+    def title(method):
+        name = "the defaults" if method == "umc" else method.removeprefix("ablation: ")
+        return f"**{name}**" if method == base else name
+
     def cell(by_seed):
         return f"{np.mean(list(by_seed.values())):.1f} ({len(by_seed)})" if by_seed else ""
 
     def difference(found):
         common = {data: found[data].keys() & means[base][data].keys() for data in found}
-        return np.mean(
-            [
-                np.mean([found[data][seed] - means[base][data][seed] for seed in seeds])
-                for data, seeds in common.items()
-            ]
-        )
+        by_data = [
+            np.mean([found[data][seed] - means[base][data][seed] for seed in seeds])
+            for data, seeds in common.items()
+        ]
+        return round(np.mean(by_data), 1) + 0.0  # without a negative zero
 
     rows = [
-        [method.removeprefix("ablation: "), *(cell(means[method].get(data)) for data in names)]
+        [title(method), *(cell(means[method].get(data)) for data in names)]
         + ["" if method == base else f"{difference(means[method]):+.1f}"]
         for method in sorted(means, key=lambda method: difference(means[method]))
     ]
@@ -154,7 +157,7 @@ def ablation_tables(runs):
 
 def as_rst(header, rows):
     """The same as a reStructuredText list-table."""
-    lines = [".. list-table::", "   :header-rows: 1", ""]
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: auto", ""]
     for cells in (header, *rows):
         lines += [
             f"   {' ' if place else '*'} - {cell}".rstrip() for place, cell in enumerate(cells)

@@ -196,12 +196,12 @@ def test_ablations_are_compared_over_common_seeds_and_in_order(tmp_path, capsys)
     assert rows == [
         ["changed", "d", "e", "difference"],
         ["worse", "18.0 (2)", "", "-2.0"],
-        ["umc", "20.0 (2)", "20.0 (1)", ""],
+        ["**the defaults**", "20.0 (2)", "20.0 (1)", ""],
         ["better", "31.0 (1)", "23.0 (1)", "+2.0"],  # +1 with seed 1 on d, +3 on e
         ["umc encoder (source: 3.4)", "14.0 (1)", "", "+4.0"],
         ["changed", "d", "difference"],
         ["umc encoder, less", "11.0 (1)", "-3.0"],
-        ["umc encoder (source: 3.4)", "14.0 (1)", ""],
+        ["**umc encoder (source: 3.4)**", "14.0 (1)", ""],
     ]
 
 
