@@ -123,19 +123,16 @@ def memory_need(
 def _saved_bytes(encoder: nn.Module, batch: Batch, views: Sequence[Sequence[str]]) -> int:
     """Count the bytes that a forward pass saves for the backward pass, without weights."""
     weights = {t.untyped_storage().data_ptr() for t in (*encoder.parameters(), *encoder.buffers())}
-    saved: dict[int, int] = {}
+    saved: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
 
-    def count(
-        tensor: Tensor,
-    ) -> None:  # saves nothing: a tensor saved by itself would never be freed
+    def count(tensor: Tensor) -> None:  # a graph that saved its own output would never be freed
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            saved[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
-        outputs = encode_views(encoder, batch, views)  # held, so that no address is used twice
-    del outputs
-    return sum(saved.values())
+        encode_views(encoder, batch, views)
+    return sum(storage.nbytes() for storage in saved.values())
 
 
 def free_memory(device: torch.device) -> int | None:
