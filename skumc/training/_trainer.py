@@ -58,7 +58,7 @@ class ProgressiveTrainer:
     ----------
     history : History
         One record per epoch. A main epoch's ``monitor``, ``objective`` and ``threshold`` are those
-        before it trains; the last record is that of the encoder after the last training.
+        before it trains; a last record describes the final encoder.
     n_iter : int
         Number of main epochs that trained.
 
@@ -219,7 +219,7 @@ class ProgressiveTrainer:
         """Run K-means++ in the first epoch, k-means from a warm start in all others.
 
         The start is the means of the last labels in the new embedding: the encoder has moved, so
-        the coordinates of the last centers mean nothing in it.
+        the old coordinates no longer apply.
         """
         state, n_clusters = self._state, self.settings.n_clusters
         start = None
