@@ -112,7 +112,7 @@ def check_samples(data: MultimodalData, n_clusters: int) -> None:
 
 
 def choose_anchor(anchor: str | None, data: MultimodalData) -> str:
-    """Return the leading modality."""
+    """Return the name of the anchor modality."""
     if anchor is None:
         return "text" if "text" in data.names else data.names[0]
     if anchor not in data.names:

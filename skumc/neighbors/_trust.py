@@ -95,7 +95,7 @@ def agreement(partners: Tensor, near: Sequence[Tensor], present: Sequence[Tensor
         Within [0, 1], over the pairs that have two modalities in common; 1 where there is none.
     """
     both = [there[partners] & there.unsqueeze(1) for there in present]
-    # a sample without a modality has no neighbors in it, whatever its row holds
+    # a sample without a modality has no neighbors in it, regardless of its row
     shared = [
         (partners.unsqueeze(2) == rows.unsqueeze(1)).any(dim=2) & seen
         for rows, seen in zip(near, both, strict=True)

@@ -11,7 +11,7 @@ View: TypeAlias = tuple[str, ...]
 
 
 def leave_one_out_views(names: Sequence[str], anchor: str) -> list[View]:
-    """Return the full view, and one view for each modality but the anchor that leaves it out.
+    """Return the full view and, for each non-anchor modality, a view without it.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def supervised_views(
     names : sequence of str
         All modalities.
     anchor : str
-        The leading modality.
+        Name of the anchor modality.
     trusted : dict of str to bool
         Modalities to trust.
 

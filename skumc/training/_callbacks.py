@@ -32,7 +32,7 @@ class Callback:
     """
 
     def on_train_begin(self, state: TrainingState) -> None:
-        """Start: the encoder is built, neighbors are found, nothing has trained."""
+        """Start: the encoder is built, neighbors are found, training has not started."""
 
     def on_step_end(self, state: TrainingState, reports: Mapping[str, StepReport]) -> None:
         """End of a step's backward pass; ``reports`` holds its losses by role."""
@@ -43,7 +43,7 @@ class Callback:
         Returns
         -------
         bool or None
-            True ends training: the state reached is still clustered and judged.
+            True ends training: the current state is still clustered and judged.
         """
         return None
 

@@ -30,7 +30,7 @@ _SQUARES = 4  # matrices of all pairs of views: similarities, two intermediates,
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Memory that training takes beside the data, in bytes.
+    """Memory that training takes in addition to the data, in bytes.
 
     Attributes
     ----------
@@ -201,9 +201,9 @@ class MemoryEstimate(BaseEstimator):
     Parameters
     ----------
     max_memory : int in [1, inf) or None, default=None
-        Limit in bytes beside the data: beyond it MemoryError names the batch size that fits. With
-        None the limit is the free memory of the device, and a RuntimeWarning takes the place of
-        the error.
+        Limit in bytes, in addition to the data: beyond it MemoryError names the batch size that
+        fits. With None the limit is the free memory of the device, and a RuntimeWarning takes the
+        place of the error.
 
     Notes
     -----

@@ -43,7 +43,7 @@ class TrainingState:
     labels : ndarray of int, shape (n_samples,), or None
         Labels of k-means, then pseudo-labels.
     centers : ndarray of shape (n_clusters, n_components), or None
-        Centers of k-means, then those that pseudo-labels give.
+        Centers of k-means, then those returned with the pseudo-labels.
     selected : ndarray of bool, shape (n_samples,), or None
         Samples that the selector chose.
     taught : ndarray of bool, shape (n_samples,), or None

@@ -88,7 +88,7 @@ class TrainingSteps:
         return none | meter.record() | {"learning_rate": stepper.learning_rate}
 
     def _load(self, plan: Plan, state: TrainingState) -> tuple[Plan, Batch]:
-        """Gather the frames that a step reads; none where it has no loss."""
+        """Gather the frames that a step reads; empty if the step has no loss."""
         if plan.step == "supervised":
             return plan, to_batch(state.data, plan.rows)
         if not self.terms.active(plan.step):
