@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from skumc._assembly import (
     check_samples,
     choose_anchor,
     make_parts,
+    on_cpu,
     seed_parts,
     text_reader,
     training_parts,
@@ -480,9 +480,7 @@ class UMCClusterer(
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        if any(p.device.type != "cpu" for p in getattr(self, "encoder_", _NO_MODULE).parameters()):
-            state = dict(state, encoder_=copy.deepcopy(self.encoder_).cpu())
-        return state
+        return state | {n: on_cpu(state[n]) for n in ("encoder_", "losses_") if n in state}
 
     @property
     def _n_features_out(self) -> int:
@@ -494,6 +492,3 @@ class UMCClusterer(
         device = resolve_device(self.device)
         data = self._text.read(data, device)
         return embed(self.encoder_.to(device), data, device, self.precision)
-
-
-_NO_MODULE = torch.nn.Module()

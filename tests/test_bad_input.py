@@ -656,7 +656,6 @@ class Nothing:
         ("neighbors", "build(), refresh()"),
         ("pairs", "prepare(), sample(), encode()"),
         ("pseudo_labels", "label()"),
-        ("optimization", "make(), validate()"),
         ("losses", "terms()"),
         ("threshold", "update()"),
         ("selector", "select()"),
@@ -667,6 +666,11 @@ class Nothing:
 def test_a_part_without_its_method_is_refused(part, lacking):
     message = f"Got {part}=Nothing() of type Nothing, which has no method {lacking}. Pass None for "
     assert_refuses(umc(**{part: Nothing()}), text_and_audio(), TypeError, re.escape(message))
+
+
+def test_another_optimization_is_refused():
+    message = r"Got optimization=Nothing\(\), expected an instance of skumc.training.Optimization"
+    assert_refuses(umc(optimization=Nothing()), text_and_audio(), TypeError, message)
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,11 @@ class WeightedLosses(PartsMixin):
         self.separation_weight = separation_weight
         self.extra = extra
 
+    def __sklearn_clone__(self) -> WeightedLosses:
+        """Copy the parameters; modules keep their weights."""
+        parameters = self.get_params(deep=False).items()
+        return type(self)(**{name: _copied(value) for name, value in parameters})
+
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> WeightedLosses:
         """Build from a mapping of roles.

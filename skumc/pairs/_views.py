@@ -101,8 +101,8 @@ def supervised_views(
         return kinds[views or "single"]()
     chosen = []
     for view in views:
-        unknown = sorted(set(view) - set(names)) if not isinstance(view, str) else [view]
-        if unknown or not view:
+        is_list = isinstance(view, list | tuple) and len(view) > 0
+        if not is_list or any(name not in names for name in view):
             raise ValueError(
                 f"Got supervised_views={views!r}, expected a list of lists of modalities out of "
                 f"{list(names)}, none of them empty."

@@ -91,6 +91,7 @@ def memory_need(
     views: Sequence[Sequence[str]],
     device: torch.device,
     precision: str,
+    losses: nn.Module | None = None,
 ) -> MemoryNeed:
     """Measure on a few samples how much memory training takes.
 
@@ -104,6 +105,8 @@ def memory_need(
         Views of a supervised step; a contrastive step is taken to have two full views.
     device : torch.device
     precision : {"float32", "bfloat16"}
+    losses : Module or None, default=None
+        Losses with parameters.
 
     Returns
     -------
@@ -114,8 +117,9 @@ def memory_need(
         n_samples = len(next(iter(batch.values()))[1])
         one = _saved_bytes(encoder, batch, [data.names])
         several = _saved_bytes(encoder, batch, views)
-    weights = sum(p.nbytes for p in encoder.parameters())
-    trained = sum(p.nbytes for p in encoder.parameters() if p.requires_grad)
+    parameters = [*encoder.parameters(), *(losses.parameters() if losses is not None else ())]
+    weights = sum(p.nbytes for p in parameters)
+    trained = sum(p.nbytes for p in parameters if p.requires_grad)
     fixed = 2 * weights + _STATES * trained  # in use, and of the best epoch
     return MemoryNeed(fixed, max(2 * one, several) // n_samples, max(2, len(views)))
 
@@ -234,7 +238,12 @@ class MemoryEstimate(BaseEstimator):
         if settings.pretrain_epochs + settings.max_epochs == 0:
             return
         need = memory_need(
-            state.encoder, state.data, state.views, settings.device, settings.precision
+            state.encoder,
+            state.data,
+            state.views,
+            settings.device,
+            settings.precision,
+            state.losses,
         )
         largest = min(settings.batch_size, len(state.data))
         check_memory(need, largest, self.max_memory, settings.device)
