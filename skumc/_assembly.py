@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def make_parts(estimator: Any) -> dict[str, Any]:
 
 def seed_parts(parts: dict[str, Any], rng: np.random.RandomState) -> None:
     """Seed the parts that draw random numbers and have ``random_state=None``."""
-    for name in ("selector", "encoder"):
+    for name in ("selector", "encoder", "threshold", "neighbors", "pairs", "pseudo_labels"):
         part = parts[name]
         if hasattr(part, "get_params") and part.get_params().get("random_state", 0) is None:
             part.set_params(random_state=rng.randint(MAX_SEED))
@@ -58,7 +59,7 @@ def training_parts(estimator: Any, parts: dict[str, Any]) -> TrainingParts:
     check_callbacks(callbacks)
     if not any(isinstance(callback, MemoryEstimate) for callback in callbacks):
         callbacks.insert(0, MemoryEstimate())
-    if estimator.verbose:
+    if estimator.verbose and not any(isinstance(c, ProgressLines) for c in callbacks):
         callbacks.append(ProgressLines(int(estimator.verbose)))
     own = {name: part for name, part in parts.items() if name not in ("encoder", "losses")}
     return TrainingParts(
@@ -90,6 +91,25 @@ def training_settings(
     )
 
 
+def _modules(part: Any) -> list[torch.nn.Module]:
+    """List the modules that a part is or holds."""
+    if isinstance(part, torch.nn.Module):
+        return [part]
+    held = [*vars(part).values(), *(getattr(part, "extra", None) or {}).values()]
+    flat = [value for one in held for value in (one if isinstance(one, tuple) else (one,))]
+    return [value for value in flat if isinstance(value, torch.nn.Module)]
+
+
+def on_cpu(part: Any) -> Any:
+    """Return a part with all its modules on the CPU: a copy if one of them is elsewhere."""
+    if all(p.device.type == "cpu" for module in _modules(part) for p in module.parameters()):
+        return part
+    part = copy.deepcopy(part)
+    for module in _modules(part):
+        module.cpu()
+    return part
+
+
 def text_reader(estimator: Any, data: MultimodalData) -> TextReader:
     """Load a text model for each modality of text."""
     names = [name for name, width in data.widths.items() if width is None]
@@ -112,7 +132,7 @@ def check_samples(data: MultimodalData, n_clusters: int) -> None:
 
 
 def choose_anchor(anchor: str | None, data: MultimodalData) -> str:
-    """Return the leading modality."""
+    """Return the name of the anchor modality."""
     if anchor is None:
         return "text" if "text" in data.names else data.names[0]
     if anchor not in data.names:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from skumc._assembly import (
     check_samples,
     choose_anchor,
     make_parts,
+    on_cpu,
     seed_parts,
     text_reader,
     training_parts,
@@ -63,8 +63,8 @@ class UMCClusterer(
         names, numbers, a range or a slice; for samples with named modalities the names to use.
         None uses all; a table is then one modality.
     anchor : str or None, default=None
-        Name of the leading modality, which attention queries from. None is ``"text"``, or else the
-        first modality.
+        Name of the anchor modality, which supplies the attention queries. None is ``"text"`` if
+        there is one, otherwise the first modality.
     text : str, path, (model, tokenizer), TextModel or None, default=None
         Transformer that reads modalities of strings or token ids: a name on the Hugging Face hub, a
         folder, or loaded objects; frozen by default. :class:`~skumc.text.TextModel` sets its layer,
@@ -125,7 +125,7 @@ class UMCClusterer(
         Largest learning rate of the progressive loop. None is the encoder's own (4e-3 for
         "projection", 1e-3 for the others).
     pretrain_learning_rate : float in (0, inf) or None, default=None
-        Largest learning rate of pretraining. None is as above.
+        Largest learning rate of pretraining. None: as for ``learning_rate``.
     device : str or torch.device, default="auto"
         Device of the encoder; "auto" is a GPU if there is one.
     precision : {"float32", "bfloat16"}, default="float32"
@@ -147,15 +147,15 @@ class UMCClusterer(
     high_quality_mask_ : ndarray of bool, shape (n_samples,)
         Samples selected in the epoch that was kept.
     history_ : History
-        One record per epoch: threshold and its terms, shares of selected and of taught samples,
-        each loss (None where it had no sample), monitor, objective of section 3.1.2, learning rate,
-        seconds, and ``restored``, true for the epoch that was kept. Monitor and objective are those
-        of the clustering that ``fit`` returns for the epoch.
+        One record per epoch, and a last one of the final encoder, without losses: threshold and its
+        terms, shares of selected and of taught samples, each loss (None if it was not called),
+        monitor and objective of section 3.1.2 of the clustering that ``fit`` returns for the epoch,
+        learning rate, seconds, and ``restored``, true for the epoch that was kept.
     trusted_modalities_ : dict of str to bool
-        Modalities that share neighbors with another one; all of them without a neighbor graph.
+        Whether each modality is trusted (see ``NeighborGraph``); all are without a neighbor graph.
     agreement_ : float
         Share of the input's neighbors that at least two trusted modalities have in common, within
-        [0, 1]; 1 where one modality is trusted, NaN without a neighbor graph.
+        [0, 1]; 1 if only one modality is trusted, NaN without a neighbor graph.
     n_iter_ : int
         Number of epochs of the progressive loop that trained.
     encoder_ : torch.nn.Module
@@ -163,7 +163,7 @@ class UMCClusterer(
     losses_, threshold_, selector_, kmeans_, monitor_, pseudo_labels_ : object
         The parts used.
     anchor_ : str
-        The leading modality.
+        Name of the anchor modality.
     modality_widths_ : dict of str to int
         Names of the modalities, in order, and widths of their frames.
     n_features_in_ : int
@@ -367,7 +367,7 @@ class UMCClusterer(
         X : array, DataFrame, MultimodalData, list of dicts or dict
         y : Ignored
         **fit_params : dict
-            There are none.
+            Not used.
 
         Returns
         -------
@@ -430,7 +430,7 @@ class UMCClusterer(
         dict of str to list of n_samples arrays
             For each modality but the anchor, per sample an array of float32 with shape
             (n_heads, n_anchor_frames, n_frames) that sums to 1 over the last axis; None where the
-            modality is missing. A sample without its anchor has one row of a learned stand-in.
+            modality is missing. A sample without its anchor has one row, for a learned placeholder.
 
         Raises
         ------
@@ -455,9 +455,8 @@ class UMCClusterer(
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean silhouette of the predicted clusters in the space of the embedding.
 
-        The embedding is that of the estimator's own encoder, so the score does not compare
-        estimators with different encoders or training; where there are labels, use labeled metrics
-        for that.
+        The embedding is that of the estimator's own encoder, so the score cannot compare estimators
+        with different encoders or training; if you have labels, use a metric that reads them.
 
         Parameters
         ----------
@@ -481,9 +480,7 @@ class UMCClusterer(
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        if any(p.device.type != "cpu" for p in getattr(self, "encoder_", _NO_MODULE).parameters()):
-            state = dict(state, encoder_=copy.deepcopy(self.encoder_).cpu())
-        return state
+        return state | {n: on_cpu(state[n]) for n in ("encoder_", "losses_") if n in state}
 
     @property
     def _n_features_out(self) -> int:
@@ -495,6 +492,3 @@ class UMCClusterer(
         device = resolve_device(self.device)
         data = self._text.read(data, device)
         return embed(self.encoder_.to(device), data, device, self.precision)
-
-
-_NO_MODULE = torch.nn.Module()

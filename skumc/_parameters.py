@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -33,7 +34,8 @@ from skumc.pairs import (
 )
 from skumc.pseudo_labels import PropagatedLabels, SelectedLabels
 from skumc.text import TextModel
-from skumc.training import Callback, Optimization, SilhouetteMonitor
+from skumc.training import Optimization, SilhouetteMonitor
+from skumc.training._callbacks import HOOKS, defines
 
 # By parameter the names of parts; the first one is the default.
 PART_CHOICES: dict[str, dict[str, Callable[[], Any]]] = {
@@ -94,9 +96,8 @@ _METHODS = {
     "selector": ["select"],
     "kmeans": ["fit", "get_params", "set_params"],
     "monitor": ["__call__"],
-    "optimization": ["make", "validate"],
+    "optimization": [],
 }
-_HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
 
 
 def check_parts(parts: dict[str, Any]) -> None:
@@ -110,13 +111,20 @@ def check_parts(parts: dict[str, Any]) -> None:
             f"Got kmeans={parts['kmeans']!r}, which lacks the parameters {sorted(lacking)}. Pass "
             "an estimator like KMeans that can start from given centers, or None."
         )
-    parts["optimization"].validate()
+    if not isinstance(parts["optimization"], Optimization):
+        raise TypeError(
+            f"Got optimization={parts['optimization']!r}, expected an instance of "
+            "skumc.training.Optimization, or None for the default."
+        )
+    for part in parts.values():
+        if isinstance(part, BaseEstimator) and hasattr(part, "_parameter_constraints"):
+            part._validate_params()
     _check_neighbors(parts)
 
 
 def _check_neighbors(parts: dict[str, Any]) -> None:
     """Raise ValueError for parts that need neighbors where there is no graph."""
-    if not isinstance(parts["neighbors"], NoNeighborGraph):
+    if getattr(parts["neighbors"], "partners_", ...) is not None:
         return
     others = {"pairs": "views", "pseudo_labels": "selected"}
     needy = [name for name in others if getattr(parts[name], "needs_neighbors", False)]
@@ -131,8 +139,8 @@ def _check_neighbors(parts: dict[str, Any]) -> None:
 def check_callbacks(callbacks: list[Any]) -> None:
     """Raise TypeError for a callback that has none of the hooks."""
     for place, callback in enumerate(callbacks):
-        if isinstance(callback, type) or not any(hasattr(callback, hook) for hook in _HOOKS):
+        if isinstance(callback, type) or not any(defines(callback, hook) for hook in HOOKS):
             raise TypeError(
-                f"Got callbacks[{place}]={callback!r}, expected an instance with some of the "
-                f"methods {', '.join(_HOOKS)}; skumc.training.Callback is a base for them."
+                f"Got callbacks[{place}]={callback!r}, expected an instance that defines some of "
+                f"the methods {', '.join(HOOKS)}; skumc.training.Callback is a base for them."
             )

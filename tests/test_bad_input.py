@@ -656,7 +656,6 @@ class Nothing:
         ("neighbors", "build(), refresh()"),
         ("pairs", "prepare(), sample(), encode()"),
         ("pseudo_labels", "label()"),
-        ("optimization", "make(), validate()"),
         ("losses", "terms()"),
         ("threshold", "update()"),
         ("selector", "select()"),
@@ -667,6 +666,11 @@ class Nothing:
 def test_a_part_without_its_method_is_refused(part, lacking):
     message = f"Got {part}=Nothing() of type Nothing, which has no method {lacking}. Pass None for "
     assert_refuses(umc(**{part: Nothing()}), text_and_audio(), TypeError, re.escape(message))
+
+
+def test_another_optimization_is_refused():
+    message = r"Got optimization=Nothing\(\), expected an instance of skumc.training.Optimization"
+    assert_refuses(umc(optimization=Nothing()), text_and_audio(), TypeError, message)
 
 
 @pytest.mark.parametrize(
@@ -699,11 +703,19 @@ def test_an_unknown_name_of_a_part_is_refused(part, name, meant):
             ". Pass an estimator like KMeans",
         ),
         ({"losses": {"supcn": 1.0}}, ValueError, "'supcn', expected one of .*mean 'supcon'"),
-        ({"losses": {"supcon": -1.0}}, ValueError, "supcon_weight=-1.0, expected a finite .* >= 0"),
-        ({"losses": {"supcon": NAN}}, ValueError, "supcon_weight=nan, expected a finite"),
+        ({"losses": {"supcon": -1.0}}, ValueError, r"'supcon_weight' .* \[0.0, inf\). Got -1.0"),
+        ({"losses": {"supcon": NAN}}, ValueError, r"'supcon_weight' .* \[0.0, inf\). Got nan"),
         ({"losses": {"supcon": Nothing()}}, TypeError, r"Got supcon=Nothing\(\) .* not callable"),
-        ({"threshold": AdaptiveThreshold(max_threshold=2)}, ValueError, "max_threshold=2"),
-        ({"selector": DensitySelector(criterion="tight")}, ValueError, "criterion='tight'"),
+        (
+            {"threshold": AdaptiveThreshold(max_threshold=2)},
+            ValueError,
+            "'max_threshold' parameter of AdaptiveThreshold must be .* Got 2",
+        ),
+        (
+            {"selector": DensitySelector(criterion="tight")},
+            ValueError,
+            "'criterion' parameter of DensitySelector must be .* Got 'tight'",
+        ),
     ],
 )
 def test_bad_values_inside_a_part_are_named(parameters, error, message):
@@ -900,7 +912,7 @@ def test_kmeans_that_cannot_start_from_centers_is_named():
 
 @pytest.mark.parametrize("sample_size", [0, "x"])
 def test_monitor_sample_size_is_checked(sample_size):
-    with pytest.raises(ValueError, match="Got sample_size=.*at least 2"):
+    with pytest.raises(ValueError, match=r"'sample_size' .* \[2, inf\). Got"):
         UMCClusterer(2, monitor=SilhouetteMonitor(sample_size), **K2).fit(np.eye(4))
 
 

@@ -69,7 +69,7 @@ def build(X, **parameters):
 
 
 def batch_of(X):
-    return to_batch(X, np.arange(len(X)), CPU)
+    return to_batch(X, np.arange(len(X)))
 
 
 def close(first, second):
@@ -502,19 +502,19 @@ def test_own_module_is_trained_on_a_copy_from_its_weights(phase):
     np.testing.assert_allclose(fitted.modality_weights(X), 0.5)
 
 
-def test_module_of_the_guide_runs():
-    guide = (Path(__file__).parents[1] / "docs" / "guide" / "encoder.rst").read_text()
-    block = guide.split("A :class:`torch.nn.Module` of yours", 1)[1].split("::\n", 1)[1]
-    code = re.match(r"(?:(?: {4}.*)?\n)+", block)[0]
+def test_module_of_the_guide_hides_what_is_missing():
+    guide = (Path(__file__).parents[1] / "docs" / "guide" / "extend.rst").read_text()
+    block = guide.split("\nEncoder\n", 1)[1].split(".. code-block:: python\n", 1)[1]
+    code = textwrap.dedent(re.match(r"(?:(?: {4}.*)?\n)+", block)[0])
+    scope = {"torch": torch}
+    exec(code.split("\nclusterer = ", 1)[0], scope)
     rng = np.random.default_rng(0)
     X = {
         "text": rng.normal(size=(40, 16)),
         "audio": [rng.normal(size=(i % 3, 8)) if i % 3 else None for i in range(40)],
     }
-    scope = {"torch": torch, "skumc": skumc, "UMCClusterer": UMCClusterer}
-    exec(textwrap.dedent(code).replace("UMCClusterer(8", "clusterer = UMCClusterer(8"), scope)
-    clusterer = scope["clusterer"].set_params(pretrain_epochs=1, max_epochs=1, random_state=0)
-    fitted = clusterer.fit(X)
+    settings = {"pretrain_epochs": 1, "max_epochs": 1, "random_state": 0}
+    fitted = UMCClusterer(8, encoder=scope["Means"]({"text": 16, "audio": 8}), **settings).fit(X)
     gates = fitted.modality_weights(X)
     assert gates.shape == (40, 2) and np.isfinite(fitted.history_[-1, "monitor"])
     np.testing.assert_allclose(gates.sum(axis=1), 1, atol=1e-6)

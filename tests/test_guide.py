@@ -137,3 +137,20 @@ def test_symbol_exists_and_its_docstring_agrees(symbol):
     spans = named_sections(docstring)
     own = [section for section, name in rows() if name == symbol]
     assert not spans or any(is_named(section, spans) for section in own), (own, spans)
+
+
+def parameters_of_symbols():
+    """(symbol, parameter) of the table, where a symbol has parameters in parentheses."""
+    path = DOCS / "guide" / "sections.rst"
+    text = path.read_text(encoding="utf8") if path.exists() else ""
+    for symbol, parameters in re.findall(r"`(skumc\.[\w.]+)`{1,2}\s+\(([^)]*=[^)]*)\)", text):
+        for parameter in re.findall(r"(\w+)=", parameters):
+            yield symbol, parameter
+
+
+def test_parameters_of_the_table_exist():
+    found = list(parameters_of_symbols())
+    assert ("skumc.encoders.UMCEncoder", "missing") in found and len(found) > 4
+    for symbol, parameter in found:
+        signature = inspect.signature(pkgutil.resolve_name(symbol))
+        assert parameter in signature.parameters, (symbol, parameter)

@@ -58,6 +58,15 @@ def test_need_is_what_is_saved_for_the_longest_samples():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_parameters_of_losses_count():
+    X, _ = make_sequences(20, 2)
+    X = X.select(["text"])
+    losses = torch.nn.ModuleList([torch.nn.Linear(100, 10, bias=False)])
+    plain = memory_need(Known(), X, [("text",)], CPU, "float32")
+    need = memory_need(Known(), X, [("text",)], CPU, "float32", losses)
+    assert need.fixed == plain.fixed + 4000 * (2 + 4) and need.per_sample == plain.per_sample
+
+
 def test_training_is_the_same_as_without_the_look(monkeypatch):
     X, _ = make_sequences(30, 3, missing=True)
     looked = UMCClusterer(3, **SHORT).fit(X)

@@ -1,5 +1,8 @@
 """Learning rates, steps and averages of weights."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,8 @@ from fitting import Rising
 from skumc import UMCClusterer
 from skumc.pseudo_labels import PropagatedLabels
 from skumc.training import Optimization
-from skumc.training._optimization import Stepper, learning_rate_factor
+from skumc.training._clustering import clustering_objective
+from skumc.training._optimization import AveragedWeights, Stepper, learning_rate_factor
 
 
 def test_learning_rate_rises_falls_and_ends_at_its_floor():
@@ -63,35 +67,94 @@ def test_average_is_that_of_a_loop(decay):
     module = nn.Linear(3, 2)
     module.bias.requires_grad_(False)
     bias = module.bias.clone()
-    trained = stepper(module, averages=True, weight_averaging=decay, schedule="constant")
-    half_square.module = module
+    average = AveragedWeights(module, decay)
     expected = module.weight.detach().numpy().astype(float)
+    rng = np.random.default_rng(0)
     for step in range(40):
-        trained.epoch([torch.randn(4, 3)], [4], half_square, 0, 1)
+        weights = rng.normal(size=(2, 3)).astype(np.float32)
+        with torch.no_grad():
+            module.weight.copy_(torch.from_numpy(weights))
+        average.update()
         kept = min(decay, (1 + step) / (10 + step))
-        expected = kept * expected + (1 - kept) * module.weight.detach().numpy()
-        np.testing.assert_allclose(trained.averaged.weight.detach().numpy(), expected, atol=1e-5)
-    assert trained.averaged is not module and torch.equal(trained.averaged.bias, bias)
-    assert not torch.equal(trained.averaged.weight, module.weight)
+        expected = kept * expected + (1 - kept) * weights
+    with average.in_place():
+        np.testing.assert_allclose(module.weight.detach().numpy(), expected, atol=1e-5)
+        assert torch.equal(module.bias, bias)
+    np.testing.assert_array_equal(module.weight.detach().numpy(), weights)
+
+
+def test_weights_come_back_after_an_error():
+    module = nn.Linear(2, 2)
+    average = AveragedWeights(module, 0.9)
+    with torch.no_grad():
+        module.weight.fill_(7.0)
+    with pytest.raises(KeyboardInterrupt), average.in_place():
+        assert not (module.weight == 7).any()
+        raise KeyboardInterrupt
+    assert (module.weight == 7).all()
+
+
+def test_without_decay_nothing_is_held():
+    module = nn.Linear(2, 2)
+    average = AveragedWeights(module, 0.0)
+    before = module.weight.clone()
+    average.update()
+    with average.in_place():
+        assert torch.equal(module.weight, before)
 
 
 def half_square(batch, scale):
     (scale * half_square.module(batch).square().mean() / 2).backward()
 
 
-def test_buffers_of_the_average_are_those_of_the_model():
-    module = nn.BatchNorm1d(3)
-    trained = stepper(module, averages=True)
+@pytest.mark.parametrize("decay", [0.0, 0.98])
+def test_a_step_waits_for_no_device(decay):
+    meta = torch.device("meta")
+    module = nn.Linear(3, 2).to(meta)
+    optimization = Optimization(torch.optim.SGD, weight_averaging=decay)
     half_square.module = module
-    trained.epoch([torch.randn(20, 3) + 5], [20], half_square, 0, 1)
-    assert module.running_mean.abs().min() > 0.1
-    assert torch.equal(trained.averaged.running_mean, module.running_mean)
+    rows = torch.ones(4, 3, device=meta)
+    Stepper(module, [], optimization, 0.1, 0.1, True).epoch([rows] * 3, [4] * 3, half_square, 0, 1)
 
 
-def test_without_decay_there_is_no_copy():
-    module = nn.Linear(2, 2)
-    assert stepper(module, averages=True, weight_averaging=0.0).averaged is module
-    assert stepper(module, averages=False).averaged is module
+def test_nothing_of_a_phase_is_left():
+    module = nn.Linear(3, 2)
+    half_square.module = module
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        trained = stepper(module, averages=True)
+        trained.epoch([torch.randn(4, 3)], [4], half_square, 0, 1)
+        left = weakref.ref(trained)
+        del trained
+        assert left() is None  # without the garbage collector
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class Keeps(torch.nn.Module):
+    """An encoder that keeps what it computed, and counts."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.n_calls = torch.nn.Linear(4, 4), 0
+
+    def forward(self, batch):
+        self.n_calls += self.training
+        frames, _ = batch["features"]
+        self.last = self.linear(frames.float()) + 0.01 * self.n_calls
+        h = torch.nn.functional.normalize(self.last, dim=1)
+        return h, torch.ones(len(h), 1), {}
+
+
+def test_modules_may_keep_tensors_and_state_of_their_own():
+    X = np.random.default_rng(0).normal(size=(30, 4))
+    settings = {"pretrain_epochs": 2, "max_epochs": 3, "random_state": 0}
+    fitted = UMCClusterer(3, encoder=Keeps(), monitor=Rising(), **settings).fit(X)
+    (record,) = [record for record in fitted.history_ if record.get("restored")]
+    found = clustering_objective(fitted.embedding_, fitted.labels_, fitted.cluster_centers_)
+    assert record["objective"] == pytest.approx(found["objective"], rel=1e-5)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])

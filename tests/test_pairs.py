@@ -15,6 +15,7 @@ from skumc.pairs import (
     leave_one_out_views,
     supervised_views,
 )
+from skumc.pseudo_labels import PropagatedLabels
 
 
 def test_views_of_three_modalities_are_the_printed_ones():
@@ -111,7 +112,7 @@ def test_one_trusted_modality_has_no_view_of_its_own():
     assert supervised_views("single", NAMES, "text", trusted) == [NAMES]
 
 
-@pytest.mark.parametrize("views", ["simple", [[]], [["speech"]], ["text"]])
+@pytest.mark.parametrize("views", ["simple", [[]], [["speech"]], ["text"], [3]])
 def test_unknown_supervised_views_are_refused(views):
     with pytest.raises(ValueError, match="Got supervised_views="):
         UMCClusterer(2, supervised_views=views).fit(make_sequences()[0])
@@ -158,3 +159,25 @@ def test_supervised_views_reach_the_encoder():
         2, encoder=Encoder(), supervised_views=[["audio"]], random_state=0, **settings
     ).fit(X)
     assert [X.names, ("audio",)] in seen
+
+
+@pytest.mark.parametrize("returned", [3, [], ["first", "second"]])
+def test_pairs_that_return_nonsense_are_refused(returned):
+    class Broken(DropoutPairs):
+        def encode(self, encoder, batch):
+            return returned
+
+    with pytest.raises(TypeError, match=r"The pairs gave \w+ from encode\(\), .*Check pairs="):
+        UMCClusterer(2, pairs=Broken()).fit(make_sequences()[0])
+
+
+@pytest.mark.parametrize(
+    "part", [{"pseudo_labels": PropagatedLabels(5.0)}, {"pairs": NoisePairs(-1.0)}]
+)
+def test_parameters_of_parts_are_checked_before_training(part):
+    class Fails:
+        def on_train_begin(self, state):
+            raise AssertionError("training began")
+
+    with pytest.raises(ValueError, match="must be a float in the range"):
+        UMCClusterer(2, callbacks=[Fails()], **part).fit(make_sequences()[0])

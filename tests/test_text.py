@@ -30,6 +30,7 @@ from skumc.text._loaded_model import load_text_model
 from skumc.text._run import run
 from skumc.text._split import Split
 from skumc.text._tower import _GROUP_COST, length_groups
+from skumc.training import Optimization
 from text_models import FAMILIES, SIZES, make_model, pair, tokenize
 
 transformers = pytest.importorskip("transformers")
@@ -488,9 +489,9 @@ def test_token_ids_are_int64_all_the_way_to_the_model(monkeypatch):
     data = reader.read(X, CPU)
     for same in (data, data[[2, 1, 0]], pickle.loads(pickle.dumps(data[[0, 2]]))):
         assert same.packed("text").values.dtype == np.int64
-    from skumc.training._batches import to_batch
+    from skumc._batches import to_batch
 
-    ids, lengths = to_batch(data, np.array([2, 1, 0]), CPU)["text"]
+    ids, lengths = to_batch(data, np.array([2, 1, 0]))["text"]
     assert ids.dtype == torch.int64
     assert (ids[:, 0].tolist(), lengths.tolist()) == ([2, 3, 2, 9, 3], [2, 0, 3])
     tower = reader.towers["text"]
@@ -502,7 +503,7 @@ def test_token_ids_beyond_int64_are_named():
     huge = np.array([2, 2**64 - 1], dtype=np.uint64)
     for cell in ({"input_ids": huge}, {"input_ids": [2, 3], "token_type_ids": huge}):
         tokens = TokenIds.from_cells("text", [cell])
-        with pytest.raises(ValueError, match=r"Got token (id|type) \d+ in row 0, but .* knows 0"):
+        with pytest.raises(ValueError, match=r"Got token (id|type) \d+ in row 0, but .* embeds 0"):
             backbone_of(pair()).frames(tokens, CPU)
 
 
@@ -735,7 +736,7 @@ def test_the_last_layer_moves_and_the_frozen_ones_stay(phases):
         pretrain_epochs=pretrain_epochs,
         max_epochs=max_epochs,
         monitor=Rising(),
-        weight_decay=0.0,
+        optimization=Optimization(weight_decay=0.0),
     ).fit(X)
     trained, frozen = weights(clusterer)
     last = dict(make_model().encoder.layer[2].named_parameters())
@@ -769,7 +770,7 @@ def test_nothing_but_missing_sentences_names_their_rows(X):
 
 def test_text_has_a_learning_rate_of_its_own():
     X, _ = make_sentences()
-    settings = {"weight_decay": 0.0, "optimizer": "sgd", "max_epochs": 0}
+    settings = {"optimization": Optimization("sgd", weight_decay=0.0), "max_epochs": 0}
     settings |= {"pretrain_learning_rate": 1e-12}
     rates = ({"learning_rate": rate} for rate in (1e-12, 1e-1))
     slow, fast = (tiny(settings=text, **settings).fit(X) for text in rates)
@@ -844,9 +845,9 @@ def test_views_of_text_run_the_tower_once_a_batch():
     tail = network.towers[0].tail
     tail.register_forward_hook(lambda *_: calls.append(1))
     data = clusterer._text.read(X, CPU)
-    from skumc.training._batches import to_batch
+    from skumc._batches import to_batch
 
-    batch = to_batch(data, np.arange(len(data)), CPU)
+    batch = to_batch(data, np.arange(len(data)))
     once = len(calls)
     together = network.forward_views(batch, [("text", "audio"), ("text",), ("audio",)])
     n_shared = len(calls) - once
@@ -1052,7 +1053,7 @@ def test_real_sentences_are_clustered_end_to_end(layer, last):
     clusterer = UMCClusterer(
         20,
         text=TextModel(minilm(), n_trainable_layers=1, layer=layer),
-        weight_decay=0.0,
+        optimization=Optimization(weight_decay=0.0),
         pretrain_epochs=1,
         max_epochs=1,
         random_state=0,

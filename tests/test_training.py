@@ -1,10 +1,12 @@
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
@@ -15,6 +17,7 @@ from skumc._devices import resolve_device
 from skumc.data import inference_batches
 from skumc.encoders import EncoderOutput
 from skumc.losses import WeightedLosses
+from skumc.pseudo_labels import PseudoLabels
 from skumc.training import Callback, GradientNorms, History, ProgressLines, SilhouetteMonitor
 from skumc.training._clustering import assign_labels, cluster_embedding, clustering_objective
 from skumc.training._isolation import isolated
@@ -622,7 +625,29 @@ def test_hooks_change_nothing():
     assert not any(name.startswith("gradient") for record in plain.history_ for name in record)
 
 
-@pytest.mark.parametrize("callback", [Recorder, object(), print])
+def test_only_true_ends_training_and_instances_may_have_hooks_of_their_own():
+    epochs, gradients = [], []
+
+    def count(state, record):
+        epochs.append(state.epoch)
+        return len(epochs)  # truthy, but not True
+
+    def keep(state, reports):
+        gradients.extend(gradient for report in reports.values() for gradient in report.gradients)
+
+    hooks = SimpleNamespace(on_epoch_end=count, on_step_end=keep)
+    assert fit(max_epochs=2, callbacks=[hooks]).n_iter_ == 2
+    assert epochs == [0, 0, 1, 2] and gradients
+    stops = SimpleNamespace(on_epoch_end=lambda state, record: np.bool_(True))
+    assert fit(max_epochs=2, callbacks=[stops]).n_iter_ == 0
+
+
+class Misspelt(Callback):
+    def on_epoch_ends(self, state, record):
+        return True
+
+
+@pytest.mark.parametrize("callback", [Recorder, object(), print, Misspelt()])
 def test_what_is_no_callback_is_refused(callback):
     with pytest.raises(TypeError, match=r"Got callbacks\[1\]=.* on_epoch_end"):
         fit(callbacks=[Recorder(), callback])
@@ -668,3 +693,53 @@ def test_a_role_of_ones_own_trains_its_parameters_and_is_kept():
     ((weight, trained),) = [fitted.losses_.terms()["scale"]]
     assert weight == 1.0 and 0 < trained.scale < 1
     assert "loss_scale" in fitted.history_[0]
+
+
+class ReusesItsMask:
+    """A selector that writes into the mask that it returned before."""
+
+    def __init__(self):
+        self.mask = np.zeros(24, dtype=bool)
+
+    def select(self, X, labels, threshold):
+        self.mask[:] = np.arange(len(X)) < 4 + 8 * self.mask[:1].sum()
+        return self.mask
+
+
+def test_what_is_kept_of_the_best_epoch_is_a_copy():
+    falling = CountingMonitor([0.9, 0.1, 0.1, 0.1])
+    fitted = fit(selector=ReusesItsMask(), monitor=falling, pseudo_labels="selected")
+    (record,) = [record for record in fitted.history_ if record.get("restored")]
+    assert fitted.high_quality_mask_.mean() == record["selected_share"] == pytest.approx(1 / 6)
+
+
+def test_losses_given_as_an_instance_keep_their_weights():
+    class Own(BaseEstimator, torch.nn.Module):
+        def __init__(self):
+            torch.nn.Module.__init__(self)
+            self.scale = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, views, labels):
+            return (self.scale * views).square().mean()
+
+    own = Own()
+    with torch.no_grad():
+        own.scale.fill_(7.0)
+    for losses in ({"supcon": own}, WeightedLosses(supcon=own), clone(WeightedLosses(supcon=own))):
+        fitted = fit(losses=losses, max_epochs=0)
+        assert fitted.losses_.supcon.scale == 7.0 and fitted.losses_.supcon is not own
+
+
+class DrawsLabels(BaseEstimator):
+    def __init__(self, random_state=None):
+        self.random_state = random_state
+
+    def label(self, state):
+        taught = np.random.default_rng(self.random_state).random(len(state.labels)) < 0.5
+        return PseudoLabels(state.labels, taught, state.centers)
+
+
+def test_parts_that_draw_numbers_are_seeded():
+    first, second = (fit(pseudo_labels=DrawsLabels()) for _ in range(2))
+    assert first.pseudo_labels_.random_state is not None
+    np.testing.assert_array_equal(first.embedding_, second.embedding_)

@@ -814,7 +814,7 @@ def test_attention_weights_equal_plain_loops(missing):
     found = fitted.attention_weights(X)
     assert list(found) == ["audio", "video"]
     plain = PlainEncoder(fitted.encoder_, settings, X.names, "text")
-    samples = samples_of(to_batch(X, np.arange(len(X)), CPU))
+    samples = samples_of(to_batch(X, np.arange(len(X))))
     for m, (name, cells) in enumerate(found.items()):
         assert len(cells) == len(X)
         for sample, weights in zip(samples, cells, strict=True):
@@ -947,7 +947,7 @@ def test_causal_network_in_inference_equals_plain_loops():
     X, _ = make_sequences(n_samples=12, missing=True)
     statistics = {name: FrameStatistics(*X.packed(name).mean_and_scale()) for name in X.names}
     network = shake(CausalEncoder(hidden_width=8, n_heads=2).build(statistics, "text"))
-    samples = samples_of(to_batch(X, np.arange(len(X)), CPU))
+    samples = samples_of(to_batch(X, np.arange(len(X))))
     expected = [plain_causal(network, X.names, "text", sample)[0] for sample in samples]
     close(embed(network, X, CPU, "float32").embedding, torch.stack(expected))
     padded = MultimodalData.from_padded(*pad(X, n_extra=4, fill=np.nan))
@@ -1165,7 +1165,7 @@ def test_losses_read_the_projectors_where_they_are_on(contrastive, clustering):
     still = {"learning_rate": 1e-12, "pretrain_learning_rate": 1e-12} | WITHOUT_NEIGHBORS
     fitted = fit(X, encoder=encoder, losses=losses, threshold="constant", **still)
     with torch.no_grad():
-        output = fitted.encoder_(to_batch(X, np.arange(len(X)), CPU))
+        output = fitted.encoder_(to_batch(X, np.arange(len(X))))
     spaces = {"embedding": output.embedding} | output.projections
     expected = {
         "infonce": "contrastive" if contrastive else "embedding",

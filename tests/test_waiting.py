@@ -149,7 +149,7 @@ def test_custom_losses_get_all_inputs_on_one_device():
 def test_another_default_device_changes_nothing(name):
     data, _ = make_sequences(12, 3, missing=True)
     encoder = build(ENCODERS[name], data).eval()
-    batch = to_batch(data, np.arange(len(data)), CPU)
+    batch = to_batch(data, np.arange(len(data)))
     views = leave_one_out_views(data.names, "text")
     rows = torch.tensor([2, 1])
     with META:

@@ -31,7 +31,7 @@ _CANDIDATE = [Interval(Real, 0, 1, closed="right")]
 
 
 def _neighbor_counts(candidates: Iterable[float], size: int) -> list[int]:
-    """Return the distinct numbers of neighbors for a cluster, in the order of the candidates."""
+    """Return the distinct numbers of neighbors (3.5.8.2), in the order of the candidates."""
     counts = (min(max(floor_share(size, share), 1), size - 1) for share in candidates)
     return list(dict.fromkeys(counts))
 
@@ -111,19 +111,19 @@ class DensitySelector(BaseEstimator):
     For a cluster :math:`C` of :math:`s` samples, :math:`N` samples in :math:`K` clusters and the
     threshold :math:`\tau`:
 
-    1. The cutoff is :math:`s` if :math:`s \le 5`, otherwise
+    1. The cutoff (3.5.8.3) is :math:`s` if :math:`s \le 5`, otherwise
        :math:`\max(\lfloor s \tau \rfloor, \min(N_{min}, s))` with
        :math:`N_{min} = \max(5, \lfloor 0.1 N / K \rfloor)`.
     2. For each candidate :math:`\kappa`, :math:`n = \max(\lfloor \kappa s \rfloor, 1)`, at most
-       :math:`s - 1`. With :math:`x_{(j)}` the :math:`j`-th nearest other sample of :math:`C`, the
-       density is
+       :math:`s - 1` (3.5.8.2). With :math:`x_{(j)}` the :math:`j`-th nearest other sample of
+       :math:`C`, the density (3.5.8.1) is
 
        .. math:: \rho_n(x) = \frac{1}{D_n(x)}, \qquad
           D_n(x) = \frac{1}{n} \sum_{j=1}^{n} \|x - x_{(j)}\|
 
        infinite if :math:`D_n(x) = 0`. The selection :math:`S_\kappa` of the candidate holds the
-       samples of highest density, as many as the cutoff.
-    3. The score is the mean distance to the nearest other sample of the selection,
+       samples of highest density, as many as the cutoff (3.5.8.4).
+    3. The score (3.5.8.2) is the mean distance to the nearest other sample of the selection,
 
        .. math:: Score(\kappa) = \frac{1}{|S_\kappa|} \sum_{x \in S_\kappa}
           \min_{x' \in S_\kappa, x' \ne x} \|x - x'\|
@@ -142,7 +142,7 @@ class DensitySelector(BaseEstimator):
     with the sum of the squared cluster sizes.
 
     The source calls the score compactness although larger values mean sparser selections, hence
-    the choice of criterion. UMC methodology, sections 3.5.8.1 to 3.5.8.4 and algorithm 2
+    the choice of criterion. Section numbers are those of the UMC methodology; algorithm 2 is
     in section 3.8.2.
 
     Examples
@@ -219,7 +219,7 @@ class DensitySelector(BaseEstimator):
         selections: NDArray[np.bool_],
         drawn: NDArray[np.intp] | None,
     ) -> NDArray[np.bool_]:
-        """Return the selection with the best score by the criterion."""
+        """Return the selection with the best score by the criterion (3.5.8.2)."""
         if len(selections) == 1:
             return selections[0]
         scores = rounded(_nearest_selected_means(points, selections, drawn))

@@ -37,7 +37,7 @@ class MultimodalData:
         an array (width,) or (n_frames, width), or None where the modality is missing; a
         :class:`~skumc.data.Ragged`. Or text: a list of strings, or token ids as a tokenizer
         returns them, ``{"input_ids": ids, "attention_mask": mask, "token_type_ids": types}``, of
-        all samples or one dict per cell. A sample with nothing but NaN, without frames, or with
+        all samples or one dict per cell. A sample with only NaN, without frames, or with
         an empty string is missing. Zeros are data.
     index : sequence of length n_samples, default=None
         Names of the samples, as in a DataFrame. They stay with the samples through indexing,

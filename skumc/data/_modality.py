@@ -128,7 +128,7 @@ def _from_array(name: str, array: np.ndarray) -> Ragged:
 
 
 def check_values(name: str, sequences: Ragged) -> Ragged:
-    """Mark samples with nothing but NaN as missing; refuse other NaN and infinite values."""
+    """Mark samples with only NaN as missing; refuse other NaN and infinite values."""
     values, n_samples = sequences.values, len(sequences)
     n_nan = np.zeros(n_samples, dtype=np.int64)
     owner = np.repeat(np.arange(n_samples), sequences.lengths)

@@ -141,7 +141,7 @@ def load_frames(
     Returns
     -------
     Ragged
-        float32, checked to be finite; a key without frames, or with nothing but NaN, has length 0.
+        float32, checked to be finite; a key without frames, or with only NaN, has length 0.
 
     Raises
     ------

@@ -156,7 +156,7 @@ class RestrictedUnpickler(pickle._Unpickler):
             raise Refused(f"makes more than {self._max_objects} lists, tuples and other objects")
 
     def check_digits(self) -> None:
-        """Refuse a number of so many digits that its conversion takes quadratic time."""
+        """Refuse a number with too many digits, because its conversion takes quadratic time."""
         start = self._content.tell()
         stop = start + _MAX_DIGITS + 3
         if stop < len(self._view) and self._content.find(b"\n", start, stop) < 0:

@@ -170,7 +170,7 @@ class CausalEncoder(BaseEstimator):
     (6, 256)
     """
 
-    learning_rate: ClassVar[float] = 1e-3  # of fits that are given none
+    learning_rate: ClassVar[float] = 1e-3  # the default for this encoder
 
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_width": [Interval(Integral, 1, None, closed="left")],

@@ -18,8 +18,8 @@ class Encoder(Protocol):
     Notes
     -----
     :class:`OptionalEncoderMethods` lists the methods that are called if an encoder has them. A
-    number ``learning_rate`` on the class or the instance is the learning rate of fits that are
-    given none; without it that is 1e-3.
+    number ``learning_rate`` on the class or the instance is the default learning rate;
+    otherwise 1e-3 is used.
 
     Examples
     --------
@@ -84,7 +84,8 @@ class OptionalEncoderMethods(Protocol):
         ----------
         batch : dict of str to (Tensor (n_frames_total, width), Tensor (n_samples,))
         views : sequence of sequences of str
-            The modalities that each view shows. A sample that has none of them shows all its own.
+            The modalities that each view shows. A sample that has none of them is shown with
+            all its modalities.
 
         Returns
         -------
@@ -127,8 +128,8 @@ class OptionalEncoderMethods(Protocol):
     def set_prior_shares(self, shares: Sequence[float]) -> None:
         """Set the proportions in which the gates start.
 
-        Called once before training if modalities are judged by their neighbors. Without it the
-        gates start as the encoder initializes them.
+        Called once before training whenever there is a neighbor graph. Without it the gates start
+        as the encoder initializes them.
 
         Parameters
         ----------
@@ -199,7 +200,7 @@ class EncoderSpecification(Protocol):
             One entry per modality, in the order of batches and gates. The width of a modality is
             the length of its mean.
         anchor : str
-            The leading modality, a key of ``statistics``.
+            Name of the anchor modality, a key of ``statistics``.
         """
         ...
 

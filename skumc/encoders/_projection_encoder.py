@@ -262,7 +262,7 @@ class ProjectionEncoder(BaseEstimator):
     64
     """
 
-    learning_rate: ClassVar[float] = 4e-3  # of fits that are given none
+    learning_rate: ClassVar[float] = 4e-3  # the default for this encoder
 
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_width": [Interval(Integral, 1, None, closed="left")],

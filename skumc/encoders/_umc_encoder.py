@@ -90,7 +90,7 @@ class UMCEncoder(BaseEstimator):
     (6, 32)
     """
 
-    learning_rate: ClassVar[float] = 1e-3  # of fits that are given none
+    learning_rate: ClassVar[float] = 1e-3  # the default for this encoder
 
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_width": [Interval(Integral, 1, None, closed="left")],

@@ -13,6 +13,7 @@ from torch import nn
 
 from skumc._checkpoints import fingerprint, load_part, read_weights, settings_text
 from skumc._devices import resolve_device
+from skumc._evaluation import evaluating
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
@@ -190,18 +191,16 @@ def frozen(model: nn.Module, device: torch.device) -> Iterator[None]:
     device : torch.device
     """
     home, default = next(model.parameters()).device, torch.get_default_dtype()
-    was_training = [(module, module.training) for module in model.modules()]
     torch.set_default_dtype(torch.float32)
     try:
-        model.to(device).eval()
+        model.to(device)
         with (
+            evaluating(model),
             torch.inference_mode(),
             torch.autocast(device.type, enabled=False),
             torch.random.fork_rng(devices=[]),  # layer dropout draws numbers in evaluation mode too
         ):
             yield
     finally:
-        for module, training in was_training:
-            module.training = training
         model.to(home)
         torch.set_default_dtype(default)

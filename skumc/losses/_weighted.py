@@ -77,6 +77,8 @@ class WeightedLosses(PartsMixin):
     extra : dict of str to callable or tuple, default=None
         Losses in roles of their own: for each role a callable, with weight 1, or a tuple
         (weight, callable). Its attribute ``reads`` names the inputs of the callable.
+        A `torch.nn.Module` is trained; after ``fit``, ``losses_.extra[role]`` is the tuple of its
+        weight and the trained copy.
 
     See Also
     --------
@@ -99,7 +101,8 @@ class WeightedLosses(PartsMixin):
 
     - "pretrain": each batch of pretraining, before the first clustering.
     - "supervised": each batch of taught samples, those trained with their pseudo-label.
-    - "rest": each batch of the other samples of an epoch.
+    - "rest": each batch of the other samples of an epoch. If all samples are taught there is none:
+      the loss is not called, and ``history_`` has None for it.
 
     A loss outside the five roles belongs to "supervised" unless its attribute ``step`` says
     otherwise. In one of the five roles, an attribute ``reads`` of the loss replaces the inputs
@@ -114,7 +117,7 @@ class WeightedLosses(PartsMixin):
     - ``centers`` (n_clusters, width): means of the batch, stored centers for clusters without a
       member in the batch; see `batch_centers`.
 
-    The total of the main phase is
+    The total of the progressive loop is
 
     .. math::
 
@@ -185,6 +188,11 @@ class WeightedLosses(PartsMixin):
         self.compactness_weight = compactness_weight
         self.separation_weight = separation_weight
         self.extra = extra
+
+    def __sklearn_clone__(self) -> WeightedLosses:
+        """Copy the parameters; modules keep their weights."""
+        parameters = self.get_params(deep=False).items()
+        return type(self)(**{name: _copied(value) for name, value in parameters})
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> WeightedLosses:

@@ -1,4 +1,4 @@
-"""The k-nearest-neighbor graph of the samples, and how far to trust each modality."""
+"""The k-nearest-neighbor graph of the samples, and which modalities to trust."""
 
 from skumc.neighbors._graph import NeighborGraph, NoNeighborGraph
 

@@ -29,37 +29,38 @@ class NeighborGraph(BaseEstimator):
     n_partners : int in [1, inf), default=5
         Number of nearest neighbors per sample.
     refresh_every : int in [1, inf) or None, default=2
-        Number of epochs of the progressive loop between two searches in input and embedding
-        together. None keeps the neighbors of the input.
+        Number of epochs of the progressive loop between searches that combine input and embedding.
+        None keeps the neighbors of the input.
     judge_trust : bool, default=True
         Whether modalities are judged; False trusts all of them.
     untrusted_share : float in (0, 1], default=0.1
-        Share of an untrusted modality's gate before training, relative to a trusted one's.
+        Share of an untrusted modality's gate before training, relative to a trusted one's. 1
+        switches this prior off.
 
     Attributes
     ----------
     trusted_ : dict of str to bool
         Modalities that share neighbors with another modality clearly more often than chance: the
-        ten nearest 1.4 times as often, or the nearest eighth of all samples 1.15 times (more where
-        that is few). Where none does, only the anchor is trusted.
+        ten nearest 1.4 times as often, or the nearest eighth of all samples 1.15 times (a higher
+        ratio for few samples). If none does, only the anchor is trusted.
     agreement_ : float
         Share of the neighbors of the joint input that are near in at least two modalities, within
-        [0, 1]; 1 where one modality is trusted.
+        [0, 1]; 1 if only one modality is trusted.
     partners_ : ndarray of int, shape (n_samples, n_partners)
-        Nearest neighbors of each sample; fewer where there are not that many samples.
+        Nearest neighbors of each sample; fewer if there are too few samples.
     prior_shares_ : list of float
         Relative shares of the modalities' gates before training.
 
     Notes
     -----
     The joint input is the standardized summary of each trusted modality, all with the same mean
-    squared norm :math:`1 / M`; the distance to a sample that lacks a modality is that of any two
-    samples. :meth:`refresh` searches in :math:`a D_{input} + D_h`, the squared distances of the
-    input and of the embedding :math:`h`, weighted by the agreement :math:`a`: where modalities
-    agree, their neighborhoods are reliable; elsewhere the embedding has to find what they have in
-    common. Beyond 4,096 samples neighbors are searched among that many, drawn at random, so the
-    cost is linear in the number of samples. Beyond 2,048 references modalities are judged by that
-    many.
+    squared norm :math:`1 / M`; in a modality that one of two samples lacks, their distance is the
+    average distance between two samples. :meth:`refresh` searches in :math:`a D_{input} + D_h`,
+    the squared distances of the input and of the embedding :math:`h`, weighted by the agreement
+    :math:`a`: where modalities agree, their neighborhoods are reliable; elsewhere the embedding has
+    to find what they have in common. Beyond 4,096 samples neighbors are searched among that many,
+    drawn at random, so the cost is linear in the number of samples. Beyond 2,048 references
+    modalities are judged by that many.
 
     Examples
     --------

@@ -62,8 +62,8 @@ def nearest(blocks: Sequence[Block], references: Tensor, n_nearest: int) -> Tens
     Parameters
     ----------
     blocks : sequence of Block
-        The squared distance is their weighted sum. Two samples of which one lacks a block are as
-        far apart there as any two samples on average.
+        The squared distance is their weighted sum. If either sample lacks a block, its distance is
+        the average one.
     references : Tensor of int, shape (n_references,)
         Rows of the samples that can be neighbors.
     n_nearest : int

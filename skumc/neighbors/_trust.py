@@ -59,7 +59,7 @@ def judge(blocks: Mapping[str, Block], judged: Tensor, anchor: str) -> dict[str,
     anchor : str
         The one modality to trust where no two share neighbors.
     """
-    everyone = torch.arange(len(judged), device=judged.device)
+    all_judged = torch.arange(len(judged), device=judged.device)
     n_near, n_wide = n_compared(len(judged)), len(judged) // _ONE_IN
     sizes = [n_near, n_wide] if n_wide > n_near else [n_near]
     found = {}
@@ -67,7 +67,9 @@ def judge(blocks: Mapping[str, Block], judged: Tensor, anchor: str) -> dict[str,
     for name, (values, present, weight) in blocks.items():
         assert present is not None
         presence[name] = present[judged]
-        found[name] = nearest([Block(values[judged], presence[name], weight)], everyone, sizes[-1])
+        found[name] = nearest(
+            [Block(values[judged], presence[name], weight)], all_judged, sizes[-1]
+        )
     trusted = dict.fromkeys(blocks, False)
     for first, second in combinations(blocks, 2):
         both = presence[first] & presence[second]
@@ -95,7 +97,7 @@ def agreement(partners: Tensor, near: Sequence[Tensor], present: Sequence[Tensor
         Within [0, 1], over the pairs that have two modalities in common; 1 where there is none.
     """
     both = [there[partners] & there.unsqueeze(1) for there in present]
-    # a sample without a modality has no neighbors in it, whatever its row holds
+    # a sample without a modality has no neighbors in it, regardless of its row
     shared = [
         (partners.unsqueeze(2) == rows.unsqueeze(1)).any(dim=2) & seen
         for rows, seen in zip(near, both, strict=True)

@@ -14,7 +14,7 @@ from skumc.encoders import Batch, EncoderOutput
 
 
 class BasePairs(BaseEstimator):
-    """Base of positive pairs with the samples themselves as the batch.
+    """Base of positive pairs for batches of the samples themselves.
 
     A subclass writes :meth:`encode`, and extends the other two where it needs more.
 
@@ -37,7 +37,7 @@ class BasePairs(BaseEstimator):
         data : MultimodalData
             The training samples.
         anchor : str
-            The leading modality.
+            Name of the anchor modality.
         graph : NeighborGraph or NoNeighborGraph
             Neighbors of the samples, see :class:`~skumc.neighbors.NeighborGraph`; they are
             refreshed in place during training.
@@ -63,7 +63,9 @@ class BasePairs(BaseEstimator):
         return to_batch(self._data, rows)
 
     def encode(self, encoder: nn.Module, batch: Batch) -> list[EncoderOutput]:
-        """Encode a batch as two or more views of equal length; row i of all views is a positive.
+        """Encode a batch as two or more views of equal length.
+
+        The rows i of all views are positives of each other.
 
         Parameters
         ----------

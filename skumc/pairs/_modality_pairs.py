@@ -54,8 +54,8 @@ class DisjointPairs(ModalityPairs):
 
     Notes
     -----
-    A sample that has none of a view's modalities shows all that it has. With one modality alone
-    the pairs are those of :class:`ModalityPairs`.
+    A sample that has none of a view's modalities is shown with all its modalities. With only one
+    modality the pairs are those of :class:`ModalityPairs`.
 
     Examples
     --------

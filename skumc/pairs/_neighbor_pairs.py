@@ -31,7 +31,7 @@ def _ranks(there: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
 
 
 def draw_parts(there: np.ndarray, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-    """Split the modalities of each sample in two parts, neither empty where it has two or more.
+    """Split the modalities of each sample in two parts, neither empty if there are at least two.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ class NeighborPairs(BasePairs):
     With probability ``agreement_`` of the graph (see :class:`~skumc.neighbors.NeighborGraph`) both
     samples of a pair show all trusted modalities. Otherwise, in pretraining, the pair is two parts
     of the sample itself without a common modality; later, random modalities of the sample and of
-    its neighbor. Untrusted modalities are never shown beside trusted ones. The rows of a batch are
-    the samples, then their partners.
+    its neighbor. Untrusted modalities are never shown together with trusted ones. The rows of a
+    batch are the samples, then their partners: the neighbors drawn for them.
 
     Examples
     --------

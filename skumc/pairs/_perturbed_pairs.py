@@ -33,7 +33,10 @@ def _hide_frames(batch: Batch, share: float) -> Batch:
 
 
 class _PerturbedPairs(BasePairs):
-    """Base of pairs that encode once and perturb what the losses read."""
+    """Base of pairs of a sample and a perturbed copy of it.
+
+    :meth:`encode` encodes once and perturbs the output; a subclass may perturb the input instead.
+    """
 
     def prepare(self, data: MultimodalData, anchor: str, graph: Any) -> None:
         """Get ready for the training samples; see :class:`BasePairs`."""

@@ -11,7 +11,7 @@ View: TypeAlias = tuple[str, ...]
 
 
 def leave_one_out_views(names: Sequence[str], anchor: str) -> list[View]:
-    """Return the full view, and one view for each modality but the anchor that leaves it out.
+    """Return the full view and, for each non-anchor modality, a view without it.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def supervised_views(
     names : sequence of str
         All modalities.
     anchor : str
-        The leading modality.
+        Name of the anchor modality.
     trusted : dict of str to bool
         Modalities to trust.
 
@@ -101,8 +101,8 @@ def supervised_views(
         return kinds[views or "single"]()
     chosen = []
     for view in views:
-        unknown = sorted(set(view) - set(names)) if not isinstance(view, str) else [view]
-        if unknown or not view:
+        is_list = isinstance(view, list | tuple) and len(view) > 0
+        if not is_list or any(name not in names for name in view):
             raise ValueError(
                 f"Got supervised_views={views!r}, expected a list of lists of modalities out of "
                 f"{list(names)}, none of them empty."

@@ -1,4 +1,4 @@
-"""Pseudo-labels: which samples the supervised losses teach, and which label each gets."""
+"""Pseudo-labels: which samples the supervised losses train on, and their labels."""
 
 from skumc.pseudo_labels._base import PseudoLabels, label_means
 from skumc.pseudo_labels._propagated import PropagatedLabels

@@ -33,7 +33,7 @@ class PseudoLabels(NamedTuple):
 
 
 def label_means(
-    values: np.ndarray, labels: np.ndarray, n_clusters: int, without: np.ndarray | None = None
+    values: np.ndarray, labels: np.ndarray, n_clusters: int, fallback: np.ndarray | None = None
 ) -> np.ndarray:
     """Mean of the rows of each label.
 
@@ -42,8 +42,8 @@ def label_means(
     values : ndarray of shape (n_samples, width)
     labels : ndarray of int, shape (n_samples,)
     n_clusters : int
-    without : ndarray of shape (n_clusters, width), default=None
-        Rows for the labels of no sample; None takes the mean of all samples.
+    fallback : ndarray of shape (n_clusters, width), default=None
+        Rows for labels without samples; None takes the mean of all samples.
 
     Returns
     -------
@@ -59,5 +59,5 @@ def label_means(
     members = csr_matrix((np.ones(len(labels)), (labels, rows)), shape=(n_clusters, len(labels)))
     sums = members @ values.astype(np.float64)
     counts = np.bincount(labels, minlength=n_clusters)[:, None]
-    without = values.mean(axis=0) if without is None else without
-    return np.where(counts, sums / np.maximum(counts, 1), without).astype(values.dtype)
+    fallback = values.mean(axis=0) if fallback is None else fallback
+    return np.where(counts, sums / np.maximum(counts, 1), fallback).astype(values.dtype)

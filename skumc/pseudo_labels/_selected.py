@@ -10,7 +10,7 @@ from skumc.pseudo_labels._base import PseudoLabels
 
 
 class SelectedLabels(BaseEstimator):
-    """Teach the selected samples the labels of k-means, and no others.
+    """Teach only the selected samples, with their k-means labels.
 
     Notes
     -----

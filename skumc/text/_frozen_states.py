@@ -84,7 +84,7 @@ class FrozenStates:
         return states
 
     def _folder(self, n_tokens: int) -> Path | None:
-        """Choose the folder for the states of so many tokens; None is in memory."""
+        """Choose the folder for the states of ``n_tokens`` tokens; None is in memory."""
         if self._memory is not None:
             self._name = self._name or fingerprint(self._front)
             return Path(self._memory) / "text" / self._name

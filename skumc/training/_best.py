@@ -34,7 +34,8 @@ class BestEpoch:
         if self.record is not None and record["monitor"] <= self.record["monitor"]:
             return False
         assert state.centers is not None and state.selected is not None
-        self.record, self.centers, self.selected = record, state.centers, state.selected
+        self.record = record
+        self.centers, self.selected = state.centers.copy(), state.selected.copy()
         self._weights: dict[str, Tensor] = {
             name: value.detach().clone() for name, value in model.state_dict().items()
         }

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
@@ -32,7 +33,7 @@ class Callback:
     """
 
     def on_train_begin(self, state: TrainingState) -> None:
-        """Start: the encoder is built, neighbors are found, nothing has trained."""
+        """Start: the encoder is built, neighbors are found, training has not started."""
 
     def on_step_end(self, state: TrainingState, reports: Mapping[str, StepReport]) -> None:
         """End of a step's backward pass; ``reports`` holds its losses by role."""
@@ -43,12 +44,21 @@ class Callback:
         Returns
         -------
         bool or None
-            True ends training: the state reached is still clustered and judged.
+            True ends training: the current state is still clustered and judged.
         """
         return None
 
     def on_train_end(self, state: TrainingState) -> None:
-        """End: the best epoch is restored."""
+        """End: the encoder has its best weights; all else in ``state`` is of the last epoch."""
+
+
+HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
+
+
+def defines(callback: Any, hook: str) -> bool:
+    """Tell whether a callback has a hook of its own, other than the base's."""
+    method = getattr(callback, hook, None)
+    return callable(method) and getattr(method, "__func__", None) is not getattr(Callback, hook)
 
 
 class CallbackList:
@@ -62,8 +72,7 @@ class CallbackList:
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
         self._callbacks = callbacks
-        own = (getattr(type(callback), "on_step_end", None) for callback in callbacks)
-        self.reads_steps = any(method not in (None, Callback.on_step_end) for method in own)
+        self.reads_steps = any(defines(callback, "on_step_end") for callback in callbacks)
 
     def train_begin(self, state: TrainingState) -> None:
         """Call every ``on_train_begin``."""
@@ -74,8 +83,9 @@ class CallbackList:
         self._call("on_step_end", state, reports)
 
     def epoch_end(self, state: TrainingState, record: dict[str, Any]) -> bool:
-        """Call every ``on_epoch_end``; return whether one of them ends training."""
-        return any(self._call("on_epoch_end", state, record))
+        """Call every ``on_epoch_end``; return whether one of them returns True."""
+        results = self._call("on_epoch_end", state, record)
+        return any(isinstance(result, bool | np.bool_) and bool(result) for result in results)
 
     def train_end(self, state: TrainingState) -> None:
         """Call every ``on_train_end``."""
@@ -85,7 +95,7 @@ class CallbackList:
         return [
             getattr(callback, method)(*arguments)
             for callback in self._callbacks
-            if hasattr(callback, method)
+            if defines(callback, method)
         ]
 
 
@@ -130,7 +140,7 @@ class ProgressLines(BaseEstimator):
         write_line(f"{record['phase']} {step}  {values}  {left} left in this phase")
 
 
-class GradientNorms:
+class GradientNorms(BaseEstimator):
     """Record the largest gradient norm of each loss in an epoch, as ``gradient_<role>``.
 
     Notes

@@ -140,8 +140,8 @@ def embed(
     if not np.isfinite(found["embedding"]).all():
         raise ValueError(
             "The encoder gave an embedding that is not finite. Lower learning_rate or "
-            "pretrain_learning_rate, or set optimization__grad_clip; check the output of an own "
-            "encoder."
+            "pretrain_learning_rate, or set optimization__grad_clip; check the output of an "
+            "encoder that you wrote."
         )
     lengths = np.linalg.norm(found["embedding"], axis=1)
     if np.abs(lengths - 1).max() > 0.01:

@@ -30,7 +30,7 @@ _SQUARES = 4  # matrices of all pairs of views: similarities, two intermediates,
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Memory that training takes beside the data, in bytes.
+    """Memory that training takes in addition to the data, in bytes.
 
     Attributes
     ----------
@@ -91,6 +91,7 @@ def memory_need(
     views: Sequence[Sequence[str]],
     device: torch.device,
     precision: str,
+    losses: nn.Module | None = None,
 ) -> MemoryNeed:
     """Measure on a few samples how much memory training takes.
 
@@ -104,6 +105,8 @@ def memory_need(
         Views of a supervised step; a contrastive step is taken to have two full views.
     device : torch.device
     precision : {"float32", "bfloat16"}
+    losses : Module or None, default=None
+        Losses with parameters.
 
     Returns
     -------
@@ -114,8 +117,9 @@ def memory_need(
         n_samples = len(next(iter(batch.values()))[1])
         one = _saved_bytes(encoder, batch, [data.names])
         several = _saved_bytes(encoder, batch, views)
-    weights = sum(p.nbytes for p in encoder.parameters())
-    trained = sum(p.nbytes for p in encoder.parameters() if p.requires_grad)
+    parameters = [*encoder.parameters(), *(losses.parameters() if losses is not None else ())]
+    weights = sum(p.nbytes for p in parameters)
+    trained = sum(p.nbytes for p in parameters if p.requires_grad)
     fixed = 2 * weights + _STATES * trained  # in use, and of the best epoch
     return MemoryNeed(fixed, max(2 * one, several) // n_samples, max(2, len(views)))
 
@@ -123,19 +127,16 @@ def memory_need(
 def _saved_bytes(encoder: nn.Module, batch: Batch, views: Sequence[Sequence[str]]) -> int:
     """Count the bytes that a forward pass saves for the backward pass, without weights."""
     weights = {t.untyped_storage().data_ptr() for t in (*encoder.parameters(), *encoder.buffers())}
-    saved: dict[int, int] = {}
+    saved: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
 
-    def count(
-        tensor: Tensor,
-    ) -> None:  # saves nothing: a tensor saved by itself would never be freed
+    def count(tensor: Tensor) -> None:  # a graph that saved its own output would never be freed
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            saved[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
-        outputs = encode_views(encoder, batch, views)  # held, so that no address is used twice
-    del outputs
-    return sum(saved.values())
+        encode_views(encoder, batch, views)
+    return sum(storage.nbytes() for storage in saved.values())
 
 
 def free_memory(device: torch.device) -> int | None:
@@ -204,9 +205,9 @@ class MemoryEstimate(BaseEstimator):
     Parameters
     ----------
     max_memory : int in [1, inf) or None, default=None
-        Limit in bytes beside the data: beyond it MemoryError names the batch size that fits. With
-        None the limit is the free memory of the device, and a RuntimeWarning takes the place of
-        the error.
+        Limit in bytes, in addition to the data: beyond it MemoryError names the batch size that
+        fits. With None the limit is the free memory of the device, and a RuntimeWarning takes the
+        place of the error.
 
     Notes
     -----
@@ -237,7 +238,12 @@ class MemoryEstimate(BaseEstimator):
         if settings.pretrain_epochs + settings.max_epochs == 0:
             return
         need = memory_need(
-            state.encoder, state.data, state.views, settings.device, settings.precision
+            state.encoder,
+            state.data,
+            state.views,
+            settings.device,
+            settings.precision,
+            state.losses,
         )
         largest = min(settings.batch_size, len(state.data))
         check_memory(need, largest, self.max_memory, settings.device)

@@ -25,7 +25,7 @@ class SilhouetteMonitor(BaseEstimator):
     Notes
     -----
     Euclidean silhouette (Rousseeuw, 1987) in the space of the embedding, larger is better. Fewer
-    than two labels among the scored samples, or a label of its own for each of them, give 0.0.
+    than two labels among the scored samples, or a distinct label for each, give 0.0.
 
     Examples
     --------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
@@ -12,8 +13,6 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel
 
 _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -136,16 +135,6 @@ class Optimization(BaseEstimator):
         self.weight_averaging = weight_averaging
         self.min_epochs = min_epochs
 
-    def validate(self) -> None:
-        """Check the parameters.
-
-        Raises
-        ------
-        ValueError
-            If one is out of its range.
-        """
-        self._validate_params()
-
     def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """Make the optimizer of one phase.
 
@@ -165,17 +154,47 @@ class Optimization(BaseEstimator):
         return make(plain, lr=groups[0]["lr"], weight_decay=self.weight_decay)
 
 
-def _update_average(decay: float) -> Callable[..., None]:
-    """Return the update of :class:`Optimization`'s average in the form of ``multi_avg_fn``."""
+class AveragedWeights:
+    """Running average of the weights that train; see :class:`Optimization` for its formula.
+
+    The weights of the model itself are swapped, so that its buffers and any other state of its
+    modules stay the live ones, frozen weights are not copied, and nothing waits for a device.
+    ``torch.optim.swa_utils.AveragedModel`` copies the whole model, and waits at each step.
+
+    Parameters
+    ----------
+    model : Module
+    decay : float
+        Share of the average that a step keeps in the long run; 0 keeps no average.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self._decay = decay
+        trained: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
+        self._weights = trained if decay else []
+        self._averages = [p.detach().clone() for p in self._weights]
+        self._n_steps = 0
 
     @torch.no_grad()
-    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], n_updates: Tensor) -> None:
-        step = int(n_updates) - 1  # the first update copies the weights before training
-        new = 1 - min(decay, (1 + step) / (10 + step))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(list(averages), list(weights), new)
+    def update(self) -> None:
+        """Add the weights after a step."""
+        decay = min(self._decay, (1 + self._n_steps) / (10 + self._n_steps))
+        self._n_steps += 1
+        if self._averages:
+            torch._foreach_lerp_(self._averages, self._weights, 1 - decay)
 
-    return update
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Put the averages in the place of the weights within the block."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for place, weights in enumerate(self._weights):
+            weights.data, self._averages[place] = self._averages[place], weights.data
 
 
 class Stepper:
@@ -195,8 +214,8 @@ class Stepper:
 
     Attributes
     ----------
-    averaged : Module
-        The model with averaged weights; the model itself where they are not averaged.
+    average : AveragedWeights
+        The average of the weights.
     learning_rate : float
         Learning rate of the last step.
     """
@@ -211,23 +230,16 @@ class Stepper:
         averages: bool,
     ) -> None:
         self._settings = optimization
-        self._model = model
-        self._average: AveragedModel | None = None
-        if averages and optimization.weight_averaging:
-            update = _update_average(optimization.weight_averaging)
-            self._average = AveragedModel(model, multi_avg_fn=update)
-            self._average.update_parameters(model)
-        self.averaged = model if self._average is None else self._average.module
+        self.average = AveragedWeights(model, optimization.weight_averaging if averages else 0.0)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         is_text = set(text_parameters)
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in self._parameters if p not in is_text], "lr": learning_rate},
             {"params": [p for p in self._parameters if p in is_text], "lr": text_learning_rate},
         ]
         groups = [group for group in groups if group["params"]]
+        self._full_rates = [group["lr"] for group in groups]
         self._optimizer = optimization.make(groups) if groups else None
-        self._scheduler: LambdaLR | None = None
-        self._progress = 0.0
         self.learning_rate = 0.0
 
     def epoch(
@@ -253,35 +265,29 @@ class Stepper:
         """
         batches = iter(batches)
         starts = range(0, len(sizes), self._settings.accumulate_steps)
-        for group, start in enumerate(starts):
+        for step, start in enumerate(starts):
             taken = sizes[start : start + self._settings.accumulate_steps]
             n_samples = sum(taken)
             for parameter in self._parameters:
                 parameter.grad = None
             for size in taken:
                 backward(next(batches), size / n_samples)
-            self._step((epoch + (group + 1) / len(starts)) / n_epochs)
+            self._step((epoch + (step + 1) / len(starts)) / n_epochs)
 
     def _step(self, progress: float) -> None:
+        """Take a step; ``progress`` is the share of the phase that is done with it.
+
+        Epochs have different numbers of steps, as the number of taught samples varies, so the
+        learning rate depends on that share and not on a count of steps, as torch's schedulers do.
+        """
         if self._optimizer is None:
             return
-        self._schedule(progress)
-        if self._settings.grad_clip is not None:
-            nn.utils.clip_grad_value_(self._parameters, self._settings.grad_clip)
-        self._optimizer.step()
-        if self._average is not None:
-            self._average.update_parameters(self._model)
-
-    def _schedule(self, progress: float) -> None:
-        """Set the learning rates of the next step."""
-        assert self._optimizer is not None
-        self._progress = progress
-        if self._scheduler is None:
-            self._scheduler = LambdaLR(self._optimizer, lambda _: self._factor())
-        else:
-            self._scheduler.step()
-        self.learning_rate = self._optimizer.param_groups[0]["lr"]
-
-    def _factor(self) -> float:
         settings = self._settings
-        return learning_rate_factor(self._progress, settings.warmup_proportion, settings.schedule)
+        factor = learning_rate_factor(progress, settings.warmup_proportion, settings.schedule)
+        self.learning_rate = factor * self._full_rates[0]
+        for group, rate in zip(self._optimizer.param_groups, self._full_rates, strict=True):
+            group["lr"] = factor * rate
+        if settings.grad_clip is not None:
+            nn.utils.clip_grad_value_(self._parameters, settings.grad_clip)
+        self._optimizer.step()
+        self.average.update()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skumc.encoders import EncoderOutput
 from skumc.pseudo_labels import PseudoLabels
 
 _SAME_POINT = 1e-10  # squared distance of unit vectors under which they count as one
@@ -85,3 +86,16 @@ def checked_pseudo_labels(found: Any, centers: np.ndarray, n_samples: int) -> Ps
             f"shape {centers.shape}. {remedy}"
         )
     return PseudoLabels(labels, taught, moved.astype(centers.dtype, copy=False))
+
+
+def checked_pairs(outputs: Any) -> list[EncoderOutput]:
+    """Return the views that positive pairs returned."""
+    views = list(outputs) if isinstance(outputs, list | tuple) else []
+    sizes = {len(view.embedding) for view in views if isinstance(view, EncoderOutput)}
+    if len(views) < 2 or len(sizes) != 1:
+        raise TypeError(
+            f"The pairs gave {type(outputs).__name__} from encode(), expected a list of at least "
+            "two EncoderOutput of the same length. Check pairs=, or leave it at None for the "
+            "default."
+        )
+    return views

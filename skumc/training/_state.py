@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from skumc.data import MultimodalData
 from skumc.training._history import History
@@ -27,6 +27,8 @@ class TrainingState:
         Numbers of the run: ``n_clusters``, ``anchor``, ``batch_size``, ``device``, ...
     graph : NeighborGraph or NoNeighborGraph
         Neighbors of the samples.
+    losses : ModuleList
+        Losses with parameters, which train with the encoder.
     views : list of tuple of str
         Modalities that are visible in each view of the supervised step.
     history : History
@@ -43,13 +45,13 @@ class TrainingState:
     labels : ndarray of int, shape (n_samples,), or None
         Labels of k-means, then pseudo-labels.
     centers : ndarray of shape (n_clusters, n_components), or None
-        Centers of k-means, then those that pseudo-labels give.
+        Centers of k-means, then those returned with the pseudo-labels.
     selected : ndarray of bool, shape (n_samples,), or None
         Samples that the selector chose.
     taught : ndarray of bool, shape (n_samples,), or None
         Samples of the supervised step.
-    read_centers : ndarray of shape (n_clusters, width), or None
-        Centers in the space that compactness and separation read.
+    read_centers : Tensor of shape (n_clusters, width), or None
+        Centers in the space that compactness and separation read, on the device.
 
     Examples
     --------
@@ -62,6 +64,7 @@ class TrainingState:
     data: MultimodalData
     settings: TrainingSettings
     graph: Any
+    losses: nn.ModuleList = field(default_factory=nn.ModuleList)
     views: list[tuple[str, ...]] = field(default_factory=list)
     history: History = field(default_factory=History)
     phase: str = "pretrain"
@@ -72,4 +75,4 @@ class TrainingState:
     centers: np.ndarray | None = None
     selected: np.ndarray | None = None
     taught: np.ndarray | None = None
-    read_centers: np.ndarray | None = None
+    read_centers: Tensor | None = None

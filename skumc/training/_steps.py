@@ -21,6 +21,7 @@ from skumc.training._losses import (
     contrastive_views,
 )
 from skumc.training._optimization import Stepper
+from skumc.training._part_returns import checked_pairs
 from skumc.training._prefetch import loaded
 from skumc.training._state import TrainingState
 
@@ -88,7 +89,7 @@ class TrainingSteps:
         return none | meter.record() | {"learning_rate": stepper.learning_rate}
 
     def _load(self, plan: Plan, state: TrainingState) -> tuple[Plan, Batch]:
-        """Gather the frames that a step reads; none where it has no loss."""
+        """Gather the frames that a step reads; empty if the step has no loss."""
         if plan.step == "supervised":
             return plan, to_batch(state.data, plan.rows)
         if not self.terms.active(plan.step):
@@ -105,7 +106,7 @@ class TrainingSteps:
             if plan.step == "supervised":
                 outputs = encode_views(state.encoder, batch, state.views)
             else:
-                outputs = self._pairs.encode(state.encoder, batch)
+                outputs = checked_pairs(self._pairs.encode(state.encoder, batch))
         reports = backward(
             outputs,
             lambda copies: self._losses(plan, copies, state),
@@ -122,7 +123,6 @@ class TrainingSteps:
             assert state.labels is not None and state.read_centers is not None
             full = clustering_space(outputs[0])
             labels = torch.from_numpy(state.labels[plan.rows].astype(np.int64))
-            stored = torch.from_numpy(state.read_centers).to(full)
-            centers = batch_centers(full, labels, stored)
+            centers = batch_centers(full, labels, state.read_centers)
             inputs |= {"embedding": full, "labels": labels, "centers": centers}
         return self.terms.compute(plan.step, inputs)

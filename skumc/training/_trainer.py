@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import numpy as np
+import torch
 from torch import nn
 
 from skumc._warnings import warn_caller
@@ -128,7 +129,13 @@ class ProgressiveTrainer:
             parts.supervised_views, data.names, settings.anchor, graph.trusted_
         )
         self._state = TrainingState(
-            self.encoder, data, settings, graph, views=views, history=self.history
+            self.encoder,
+            data,
+            settings,
+            graph,
+            losses=self._steps.terms.modules,
+            views=views,
+            history=self.history,
         )
         self._model.train()
         self._callbacks.train_begin(self._state)
@@ -158,10 +165,11 @@ class ProgressiveTrainer:
         patience = math.inf if settings.patience is None else settings.patience
         record: dict[str, Any] = {}
         n_without_gain = 0
-        for state.epoch in range(settings.max_epochs + 1):  # the last look trains no more
+        for state.epoch in range(settings.max_epochs + 1):  # the last one judges the final encoder
             started = time.perf_counter()
-            record = self._look(stepper.averaged, record)
-            is_best = self._best.keep_if_better(stepper.averaged, record, state)
+            with stepper.average.in_place():
+                record = self._cluster_and_judge(record)
+                is_best = self._best.keep_if_better(self._model, record, state)
             starts_over = is_best or state.epoch < first_patient
             n_without_gain = 0 if starts_over else n_without_gain + 1
             ends = self._stopped or n_without_gain >= patience
@@ -172,14 +180,13 @@ class ProgressiveTrainer:
             if ends:
                 return
 
-    def _look(self, model: nn.Module, last: dict[str, Any]) -> dict[str, Any]:
+    def _cluster_and_judge(self, last: dict[str, Any]) -> dict[str, Any]:
         """Embed, cluster, select and label all samples; return the record of the epoch so far.
 
         ``last`` is the record of the epoch before, empty in the first.
         """
         state, settings = self._state, self.settings
-        encoder = cast(nn.ModuleDict, model)["encoder"]
-        found = embed(encoder, state.data, settings.device, settings.precision)
+        found = embed(self.encoder, state.data, settings.device, settings.precision)
         state.embedding = found.embedding
         state.labels, state.centers = self._cluster(found.embedding)
         state.graph.refresh(state.epoch, found.embedding)
@@ -188,9 +195,10 @@ class ProgressiveTrainer:
         state.labels, state.taught, state.centers = checked_pseudo_labels(
             pseudo, state.centers, len(state.labels)
         )
-        state.read_centers = state.centers
+        read = state.centers
         if found.clustering is not None:
-            state.read_centers = label_means(found.clustering, state.labels, settings.n_clusters)
+            read = label_means(found.clustering, state.labels, settings.n_clusters)
+        state.read_centers = torch.from_numpy(read).to(settings.device, torch.float32)
         return {"phase": "main", "epoch": state.epoch} | self._judge(threshold)
 
     def _cluster(self, embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -279,7 +287,7 @@ class ProgressiveTrainer:
         state = self._state
         if self._best.record is None:
             state.phase, state.epoch, state.n_epochs = "main", 0, self.settings.max_epochs
-            self._best.keep_if_better(self._model, self._look(self._model, {}), state)
+            self._best.keep_if_better(self._model, self._cluster_and_judge({}), state)
         record = cast(dict[str, Any], self._best.record)
         if not any(known is record for known in self.history):
             record["seconds"] = None  # the epoch did not end
