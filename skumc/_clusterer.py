@@ -132,7 +132,7 @@ class UMCClusterer(
         Arithmetic of the encoder; embeddings and losses are always float32.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights, batches, dropout and k-means. An int gives bit-identical results at
-        equal library versions and thread counts.
+        equal library versions and thread counts, on a GPU only without attention.
     verbose : int in [0, inf), default=0
         Print a line with the remaining time every ``verbose`` epochs.
 
