@@ -23,8 +23,8 @@ class PseudoLabels(NamedTuple):
     Examples
     --------
     >>> import numpy as np
-    >>> PseudoLabels(np.array([0, 1]), np.array([True, False]), np.eye(2)).taught.sum()
-    np.int64(1)
+    >>> PseudoLabels(np.array([0, 1]), np.array([True, False]), np.eye(2)).taught.tolist()
+    [True, False]
     """
 
     labels: np.ndarray
