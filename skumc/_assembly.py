@@ -12,7 +12,7 @@ from skumc._parameters import PART_CHOICES, check_callbacks, check_parts
 from skumc._parts import unknown_name_message
 from skumc.data import MultimodalData
 from skumc.encoders import EncoderWithText, FrameStatistics
-from skumc.losses import WeightedLosses
+from skumc.losses import ROLES, WeightedLosses
 from skumc.text import TextModel, TextReader
 from skumc.training import MemoryEstimate, ProgressLines
 from skumc.training._settings import TrainingParts, TrainingSettings
@@ -42,13 +42,15 @@ def seed_parts(parts: dict[str, Any], rng: np.random.RandomState) -> None:
 
 def _keep_modules(part: Any, terms: dict[str, tuple[float, Any]]) -> None:
     """Put the losses that train in the place of those they were copied from."""
+    if not isinstance(part, WeightedLosses):
+        return  # an object of the user's, with ``terms`` only
     for role, (weight, loss) in terms.items():
         if not isinstance(loss, torch.nn.Module):
             continue
-        if role in part.get_params(deep=False):
+        if role in ROLES:
             setattr(part, role, loss)
         else:
-            part.extra = {**part.extra, role: (weight, loss)}
+            part.extra = {**(part.extra or {}), role: (weight, loss)}
 
 
 def training_parts(estimator: Any, parts: dict[str, Any]) -> TrainingParts:

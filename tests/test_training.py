@@ -406,18 +406,17 @@ def test_kmeans_starts_from_the_new_means_of_the_last_labels(pseudo):
     RecordingKMeans.seen.clear()
     labels = []
 
-    def keep(embedding, found):
-        labels.append(found.copy())
-        return float(len(labels))
+    def keep(state, record):
+        if state.phase == "main":
+            labels.append(state.labels.copy())
 
-    settings = dict(max_epochs=2, pseudo_labels=pseudo, monitor=keep)
-    fit(X, 3, kmeans=RecordingKMeans(), **settings)
-    assert isinstance(RecordingKMeans.seen[0][1], str)
-    for (embedding, start), last in zip(RecordingKMeans.seen[1:], labels, strict=False):
-        if pseudo == "selected":  # what is judged is then what k-means gave
-            means = [embedding[last == label].mean(axis=0) for label in range(3)]
-            np.testing.assert_allclose(start, means, atol=1e-6)
-        assert np.linalg.norm(start, axis=1).max() <= 1 + 1e-6
+    hooks = [SimpleNamespace(on_epoch_end=keep)]
+    fit(X, 3, kmeans=RecordingKMeans(), max_epochs=2, pseudo_labels=pseudo, callbacks=hooks)
+    assert len(RecordingKMeans.seen) == len(labels) == 3
+    assert isinstance(RecordingKMeans.seen[0][1], str)  # k-means++
+    for (embedding, start), last in zip(RecordingKMeans.seen[1:], labels[:-1], strict=True):
+        means = [embedding[last == label].mean(axis=0) for label in range(3)]
+        np.testing.assert_allclose(start, means, atol=1e-6)
 
 
 class Prototypes(torch.nn.Module):
@@ -743,3 +742,12 @@ def test_parts_that_draw_numbers_are_seeded():
     first, second = (fit(pseudo_labels=DrawsLabels()) for _ in range(2))
     assert first.pseudo_labels_.random_state is not None
     np.testing.assert_array_equal(first.embedding_, second.embedding_)
+
+
+def test_losses_of_ones_own_need_terms_only():
+    class Terms:
+        def terms(self):
+            return WeightedLosses(supcon=Prototypes()).terms()
+
+    fitted = fit(n_clusters=3, losses=Terms(), max_epochs=1, pseudo_labels="selected")
+    assert isinstance(fitted.losses_, Terms) and fitted.history_[1, "loss_supcon"] > 0
