@@ -118,6 +118,13 @@ def text_reader(estimator: Any, data: MultimodalData) -> TextReader:
     return TextReader(names, TextModel.from_argument(estimator.text), verbose=estimator.verbose)
 
 
+def read_text(estimator: Any, data: MultimodalData, device: torch.device) -> MultimodalData:
+    """Replace text by frames, which the estimator's present ``memory`` caches."""
+    text = TextModel.from_argument(estimator.text)
+    text._validate_params()
+    return estimator._text.read(data, device, text.memory_folder)
+
+
 def check_samples(data: MultimodalData, n_clusters: int) -> None:
     """Raise ValueError for fewer samples, or distinct samples, than clusters."""
     if n_clusters > len(data):

@@ -22,6 +22,7 @@ from skumc._assembly import (
     choose_anchor,
     make_parts,
     on_cpu,
+    read_text,
     seed_parts,
     text_reader,
     training_parts,
@@ -345,7 +346,7 @@ class UMCClusterer(
         seed_parts(parts, rng)
         with isolated(rng.randint(MAX_SEED), device):
             self._text = text_reader(self, data)
-            data = self._text.read(data, device)
+            data = read_text(self, data, device)
             encoder = build_encoder(parts["encoder"], self._text, data, self.anchor_, device)
             self.encoder_ = encoder.to(device)
             calibrate(self.encoder_, data, device)
@@ -442,7 +443,7 @@ class UMCClusterer(
         if hasattr(self.encoder_, "attention_weights"):
             data = read_X(self, X, self.modalities, reset=False)
             device = resolve_device(self.device)
-            data = self._text.read(data, device)
+            data = read_text(self, data, device)
             weights = embed_attention(self.encoder_.to(device), data, self.anchor_, device)
         if not weights:
             raise AttributeError(
@@ -490,5 +491,5 @@ class UMCClusterer(
         check_is_fitted(self, "encoder_")
         data = read_X(self, X, self.modalities, reset=False)
         device = resolve_device(self.device)
-        data = self._text.read(data, device)
+        data = read_text(self, data, device)
         return embed(self.encoder_.to(device), data, device, self.precision)

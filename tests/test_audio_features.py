@@ -59,11 +59,7 @@ def test_frames_equal_those_of_the_recording_alone(kind, layer, monkeypatch):
     for frames, wave in zip(found, waves, strict=True):
         expected = plain_speech_frames(model, wave, layer=layer)
         assert_allclose(frames, expected, atol=1e-5)
-    # 0.3 s are 4800 samples; without padding a batch has one length
-    if features._geometry.paddable:
-        assert sizes == [2, 3, 3]
-    else:
-        assert sorted(sizes) == [1, 1, 1, 1, 2, 2]
+    assert sizes == [2, 3, 3]  # 0.3 s are 4800 samples
 
 
 @pytest.mark.parametrize("do_normalize", [True, False])
@@ -90,19 +86,17 @@ def test_models_without_preprocessor_get_the_documented_default(tmp_path):
 @given(
     sizes=st.lists(st.integers(1, 9), max_size=12),
     budget=st.integers(1, 30),
-    paddable=st.booleans(),
     shuffle=st.randoms(use_true_random=False),
 )
-def test_batches_hold_each_clip_once_within_the_budget(sizes, budget, paddable, shuffle):
+def test_batches_hold_each_clip_once_within_the_budget(sizes, budget, shuffle):
     clips = [Clip(f"{i:02}", size, None) for i, size in enumerate(sizes)]
-    batches = _wavlm._batches_of_similar_length(clips, budget, paddable)
+    batches = _wavlm._batches_of_similar_length(clips, budget)
     assert sorted(clip.key for batch in batches for clip in batch) == [c.key for c in clips]
     for batch in batches:
         longest = max(clip.size for clip in batch)
         assert len(batch) == 1 or len(batch) * longest <= budget
-        assert paddable or len({clip.size for clip in batch}) == 1
     shuffle.shuffle(clips)
-    assert _wavlm._batches_of_similar_length(clips, budget, paddable) == batches
+    assert _wavlm._batches_of_similar_length(clips, budget) == batches
 
 
 @given(

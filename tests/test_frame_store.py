@@ -160,10 +160,14 @@ def test_deleted_frames_are_never_read_as_zeros(tmp_path, n_left):
     file = tmp_path / "frames.bin"
     file.unlink() if n_left is None else file.write_bytes(file.read_bytes()[:n_left])
     damaged = FrameStore(tmp_path, 2)
-    with damaged.locked(), pytest.raises(ValueError, match="is damaged: .* Delete it"):
-        damaged.add({keys[1]: np.ones((1, 2))})
     with pytest.raises(ValueError, match="is damaged: .* Delete it"):
         FrameStore(tmp_path, 2).take(keys[:1])
+    assert damaged.absent(keys) == keys
+    with damaged.locked():
+        damaged.add({keys[1]: np.full((4, 2), 3)})
+    mended = FrameStore(tmp_path, 2)
+    assert mended.absent(keys) == keys[:1]
+    np.testing.assert_array_equal(mended.take(keys[1:])[0], np.full((4, 2), 3))
 
 
 def test_frames_of_another_source_are_refused(tmp_path):

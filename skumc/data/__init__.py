@@ -5,8 +5,11 @@ here.
 """
 
 from skumc.data._container import MultimodalData
+from skumc.data._folders import digest as digest
+from skumc.data._folders import memory_folder as memory_folder
+from skumc.data._folders import versioned as versioned
+from skumc.data._frame_cache import FrameCache as FrameCache
 from skumc.data._frame_store import FrameStore as FrameStore
-from skumc.data._frame_store import digest as digest
 from skumc.data._inference_batches import inference_batches as inference_batches
 from skumc.data._missing import is_blank as is_blank
 from skumc.data._ragged import Ragged

@@ -2,74 +2,81 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from skumc.data._folders import LAYOUT, locked_folder, writable
+from skumc.data._frame_index import RECORD_SIZE, FrameIndex, Span, checksum, written
 from skumc.data._ragged import Ragged
 
-DIGEST_SIZE = 16
-_RECORD = np.dtype([("digest", f"S{2 * DIGEST_SIZE}"), ("n_frames", "<i8")])
-_LAYOUT = 1
+_LAYOUT_FILE, _MAX_LAYOUT_BYTES = "layout.json", 65_536
 
 
-def digest(*parts: bytes | str) -> str:
-    """Compute a fingerprint; equal parts give equal fingerprints on every machine.
-
-    Examples
-    --------
-    >>> digest("a", b"bc") == digest(b"a", "bc") != digest("ab", "c")
-    True
-    """
-    state = hashlib.blake2b(digest_size=DIGEST_SIZE)
-    for part in parts:
-        part = part.encode() if isinstance(part, str) else part
-        state.update(len(part).to_bytes(8, "little"))
-        state.update(part)
-    return state.hexdigest()
-
-
-@contextmanager
-def writable(folder: Path, what: str, argument: str) -> Iterator[None]:
-    """Add the folder, and the parameter that names it, to errors of the operating system."""
+def _read_layout(folder: Path) -> Any:
+    """Read the description of a folder's frames; None where there is none, or a damaged one."""
     try:
-        yield
-    except OSError as error:
-        if isinstance(error.__cause__, OSError):  # an inner call has added them
-            raise
-        raise OSError(
-            f"Cannot write {what} to {folder} ({error}). Name a folder with permission to write "
-            f"and enough space as {argument}."
-        ) from error
+        with open(folder / _LAYOUT_FILE, "rb") as file:
+            return json.loads(file.read(_MAX_LAYOUT_BYTES))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
 
 
-@contextmanager
-def locked_folder(folder: Path, what: str, argument: str) -> Iterator[None]:
-    """Make a folder and keep other processes out of it; see :func:`writable`."""
-    from filelock import FileLock  # comes with torch
-
-    with writable(folder, what, argument):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
-        lock.acquire()
+def _write_layout(folder: Path, layout: Mapping[str, Any]) -> None:
+    """Write the description completely or not at all; all processes write the same one."""
+    new = folder / f"{_LAYOUT_FILE}.{uuid.uuid4().hex}"
     try:
-        yield
+        new.write_text(json.dumps(layout))
+        os.replace(new, folder / _LAYOUT_FILE)
     finally:
-        lock.release()
+        new.unlink(missing_ok=True)
+
+
+def _append(path: Path, blocks: Iterable[bytes | np.ndarray], unit: int) -> None:
+    """Append to a file from the next multiple of ``unit`` bytes on, or leave it as it was."""
+    with open(path, "ab") as file:
+        size = file.tell()
+    try:
+        with open(path, "ab") as file:
+            file.truncate(-(-size // unit) * unit)  # a killed process may have left a part
+            for block in blocks:
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            os.truncate(path, size)
+        raise
+
+
+def _ragged(values: np.ndarray, samples: Sequence[Span | None]) -> Ragged:
+    """View the frames of samples; None is a missing one."""
+    spans = sorted({span for span in samples if span is not None})
+    edges = np.array([edge for span in spans for edge in (span.start, span.stop)], np.int64)
+    if (np.diff(edges) < 0).any():  # equal frames overlap in a folder that was damaged and mended
+        values = np.concatenate([values[span.start : span.stop] for span in spans])
+        stops = np.cumsum([span.n_frames for span in spans])
+        edges = np.ravel([stops - [span.n_frames for span in spans], stops], order="F")
+    # gaps are samples too, and one without frames after all others stands for None
+    base = Ragged(values, np.concatenate([[0], edges, [len(values)] * 2]), checked=True)
+    places = {span: 2 * place + 1 for place, span in enumerate(spans)}
+    rows = [len(base) - 1 if span is None else places[span] for span in samples]
+    return base.view(np.array(rows, dtype=np.int64))
 
 
 class FrameStore:
     """Sequences of frames by the fingerprint of the sample that they were computed from.
 
     In memory, or in a folder that several processes share and that outlives them. The frames of
-    one :meth:`add` are kept completely or not at all, even if the process is killed.
+    one :meth:`add` are kept completely or not at all, even if the process is killed. Frames in a
+    folder have checksums; damaged ones count as absent once :meth:`absent` has looked at them.
 
     Parameters
     ----------
@@ -86,7 +93,7 @@ class FrameStore:
     Raises
     ------
     ValueError
-        If the folder holds frames of another width or source, or lacks frames of its index.
+        If the folder holds frames of another width or source, or frames that are taken are damaged.
     OSError
         If the folder cannot be written to.
 
@@ -111,15 +118,12 @@ class FrameStore:
         self.folder = None if folder is None else Path(folder)
         self.width = width
         self._argument = argument
-        self._rows: dict[str, int] = {}
-        self._n_frames: list[int] = []
+        self._layout: dict[str, Any] = {"layout": LAYOUT, "width": width}
+        self._layout |= {} if source is None else {"source": dict(source)}
         self._blocks: list[np.ndarray] = []
+        self._forget()
         if self.folder is not None:
-            layout: dict[str, Any] = {"layout": _LAYOUT, "width": width}
-            layout |= {} if source is None else {"source": dict(source)}
-            with writable(self.folder, "frames", argument):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._check_layout(self.folder, layout)
+            self._check_layout(self.folder)
             self.refresh()
 
     @classmethod
@@ -131,51 +135,65 @@ class FrameStore:
         OSError, LookupError, TypeError, ValueError
             If there is no such folder, or its frames are of another source.
         """
-        return cls(folder, json.loads((folder / "layout.json").read_text())["width"], source)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is missing.")
+        layout = _read_layout(folder)
+        width = layout.get("width") if isinstance(layout, dict) else None
+        if type(width) is not int or width < 1:
+            raise ValueError(f"{folder / _LAYOUT_FILE} is missing or damaged.")
+        return cls(folder, width, source)
 
-    def _check_layout(self, folder: Path, layout: dict[str, Any]) -> None:
-        path = folder / "layout.json"
-        if not path.exists():  # reading must not wait for the lock
-            with locked_folder(folder, "frames", self._argument):
-                new = path.with_suffix(".new")  # a kill between the two leaves nothing half-written
-                new.write_text(json.dumps(layout))
-                os.replace(new, path)
-        found = json.loads(path.read_text())
-        if found != layout:
+    def _check_layout(self, folder: Path) -> None:
+        """Compare the description of the folder's frames, and write it where there is none."""
+        with writable(folder, "frames", self._argument):
+            found = _read_layout(folder)
+            if found is None:
+                folder.mkdir(parents=True, exist_ok=True)
+                _write_layout(folder, self._layout)
+                return
+        if found != self._layout:
             raise ValueError(
-                f"The folder {folder} holds frames laid out as {found}, expected {layout}. "
-                "Name another folder, or delete this one."
+                f"The folder {folder} holds frames laid out as {found!s:.300}, expected "
+                f"{self._layout}. Name another folder, or delete this one."
             )
 
     def __contains__(self, key: str) -> bool:
-        return key in self._rows
+        return key in self._index
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, timeout: float = -1) -> Iterator[None]:
         """Keep other processes from adding, after learning what they have added before."""
         if self.folder is None:
             yield
             return
-        with locked_folder(self.folder, "frames", self._argument):
+        with locked_folder(self.folder, "frames", self._argument, timeout):
+            self._check_layout(self.folder)  # the folder may have been deleted
             self.refresh()
             yield
 
-    def refresh(self) -> None:
-        """Learn what other processes have added."""
-        index = None if self.folder is None else self.folder / "index.bin"
-        if index is None or not index.exists():
-            return
-        n_known = len(self._n_frames)
-        with open(index, "rb") as file:
-            file.seek(n_known * _RECORD.itemsize)
-            content = file.read()
-        whole = len(content) // _RECORD.itemsize * _RECORD.itemsize  # the last may be torn
-        self._learn(np.frombuffer(content[:whole], _RECORD))
+    def _forget(self) -> None:
+        self._index = FrameIndex()
+        self._checked: dict[str, Span] = {}
+        self._index_file: tuple[int, int] | None = None
+        self._n_read = 0  # bytes of the index
 
-    def _learn(self, records: np.ndarray) -> None:
-        for key, n_frames in zip(records["digest"], records["n_frames"].tolist(), strict=True):
-            self._rows.setdefault(key.decode(), len(self._n_frames))
-            self._n_frames.append(n_frames)
+    def refresh(self) -> None:
+        """Learn what other processes have added, or deleted."""
+        if self.folder is None:
+            return
+        try:
+            with open(self.folder / "index.bin", "rb") as file:
+                status = os.fstat(file.fileno())
+                identity = status.st_dev, status.st_ino
+                if identity != self._index_file or status.st_size < self._n_read:
+                    self._forget()
+                self._index_file = identity
+                file.seek(self._n_read)
+                content = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            self._forget()
+            return
+        self._n_read += self._index.read(content)
 
     def add(self, frames: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]]) -> None:
         """Keep frames, (n_frames, width), by the fingerprint of their sample; call when locked.
@@ -186,44 +204,77 @@ class FrameStore:
         first = next(pairs, None)
         if first is None:
             return
-        records: list[tuple[str, int]] = []
-        blocks = self._recorded(chain([first], pairs), records)
+        spans: list[tuple[str, Span]] = []
+        pairs = chain([first], pairs)
         if self.folder is None:
-            self._blocks.append(np.concatenate(list(blocks)))
+            n_before = sum(map(len, self._blocks))
+            blocks = list(self._recorded(pairs, spans, n_before))
+            self._blocks.append(np.concatenate(blocks))
+            self._index.read(written(spans))
         else:
-            # frames first: the index never points at what is not there
-            self._append(self.folder / "frames.bin", blocks, 4 * self.width * sum(self._n_frames))
-            index = np.array(records, _RECORD)
-            self._append(self.folder / "index.bin", [index], index.itemsize * len(self._n_frames))
-        self._learn(np.array(records, _RECORD))
+            with writable(self.folder, "frames", self._argument):
+                self._write(self.folder, pairs, spans)
+        self._checked.update(spans)
+
+    def _write(
+        self,
+        folder: Path,
+        pairs: Iterator[tuple[str, np.ndarray]],
+        spans: list[tuple[str, Span]],
+    ) -> None:
+        """Append to frames and index; the index never points at what is not there."""
+        path, unit = folder / "frames.bin", 4 * self.width
+        size = path.stat().st_size if path.exists() else 0
+        _append(path, self._recorded(pairs, spans, -(-size // unit)), unit)
+        _append(folder / "index.bin", [written(spans)], RECORD_SIZE)
+        self.refresh()
 
     def _recorded(
-        self, pairs: Iterable[tuple[str, np.ndarray]], records: list[tuple[str, int]]
+        self,
+        pairs: Iterable[tuple[str, np.ndarray]],
+        spans: list[tuple[str, Span]],
+        start: int,
     ) -> Iterator[np.ndarray]:
-        """Check frames one sample at a time, and note their numbers."""
+        """Check frames one sample at a time, and note their places from ``start`` on."""
         for key, rows in pairs:
             rows = np.ascontiguousarray(rows, np.float32)
             if rows.ndim != 2 or rows.shape[1] != self.width:
                 raise ValueError(f"Got frames of shape {rows.shape}, expected width {self.width}.")
-            records.append((key, len(rows)))
+            spans.append((key, Span(start, len(rows), checksum(key, rows))))
+            start += len(rows)
             yield rows
 
-    def _append(self, path: Path, blocks: Iterable[np.ndarray], start: int) -> None:
-        """Write after the first ``start`` bytes; more are what a killed process left."""
-        with writable(path.parent, "frames", self._argument), open(path, "ab") as file:
-            if file.tell() < start:
-                raise self._damaged()
-            file.truncate(start)
-            for block in blocks:
-                file.write(block.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
+    def _frames(self) -> np.ndarray:
+        """All frames, (n_frames_total, width); those of a folder are memory-mapped."""
+        nothing = np.zeros((0, self.width), np.float32)
+        if self.folder is None:
+            blocks = self._blocks or [nothing]
+            self._blocks = [blocks[0] if len(blocks) == 1 else np.concatenate(blocks)]
+            return self._blocks[0]
+        path = self.folder / "frames.bin"
+        try:
+            n_there = path.stat().st_size // (4 * self.width)
+            if n_there:
+                return np.memmap(path, np.float32, "r", shape=(n_there, self.width))
+        except FileNotFoundError:
+            pass
+        return nothing
 
-    def _damaged(self) -> ValueError:
-        return ValueError(
-            f"The folder {self.folder} is damaged: its index lists frames that are not there. "
-            "Delete it; its frames are computed again."
-        )
+    def absent(self, keys: Iterable[str]) -> list[str]:
+        """List the keys without frames, or with damaged ones; each sample is read once."""
+        keys, frames = dict.fromkeys(keys), None
+        for key in keys:
+            span = self._index.find(key)
+            if span is not None and self._checked.get(key) == span:
+                continue
+            frames = self._frames() if frames is None else frames
+            rows = frames[:0] if span is None else frames[span.start : span.stop]
+            is_whole = span is not None and len(rows) == span.n_frames
+            if span is not None and is_whole and checksum(key, rows) == span.checksum:
+                self._checked[key] = span
+            else:
+                self._index.drop(key)
+        return [key for key in keys if key not in self._index]
 
     def take(self, keys: Sequence[str | None]) -> Ragged:
         """Look up the frames of samples in the order of ``keys``; None is a missing sample.
@@ -231,23 +282,12 @@ class FrameStore:
         Nothing is copied, repeated keys share their frames, and frames in a folder are
         memory-mapped.
         """
-        n_total = sum(self._n_frames)
-        values: np.ndarray
-        if self.folder is None:
-            blocks = self._blocks or [np.zeros((0, self.width), np.float32)]
-            values = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-            self._blocks = [values]
-        elif n_total:
-            path = self.folder / "frames.bin"
-            try:
-                values = np.memmap(path, np.float32, "r", shape=(n_total, self.width))
-            except (FileNotFoundError, ValueError) as error:
-                raise self._damaged() from error
-        else:
-            values = np.zeros((0, self.width), np.float32)
-        # one sample without frames after all others stands for None
-        offsets = np.concatenate([[0], np.cumsum(self._n_frames), [n_total]])
-        base = Ragged(values, offsets, checked=True)
-        missing = len(self._n_frames)
-        rows = [missing if key is None else self._rows[key] for key in keys]
-        return base.view(np.array(rows, dtype=np.int64))
+        wanted = dict.fromkeys(key for key in keys if key is not None)
+        if all(key in self._index for key in wanted) and self.absent(wanted):
+            raise ValueError(
+                f"The folder {self.folder} is damaged: its index lists frames that are not there, "
+                "or not as they were written. Delete it; its frames are computed again."
+            )
+        found = {key: self._index.find(key) for key in wanted}
+        spans = {key: span for key, span in found.items() if span is not None}
+        return _ragged(self._frames(), [None if key is None else spans[key] for key in keys])

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._console import ExtractionProgress
-from skumc.data import FrameStore, MultimodalData, digest, is_blank
+from skumc.data import FrameCache, MultimodalData, digest, is_blank, memory_folder, versioned
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
 from skumc.feature_extraction._pretrained import LoadedModel, frozen
 
@@ -125,8 +125,12 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
         self._raise_for(errors, len(cells))
         model = self._pretrained.model
         with frozen(model, self._pretrained.device(self.device)):
-            store = FrameStore(self._store_folder(), self._width())
-            failures = self._extract(self._plan(list(clips.values())), store, keys)
+            store = FrameCache(self._store_folder(), self._width())
+            batches = self._plan(list(clips.values()))
+            failures = self._extract(batches, store, keys)
+            if set(store.absent(clips)) - set(failures):  # damaged or deleted meanwhile
+                store.leave_folder()
+                failures |= self._extract(batches, store, keys)
         errors |= {row: failures[key] for row, key in enumerate(keys) if key in failures}
         if errors:
             warnings.warn(
@@ -190,14 +194,11 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
             )
 
     def _extract(
-        self, batches: Sequence[list[Clip]], store: FrameStore, keys: list[str | None]
+        self, batches: Sequence[list[Clip]], store: FrameCache, keys: list[str | None]
     ) -> dict[str, str]:
-        """Encode the clips that the store lacks, and return the errors by fingerprint.
-
-        Batches are planned over all clips, so that an interrupted extraction resumes with the
-        same batches and ends with the same bits.
-        """
-        todo = [clip for batch in batches for clip in batch if clip.key not in store]
+        """Encode the clips that the store lacks, and return the errors by fingerprint."""
+        absent = set(store.absent(clip.key for batch in batches for clip in batch))
+        todo = [clip for batch in batches for clip in batch if clip.key in absent]
         work = sum(clip.size for clip in todo)
         progress = ExtractionProgress(self.verbose, self.modality, len(todo), work)
         failures: dict[str, str] = {}
@@ -207,8 +208,7 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
             if not batch:
                 continue
             frames, failed = self._encode(batch)
-            with store.locked():
-                store.add({key: rows for key, rows in frames.items() if key not in store})
+            store.add(frames)
             failures |= failed
             rows = {row: failed[key] for row, key in enumerate(keys) if key in failed}
             self._raise_for(rows, len(keys))
@@ -217,8 +217,8 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
 
     def _store_folder(self) -> Path | None:
         """Return the folder of this model and these settings, None without ``memory``."""
-        folder = getattr(self.memory, "location", self.memory)  # a joblib.Memory has a location
+        folder = memory_folder(self.memory)
         if folder is None:
             return None
         settings = repr(sorted(self._settings().items()))
-        return Path(folder) / _FOLDER / digest(self._pretrained.fingerprint(), settings)
+        return folder / _FOLDER / versioned(digest(self._pretrained.fingerprint(), settings))

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-
-# According to their sources in transformers, the mask of these models hides all padding except in
-# the first convolution's normalization, see _norm_without_padding. Other models get batches of
-# equal length.
-_PADDABLE = {"wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"}
 
 
 def load_extractor(name: str) -> Any:
@@ -64,8 +57,6 @@ class FrameGeometry:
         Number of samples that give one frame.
     width : int
         Number of values per frame.
-    paddable : bool
-        Whether recordings of different length can share a batch.
 
     Raises
     ------
@@ -107,74 +98,28 @@ class FrameGeometry:
         if adapted:
             self.hop *= config.adapter_stride**config.num_adapter_layers
         self.width = (adapted and config.output_hidden_size) or config.hidden_size
-        self.paddable = (
-            config.model_type in _PADDABLE
-            and not getattr(config, "add_adapter", False)
-            and not getattr(config, "conv_pos_batch_norm", False)
-        )
 
-    def n_frames(self, n_samples: np.ndarray, n_convolutions: int | None = None) -> np.ndarray:
+    def n_frames(self, n_samples: np.ndarray) -> np.ndarray:
         """Return the number of frames of each recording.
 
         Parameters
         ----------
         n_samples : ndarray of int, shape (n_recordings,)
-        n_convolutions : int or None, default=None
-            Count the frames after this many convolutions; None is after all.
 
         Returns
         -------
         ndarray of int, shape (n_recordings,)
         """
-        for kernel, stride in self._convolutions[:n_convolutions]:
+        for kernel, stride in self._convolutions:
             n_samples = (n_samples - kernel) // stride + 1
         return n_samples
 
 
-@contextmanager
-def _norm_without_padding(model: nn.Module, n_frames: np.ndarray) -> Iterator[None]:
-    """Normalize over time within the first ``n_frames`` frames of each recording only.
-
-    Models with ``feat_extract_norm="group"`` normalize the first convolution's output over all
-    frames, padding included; the attention mask does not reach there.
-    """
-
-    def renormalize(
-        norm: nn.GroupNorm, args: tuple[torch.Tensor], output: torch.Tensor
-    ) -> torch.Tensor:
-        for i, n in enumerate(n_frames.tolist()):
-            output[i : i + 1, :, :n] = nn.functional.group_norm(
-                args[0][i : i + 1, :, :n], norm.num_groups, norm.weight, norm.bias, norm.eps
-            )
-        return output
-
-    convolutions = model.get_submodule("feature_extractor")
-    norms = [module for module in convolutions.modules() if isinstance(module, nn.GroupNorm)]
-    hooks = [norm.register_forward_hook(renormalize) for norm in norms]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _prepared(
-    extractor: Any, waves: Sequence[np.ndarray], min_samples: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return preprocessed waveforms, padded with silence, and their lengths.
-
-    Each is preprocessed alone, so that its mean and variance are its own.
-    """
-    rate = extractor.sampling_rate
-    inputs = [
-        np.asarray(extractor(wave, sampling_rate=rate)["input_values"][0], np.float32)
-        for wave in waves
-    ]
-    n_samples = np.maximum([len(wave) for wave in inputs], min_samples)
-    padded = np.zeros((len(inputs), n_samples.max()), np.float32)
-    for line, wave in zip(padded, inputs, strict=True):
-        line[: len(wave)] = wave
-    return padded, n_samples
+def _prepared(extractor: Any, wave: np.ndarray, min_samples: int) -> np.ndarray:
+    """Return a preprocessed waveform, padded with silence to at least one frame."""
+    values = extractor(wave, sampling_rate=extractor.sampling_rate)["input_values"][0]
+    wave = np.asarray(values, np.float32)
+    return np.pad(wave, (0, max(0, min_samples - len(wave))))
 
 
 def encode_waveforms(
@@ -184,7 +129,10 @@ def encode_waveforms(
     waves: Sequence[np.ndarray],
     layer: int | None,
 ) -> list[np.ndarray]:
-    """Compute the frames of each recording, equal to those of the recording alone.
+    """Compute the frames of each recording, one recording at a time.
+
+    The rounding of a batch depends on its shape, so that stored frames would change the results of
+    a seeded fit.
 
     Parameters
     ----------
@@ -199,26 +147,12 @@ def encode_waveforms(
     -------
     list of ndarray of float32, shape (n_frames, width)
     """
-    padded, n_samples = _prepared(extractor, waves, geometry.min_samples)
-    all_equal = bool((n_samples == n_samples[0]).all())
-    # A batch was planned by the lengths in the files' headers, which may be wrong.
-    if not all_equal and not geometry.paddable:
-        return [encode_waveforms(model, extractor, geometry, [w], layer)[0] for w in waves]
     parameter = next(model.parameters())
-    values = torch.from_numpy(padded).to(parameter.device, parameter.dtype)
-    options = {"output_hidden_states": layer is not None, "return_dict": True}
-    if all_equal:
-        output = model(values, **options)
-    else:
-        mask = torch.arange(padded.shape[1]) < torch.from_numpy(n_samples)[:, None]
-        first_frames = geometry.n_frames(n_samples, 1)
-        with _norm_without_padding(model, first_frames), warnings.catch_warnings():
-            # WavLM in transformers passes two masks of different types to torch.
-            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-            output = model(values, attention_mask=mask.long().to(parameter.device), **options)
-    states = output.last_hidden_state if layer is None else output.hidden_states[layer]
-    states = states.float().cpu().numpy()
-    if all_equal:
-        return list(states)
-    n_frames = geometry.n_frames(n_samples)
-    return [rows[:n] for rows, n in zip(states, n_frames, strict=True)]
+    found = []
+    for wave in waves:
+        prepared = _prepared(extractor, wave, geometry.min_samples)
+        values = torch.from_numpy(prepared[None]).to(parameter.device, parameter.dtype)
+        output = model(values, output_hidden_states=layer is not None, return_dict=True)
+        states = output.last_hidden_state if layer is None else output.hidden_states[layer]
+        found.append(states[0].float().cpu().numpy())
+    return found

@@ -158,6 +158,7 @@ class SwinFeatures(ClipFeatures):
         return {
             "frame_rate": None if self.frame_rate is None else float(self.frame_rate),
             "max_frames": None if self.max_frames is None else int(self.max_frames),
+            "batch_size": int(self.batch_size),  # rounding depends on it
         }
 
     def _width(self) -> int:

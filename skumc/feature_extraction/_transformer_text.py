@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from skumc._devices import resolve_device
-from skumc.data import MultimodalData, Strings, TokenIds
+from skumc.data import MultimodalData, Strings, TokenIds, memory_folder
 from skumc.data._text import is_token_mapping
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
 from skumc.text import TextBackbone, TextModel
@@ -68,8 +68,8 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
     Notes
     -----
     A text of L tokens, the tokenizer's special tokens included, becomes L states. None, NaN and a
-    string of whitespace are missing. Padding is masked: up to rounding, the states of a text do
-    not depend on the other texts of its batch.
+    string of whitespace are missing. Texts are read one at a time, so that the states of a text do
+    not depend on the others, nor on what ``memory`` holds.
 
     Examples
     --------
@@ -131,9 +131,7 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
         del X, y
         self._validate_params()
         resolve_device(self.device)
-        text = TextModel(
-            self.model, layer=self.layer, max_length=self.max_length, memory=self.memory
-        )
+        text = TextModel(self.model, layer=self.layer, max_length=self.max_length)
         self.backbone_ = TextBackbone(text, self.verbose, argument="model")
         self.width_ = self.backbone_.width
         return self
@@ -168,6 +166,5 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
                     "Leave this transformer out: numbers need no text model."
                 )
             text = Strings([None] * len(data))
-        return data.with_frames(
-            {self.modality: self.backbone_.frames(text, resolve_device(self.device))}
-        )
+        device, memory = resolve_device(self.device), memory_folder(self.memory)
+        return data.with_frames({self.modality: self.backbone_.frames(text, device, memory)})

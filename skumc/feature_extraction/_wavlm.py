@@ -21,17 +21,17 @@ from skumc.feature_extraction._speech_models import (
 )
 
 
-def _batches_of_similar_length(clips: list[Clip], budget: int, paddable: bool) -> list[list[Clip]]:
-    """Group clips into batches of at most ``budget`` samples, padding included.
+def _batches_of_similar_length(clips: list[Clip], budget: int) -> list[list[Clip]]:
+    """Group clips into batches of at most ``budget`` samples, as if padded to the longest.
 
-    The longest come first, so that a batch too large for memory fails at once. Clips of equal
+    The longest come first, so that a clip too large for memory fails at once. Clips of equal
     length are ordered by key, so that batches do not depend on the order of the rows.
     """
     batches: list[list[Clip]] = []
     for clip in sorted(clips, key=lambda clip: (-clip.size, clip.key)):
         longest = batches[-1][0].size if batches else 0
         fits = batches and (len(batches[-1]) + 1) * longest <= budget
-        if fits and (paddable or clip.size == longest):
+        if fits:
             batches[-1].append(clip)
         else:
             batches.append([clip])
@@ -66,8 +66,8 @@ class WavLMFeatures(ClipFeatures):
     modality : str, default="audio"
         Name of the modality in the result.
     batch_seconds : float in (0, inf), default=60.0
-        Maximum seconds of audio per batch, padding included; a longer recording is a batch of its
-        own. An interruption loses one batch.
+        Maximum seconds of audio that are read and stored together; a longer recording is a batch of
+        its own. An interruption loses one batch.
     device : str or torch.device, default="auto"
         Device to compute on. "auto" is the GPU if there is one; a loaded model stays where it is.
     verbose : int in [0, inf), default=0
@@ -113,16 +113,13 @@ class WavLMFeatures(ClipFeatures):
 
     A recording too short for one frame (25 ms for WavLM) is padded with silence to one frame.
 
-    Recordings of similar length share a batch, with a mask. Up to rounding, the frames of a
-    recording are those of the recording alone: models that normalize the first convolution's
-    output over time do so over each recording's own frames, and models in which padding has other
-    effects (SEW, Data2Vec, models with an adapter) get batches of equal length. Dropout and time
-    masking are off. The model's weights, torch's random state and its number of threads are left
-    unchanged.
+    Recordings are encoded one at a time, so that the frames of a recording do not depend on the
+    others, nor on what ``memory`` holds. Dropout and time masking are off. The model's weights,
+    torch's random state and its number of threads are left unchanged.
 
     The key of a recording in ``memory`` is the bytes of the file or the values of the array. Each
     model and each combination of settings has a folder of its own. An interrupted extraction
-    resumes with the batches of the original run and ends with the same bits.
+    ends with the same bits.
 
     Examples
     --------
@@ -212,7 +209,7 @@ class WavLMFeatures(ClipFeatures):
 
     def _plan(self, clips: list[Clip]) -> list[list[Clip]]:
         budget = round(self.batch_seconds * self.sampling_rate_)
-        return _batches_of_similar_length(clips, budget, self._geometry.paddable)
+        return _batches_of_similar_length(clips, budget)
 
     def _encode(self, clips: list[Clip]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         waves: dict[str, np.ndarray] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ class TextBackbone:
         self._name, self._n_known = loaded.name, _count_known(loaded.model)
         self._frozen: FrozenStates | None = None
         if split.front is not None:
-            self._frozen = FrozenStates(split.front, self.width, text.memory_folder, verbose)
+            self._frozen = FrozenStates(split.front, self.width, verbose)
         self.tower: TextTower | None = None
         if split.tail is not None:
             self.tower = TextTower(split.tail, self.width, reads_ids=split.front is None)
@@ -151,7 +152,9 @@ class TextBackbone:
             )
         return encoded
 
-    def frames(self, sentences: Strings | TokenIds, device: torch.device) -> Ragged:
+    def frames(
+        self, sentences: Strings | TokenIds, device: torch.device, memory: Path | None = None
+    ) -> Ragged:
         """Compute the input of the tower, or the final states if the model is frozen.
 
         Parameters
@@ -159,6 +162,8 @@ class TextBackbone:
         sentences : Strings or TokenIds
         device : torch.device
             Device of the frozen layers.
+        memory : Path, default=None
+            Folder that caches the output of the frozen layers.
 
         Returns
         -------
@@ -168,7 +173,7 @@ class TextBackbone:
         """
         tokens = self.tokenize(sentences)
         self._check_known(tokens)
-        return tokens.tokens if self._frozen is None else self._frozen(tokens, device)
+        return tokens.tokens if self._frozen is None else self._frozen(tokens, device, memory)
 
     def _check_known(self, tokens: TokenIds) -> None:
         """Refuse token ids and types without an embedding."""

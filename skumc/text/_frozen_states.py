@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,11 @@ from torch import nn
 from skumc._checkpoints import fingerprint
 from skumc._console import ExtractionProgress
 from skumc._evaluation import evaluating
-from skumc._sequences import Sequences
-from skumc.data import FrameStore, Ragged, TokenIds, digest
+from skumc.data import FrameCache, Ragged, TokenIds, digest, versioned
 from skumc.text._run import run
 from skumc.text._tower import length_groups
 
-_BATCH_TOKENS = 8_192  # padded tokens per batch of the frozen pass
+_BATCH_TOKENS = 8_192  # padded tokens that are computed before they are stored together
 _BUDGET_BYTES = 2 * 1024**3  # states kept in memory; more go to a temporary file
 
 
@@ -51,67 +50,86 @@ class FrozenStates:
         Maps token ids to states.
     width : int
         Width of the states.
-    memory : path or None
-        Folder that several fits and processes may share. None keeps the states for this object,
-        in memory, or in a temporary file beyond 2 GiB.
     verbose : int, default=0
         See :class:`~skumc._console.ExtractionProgress`.
     """
 
-    def __init__(
-        self, front: nn.Module, width: int, memory: str | None = None, verbose: int = 0
-    ) -> None:
-        self._front, self._width, self._memory, self._verbose = front, width, memory, verbose
+    def __init__(self, front: nn.Module, width: int, verbose: int = 0) -> None:
+        self._front, self._width, self._verbose = front, width, verbose
         self._name: str | None = None
 
-    def __call__(self, tokens: TokenIds, device: torch.device) -> Ragged:
+    def __call__(
+        self, tokens: TokenIds, device: torch.device, memory: Path | None = None
+    ) -> Ragged:
         """Compute the states of each sample, (n_tokens, width); repeated texts share them.
 
-        The frozen layers run in evaluation mode, on samples of similar length, and only for texts
-        that are not cached. A process that is killed loses one batch.
+        The frozen layers run in evaluation mode, and only for texts that are not cached. A process
+        that is killed loses the states since it last stored some.
+
+        Parameters
+        ----------
+        tokens : TokenIds
+        device : torch.device
+        memory : Path, default=None
+            Folder that several fits and processes may share. None keeps the states as long as the
+            result, in memory, or in a temporary file beyond 2 GiB.
         """
         keys, first = _distinct(tokens)
-        n_tokens = int(tokens.lengths[list(first.values())].sum())
-        folder = self._folder(n_tokens)
-        store = FrameStore(folder, self._width)
-        store.refresh()
-        if any(key not in store for key in first):
-            with store.locked():
-                self._run(tokens, first, store, device)
-        states = store.take(keys)
-        if folder is not None and self._memory is None:
-            weakref.finalize(states, shutil.rmtree, folder, ignore_errors=True)
+        n_bytes = 4 * self._width * int(tokens.lengths[list(first.values())].sum())
+        folder = None if memory is None else self._folder(memory)
+        is_large = memory is None and n_bytes > _BUDGET_BYTES
+        scratch = tempfile.mkdtemp(prefix="skumc-") if is_large else None
+        cache = FrameCache(folder, self._width, scratch)
+        if absent := cache.absent(first):
+            self._run(tokens, first, absent, cache, device)
+        if absent := cache.absent(first):  # damaged or deleted meanwhile
+            cache.leave_folder()
+            self._run(tokens, first, absent, cache, device)
+        states = cache.take(keys)
+        if scratch is not None:
+            weakref.finalize(states, shutil.rmtree, scratch, ignore_errors=True)
         return states
 
-    def _folder(self, n_tokens: int) -> Path | None:
-        """Choose the folder for the states of ``n_tokens`` tokens; None is in memory."""
-        if self._memory is not None:
-            self._name = self._name or fingerprint(self._front)
-            return Path(self._memory) / "text" / self._name
-        if 4 * n_tokens * self._width <= _BUDGET_BYTES:
-            return None
-        return Path(tempfile.mkdtemp(prefix="skumc-"))
+    def _folder(self, memory: Path) -> Path:
+        """Name the folder of this model's states."""
+        self._name = self._name or fingerprint(self._front)
+        return memory / "text" / versioned(self._name)
 
     def _run(
-        self, tokens: TokenIds, first: dict[str, int], store: FrameStore, device: torch.device
+        self,
+        tokens: TokenIds,
+        first: dict[str, int],
+        absent: Iterable[str],
+        cache: FrameCache,
+        device: torch.device,
     ) -> None:
-        """Compute the states that the store lacks, batch by batch."""
-        keys = np.array(list(first))
+        """Compute the states that the cache lacks, and store them group by group."""
+        keys = list(first)
         rows = np.array(list(first.values()))
-        lengths_of_missing = tokens.lengths[[row for key, row in first.items() if key not in store]]
-        n_missing, work = len(lengths_of_missing), int(lengths_of_missing.sum())
-        progress = ExtractionProgress(self._verbose, "text", n_missing, work, unit="texts")
+        lengths = tokens.lengths[[first[key] for key in absent]]
+        work = int(lengths.sum())
+        progress = ExtractionProgress(self._verbose, "text", len(lengths), work, unit="texts")
         front = self._front.to(device)
-        for group in _batches(tokens.lengths[rows]):
-            missing = np.array([place for place in group if keys[place] not in store], dtype=int)
-            if len(missing) == 0:
-                continue
-            packed = tokens.take(rows[missing]).tokens
-            frames = torch.from_numpy(np.array(packed.values)).to(device)
-            texts = Sequences.from_lengths(frames, torch.from_numpy(packed.lengths))
-            ids, types = texts.padded(frames).unbind(2)
-            with evaluating(front):
-                states = texts.unpadded(run(front, ids, texts.mask.long(), types))
-            pieces = np.split(states.float().cpu().numpy(), np.cumsum(packed.lengths)[:-1])
-            store.add(dict(zip(keys[missing].tolist(), pieces, strict=True)))
-            progress.report(len(missing), len(packed.values))
+        groups = list(_batches(tokens.lengths[rows]))
+        while groups:
+            with cache.turn() as is_first:  # other processes may add states too: meet in the middle
+                group = groups.pop(0 if is_first else -1)
+                missing = [place for place in group.tolist() if keys[place] not in cache]
+                if not missing:
+                    continue
+                with evaluating(front):
+                    states = {
+                        keys[place]: self._states(front, tokens.tokens[rows[place]], device)
+                        for place in missing
+                    }
+                cache.add(states)
+            progress.report(len(missing), sum(map(len, states.values())))
+
+    def _states(self, front: nn.Module, text: np.ndarray, device: torch.device) -> np.ndarray:
+        """Compute the states of one text.
+
+        Alone, because the rounding of a batch depends on its shape, so that a cache would change
+        the results of a seeded fit.
+        """
+        ids, types = torch.from_numpy(np.array(text)).to(device)[None].unbind(2)
+        return run(front, ids, torch.ones_like(ids), types)[0].float().cpu().numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -75,8 +76,10 @@ class TextReader:
         """Look up the pooling that the configuration of a modality's text model names."""
         return self.backbones[name].pooling if name in self.backbones else None
 
-    def read(self, data: MultimodalData, device: torch.device) -> MultimodalData:
-        """Replace text by frames.
+    def read(
+        self, data: MultimodalData, device: torch.device, memory: Path | None = None
+    ) -> MultimodalData:
+        """Replace text by frames; ``memory`` caches the output of the frozen layers.
 
         Raises
         ------
@@ -87,7 +90,7 @@ class TextReader:
             return data
         read = data.with_frames(
             {
-                name: backbone.frames(cast("Strings | TokenIds", data.packed(name)), device)
+                name: backbone.frames(cast("Strings | TokenIds", data.packed(name)), device, memory)
                 for name, backbone in self.backbones.items()
             }
         )

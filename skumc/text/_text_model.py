@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from skumc.data import memory_folder
 
 
 class TextModel(BaseEstimator):
@@ -35,8 +38,9 @@ class TextModel(BaseEstimator):
         Maximum number of tokens per text; longer texts are truncated. None is the longest input
         of the model.
     memory : str, path, joblib.Memory or None, default=None
-        Folder that caches the output of the frozen layers for later fits and other processes.
-        None keeps it for one call, in memory, or in a temporary file beyond 2 GiB.
+        Folder that caches the output of the frozen layers for later fits and other processes;
+        results do not depend on it. None keeps the output for one call, in memory, or in a
+        temporary file beyond 2 GiB. May be changed after ``fit``.
 
     Notes
     -----
@@ -97,7 +101,6 @@ class TextModel(BaseEstimator):
         return text if isinstance(text, cls) else cls(text)
 
     @property
-    def memory_folder(self) -> str | None:
+    def memory_folder(self) -> Path | None:
         """Path of ``memory``, None if nothing is cached."""
-        folder = getattr(self.memory, "location", self.memory)
-        return None if folder is None else os.fspath(folder)
+        return memory_folder(self.memory)
