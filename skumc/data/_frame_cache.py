@@ -13,7 +13,7 @@ from skumc.data._frame_store import FrameStore
 from skumc.data._ragged import Ragged
 
 _LOCK_SECONDS = 1.0  # for which one call waits for another process to write
-_TURN_SECONDS = 0.5  # for which one call waits for another process to compute
+_TURN_SECONDS = 0.3  # for which one call waits for another process to compute
 
 
 class FrameCache:
@@ -140,7 +140,8 @@ class FrameCache:
         return base.view(np.array(rows, dtype=np.int64))
 
     def _warn(self, reason: Exception) -> None:
+        reason = reason.__cause__ if isinstance(reason.__cause__, OSError) else reason
         warn_caller(
-            f"Frames are not kept in the folder {self._folder}: {reason}. Results are the same, "
-            "but are computed again next time. Pass another folder, or None, as memory."
+            f"Frames are not kept in the folder {self._folder} ({reason!s:.300}). Results are the "
+            "same, but are computed again next time. Pass another folder, or None, as memory."
         )

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock  # comes with torch
 
-from skumc.data import FrameStore, Ragged, digest
-from skumc.data._frame_store import locked_folder, writable
+from skumc.data import FrameStore, Ragged, digest, versioned
+from skumc.data._folders import locked_folder, writable
 from skumc.datasets._errors import DatasetError
 from skumc.datasets._features import read_features
 
 _PARTIAL = "partial"
 _CONTENT, _ARGUMENT = "converted features", "cache_folder"
+_TURN_SECONDS = 3.0  # for which a process waits for the conversion of another
 
 
 def _source(path: Path) -> dict[str, int]:
@@ -87,10 +91,58 @@ def _write(
     return any(lengths)
 
 
+def _lock_of(partial: Path) -> FileLock:
+    return FileLock(partial.with_name(f"{partial.name}.lock"))
+
+
+def _clear(cache_folder: Path) -> None:
+    """Delete what killed processes left: their locks are free."""
+    for partial in filter(Path.is_dir, cache_folder.glob(f"{_PARTIAL}*")):
+        with suppress(OSError), _lock_of(partial).acquire(0):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.with_name(f"{partial.name}.lock").unlink(missing_ok=True)
+
+
+@contextmanager
+def _new_folder(cache_folder: Path) -> Iterator[Path]:
+    """Name a folder that no other process uses; what is there in the end is deleted."""
+    cache_folder.mkdir(parents=True, exist_ok=True)
+    _clear(cache_folder)
+    partial = cache_folder / f"{_PARTIAL}-{uuid.uuid4().hex}"
+    with _lock_of(partial):
+        try:
+            yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.with_name(f"{partial.name}.lock").unlink(missing_ok=True)
+
+
+def _put_into_place(partial: Path, slot: Path) -> None:
+    """Rename a finished folder, in the place of an older one."""
+    old = partial.with_name(f"{partial.name}-old")
+    with suppress(FileNotFoundError):
+        os.replace(slot, old)
+    try:
+        os.replace(partial, slot)
+    except OSError:
+        if not slot.is_dir():  # another process may have been first, with the same frames
+            raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _turn(cache_folder: Path) -> Iterator[None]:
+    """Let processes convert one after another, unless one takes long or hangs."""
+    with ExitStack() as stack:
+        with suppress(TimeoutError):
+            stack.enter_context(locked_folder(cache_folder, _CONTENT, _ARGUMENT, _TURN_SECONDS))
+        yield
+
+
 def _convert(
     slot: Path, path: Path, keys: Sequence[str], limit: int | None, on_missing: str
 ) -> Ragged:
-    """Write ``slot`` completely or not at all, and map it; the caller holds the lock."""
+    """Write ``slot`` completely or not at all, and map it."""
     source = _source(path)
     frames = read_features(path, keys)
     missing = [key for key in keys if key not in frames]
@@ -99,16 +151,10 @@ def _convert(
     if not frames:
         raise DatasetError(_missing_message(path, keys, keys))
     width = next(iter(frames.values())).shape[1]
-    partial = slot.with_name(_PARTIAL)
-    with writable(slot.parent, _CONTENT, _ARGUMENT):
-        shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
-        try:
-            if not _write(FrameStore(partial, width, source, _ARGUMENT), path, frames, keys, limit):
-                raise DatasetError(_missing_message(path, keys, keys))
-            shutil.rmtree(slot, ignore_errors=True)  # of an earlier version of the pickle
-            os.replace(partial, slot)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    with writable(slot.parent, _CONTENT, _ARGUMENT), _new_folder(slot.parent) as partial:
+        if not _write(FrameStore(partial, width, source, _ARGUMENT), path, frames, keys, limit):
+            raise DatasetError(_missing_message(path, keys, keys))
+        _put_into_place(partial, slot)
     return _read(slot, source, keys)
 
 
@@ -156,13 +202,14 @@ def load_frames(
     Notes
     -----
     A conversion has a folder of its own, named by the modality and a fingerprint of the keys and
-    the limit. One process at a time writes it, under another name, and renames it when it is
-    complete. It is valid as long as size and modification time of the pickle stay the same.
+    the limit. It is written under another name and renamed when it is complete. A process waits for
+    the conversion of another for a few seconds, then makes its own. A conversion is valid as long as
+    size and modification time of the pickle stay the same and its checksums fit its frames.
     """
-    slot = cache_folder / f"{name}-{digest(str(limit), *keys)}"
+    slot = cache_folder / versioned(f"{name}-{digest(str(limit), *keys)}")
     sequences = _open(slot, _source(path), keys)
     if sequences is None:
-        with locked_folder(cache_folder, _CONTENT, _ARGUMENT):
+        with _turn(cache_folder):
             sequences = _open(slot, _source(path), keys)  # another process may have been first
             if sequences is None:
                 sequences = _convert(slot, path, keys, limit, on_missing)

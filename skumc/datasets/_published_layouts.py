@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from skumc._parts import unknown_name_message
-from skumc.data import MultimodalData
+from skumc.data import MultimodalData, memory_folder
 from skumc.datasets._converted_frames import load_frames
 from skumc.datasets._utterance_tables import Layout, read_utterances
 
@@ -70,7 +70,7 @@ def load_published(
     if on_missing not in ("raise", "missing"):
         raise ValueError(unknown_name_message("on_missing", on_missing, ("raise", "missing")))
     folder = Path(folder)
-    cache_folder = folder / ".skumc" if cache_folder is None else Path(cache_folder)
+    cache_folder = memory_folder(cache_folder) or folder / ".skumc"
     utterances = read_utterances(folder, layout)
     modalities: dict[str, Any] = {"text": utterances.texts}
     for name, file in _FILES.items():
