@@ -132,7 +132,7 @@ def fingerprint(model: nn.Module, *settings: str) -> str:
     Parameters
     ----------
     model : Module
-        With an attribute ``config``.
+        Usually with an attribute ``config``.
     *settings : str
         Other settings that the output depends on.
 
@@ -141,7 +141,9 @@ def fingerprint(model: nn.Module, *settings: str) -> str:
     str
         Equal on every machine for models with equal output.
     """
-    parts: list[str | bytes] = [type(model).__name__, *settings, _config_settings(model.config)]
+    config = getattr(model, "config", None)
+    described = repr(model) if config is None else _config_settings(config)
+    parts: list[str | bytes] = [type(model).__name__, *settings, described]
     for name, tensor in sorted(model.state_dict().items()):
         if tensor.is_floating_point():  # integers are tables that only some releases save
             values = tensor.detach().cpu().contiguous()
@@ -167,6 +169,9 @@ def settings_text(values: Any) -> str:
 
 def _config_settings(config: Any) -> str:
     """Write the entries that differ from the defaults, so that new defaults change nothing."""
-    defaults = type(config)().to_dict()
+    try:
+        defaults = type(config)().to_dict()
+    except Exception:  # an own configuration with arguments that are required
+        defaults = {}
     values = config.to_dict().items()
     return settings_text({key: value for key, value in values if defaults.get(key) != value})

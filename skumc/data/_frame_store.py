@@ -139,7 +139,7 @@ class FrameStore:
             raise FileNotFoundError(f"{folder} is missing.")
         layout = _read_layout(folder)
         width = layout.get("width") if isinstance(layout, dict) else None
-        if type(width) is not int or width < 1:
+        if type(width) is not int or not 0 < width < 2**31:
             raise ValueError(f"{folder / _LAYOUT_FILE} is missing or damaged.")
         return cls(folder, width, source)
 

@@ -14,7 +14,7 @@ from skumc.datasets._pickle_reader import read_pickle
 
 _NUMBERS = {bool, int, float}
 # A pickle may hold one array under many keys, but not so often that copies of it fill the disk.
-_FREE_VALUES, _VALUES_PER_BYTE = 10_000_000, 16
+_FREE_VALUES, _VALUES_PER_BYTE = 2_000_000, 4
 
 
 class _ValueCounter:

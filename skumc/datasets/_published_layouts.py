@@ -13,8 +13,10 @@ from sklearn.utils import Bunch
 from skumc._parts import unknown_name_message
 from skumc.data import MultimodalData, memory_folder
 from skumc.datasets._converted_frames import load_frames
+from skumc.datasets._errors import DatasetError
 from skumc.datasets._utterance_tables import Layout, read_utterances
 
+_FREE_CHARACTERS, _MAX_STRETCH = 1_000_000, 8
 _FILES = {"audio": "audio_data/wavlm_feats.pkl", "video": "video_data/swin_feats.pkl"}
 MINTREC = Layout(
     "MIntRec",
@@ -52,6 +54,17 @@ def _check_limits(limits: dict[str, int | None]) -> None:
             )
 
 
+def _strings(values: list[str], what: str) -> np.ndarray:
+    """Convert strings to an array, in which each takes the space of the longest."""
+    longest = max(values, key=len)
+    if len(longest) * len(values) > _FREE_CHARACTERS + _MAX_STRETCH * sum(map(len, values)):
+        raise DatasetError(
+            f"The tables have {len(values)} {what}s, one of which has {len(longest)} characters "
+            f"({longest[:40]!r}...), far more than the others. Shorten it."
+        )
+    return np.array(values)
+
+
 def load_published(
     folder: str | os.PathLike,
     layout: Layout,
@@ -82,11 +95,12 @@ def load_published(
             on_missing=on_missing,
             cache_folder=cache_folder,
         )
-    target_names, target = np.unique(utterances.labels, return_inverse=True)
+    names = sorted(set(utterances.labels))
+    codes = {label: code for code, label in enumerate(names)}
     return Bunch(
-        data=MultimodalData(modalities, index=np.array(utterances.keys)),
-        target=target.astype(np.int64),
-        target_names=target_names,
+        data=MultimodalData(modalities, index=_strings(utterances.keys, "key")),
+        target=np.array([codes[label] for label in utterances.labels], dtype=np.int64),
+        target_names=_strings(names, "label"),
         splits=utterances.splits,
         text_limit=text_limit,
         DESCR=f"{layout.name}. {layout.description}",

@@ -54,6 +54,7 @@ _MAX_DIMENSIONS = 8
 _MAX_DIGITS = 4300  # Python's own limit, which a process may have lifted
 # One byte can make a list of 64 bytes, or a memo entry of 180; features make one per 3 bytes.
 _FREE_OBJECTS, _BYTES_PER_OBJECT = 250_000, 3
+_MEMO_LIMIT = 2**32  # beyond 2**61, numbers of equal hash make a dict take quadratic time
 
 
 class Refused(Exception):
@@ -134,6 +135,7 @@ class RestrictedUnpickler(pickle._Unpickler):
     read: Callable[[int], bytes]
     readline: Callable[[], bytes]
     pop_mark: Callable[[], list[Any]]
+    memo: dict[int, Any]
 
     def __init__(self, content: mmap.mmap) -> None:
         super().__init__(content, encoding="latin-1")
@@ -181,6 +183,12 @@ class RestrictedUnpickler(pickle._Unpickler):
         view = self._view[start : start + size]  # shorter at the end of a truncated file
         self._content.seek(start + len(view))
         self.append(view)
+
+    def load_put(self) -> None:
+        number = int(self.readline()[:-1])
+        if not 0 <= number < _MEMO_LIMIT:
+            raise ValueError("a number of the memo that does not fit into 32 bits")
+        self.memo[number] = self.stack[-1]
 
     def load_string(self) -> None:
         line = self.readline()[:-1]

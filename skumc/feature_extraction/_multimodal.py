@@ -215,6 +215,7 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
             The modalities in use, in the order text, audio, video.
         """
         check_is_fitted(self)
+        self._pass_on_memory()
         cells = self._cells(X, is_fit=False)
         stores = {name: self._frames(name, column).packed(name) for name, column in cells.items()}
         return MultimodalData(stores, index=X.index if hasattr(X, "columns") else None)
@@ -238,6 +239,18 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
                 raise ValueError("Found 0 samples in X, expected at least one.")
             return _frame_columns(X, self.columns_)
         return _record_columns(X, self.columns_, is_fit=is_fit)
+
+    def _pass_on_memory(self) -> None:
+        """Give the fitted copies the ``memory`` that was set after ``fit``."""
+        for name in self.columns_:
+            given, part = getattr(self, name), getattr(self, f"{name}_")
+            if isinstance(given, str) or not (hasattr(given, "get_params") and part):
+                continue
+            known = part.get_params()
+            folders = {key: value for key, value in given.get_params().items() if key in known}
+            folders = {k: v for k, v in folders.items() if k.split("__")[-1] == "memory"}
+            if any(known[key] is not value for key, value in folders.items()):
+                part.set_params(**folders)
 
     def _rows_to_read(self, part: Any, column: list[Any]) -> list[int]:
         """Return the rows to pass to a transformer; those of this module handle missing cells."""

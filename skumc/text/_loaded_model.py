@@ -16,20 +16,31 @@ from skumc._checkpoints import load_part, read_weights
 _POOLINGS = {"cls": "cls", "cls_token": "cls", "mean": "mean", "mean_tokens": "mean"}
 
 
+def _parsed(path: Path) -> dict[str, Any]:
+    """Parse a file with one JSON object."""
+    try:
+        found = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error!s:.100}). Download the model again.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: got a {type(found).__name__}, expected a JSON object.")
+    return found
+
+
 def _read_json(source: str | None, file: str) -> dict[str, Any] | None:
     """Read a file of a model folder or repository; None if there is no such file."""
     if source is None:
         return None
     if os.path.isdir(source):
         path = Path(source) / file
-        return json.loads(path.read_text()) if path.exists() else None
+        return _parsed(path) if path.exists() else None
     from transformers.utils import cached_file
 
     try:
         cached = cached_file(source, file)
     except (OSError, ValueError):
         return None
-    return None if cached is None else json.loads(Path(cached).read_text())
+    return None if cached is None else _parsed(Path(cached))
 
 
 @dataclass
