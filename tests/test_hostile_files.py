@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostile_pickles import array, number_type, raw, text, under_key
+from hostile_pickles import array, number_type, raw, under_key
 from skumc.data import FrameStore, digest
 from skumc.data._frame_index import Span, written
 from skumc.datasets import DatasetError, load_iemocap_da

@@ -202,9 +202,9 @@ def load_frames(
     Notes
     -----
     A conversion has a folder of its own, named by the modality and a fingerprint of the keys and
-    the limit. It is written under another name and renamed when it is complete. A process waits for
-    the conversion of another for a few seconds, then makes its own. A conversion is valid as long as
-    size and modification time of the pickle stay the same and its checksums fit its frames.
+    the limit. It is written under another name and renamed when it is complete. A process waits
+    for the conversion of another for a few seconds, then makes its own. A conversion is valid as
+    long as size and modification time of the pickle stay the same and its checksums fit its frames.
     """
     slot = cache_folder / versioned(f"{name}-{digest(str(limit), *keys)}")
     sequences = _open(slot, _source(path), keys)
