@@ -132,7 +132,7 @@ def fingerprint(model: nn.Module, *settings: str) -> str:
     Parameters
     ----------
     model : Module
-        Usually with an attribute ``config``.
+        With an attribute ``config``.
     *settings : str
         Other settings that the output depends on.
 
@@ -141,9 +141,7 @@ def fingerprint(model: nn.Module, *settings: str) -> str:
     str
         Equal on every machine for models with equal output.
     """
-    config = getattr(model, "config", None)
-    described = repr(model) if config is None else _config_settings(config)
-    parts: list[str | bytes] = [type(model).__name__, *settings, described]
+    parts: list[str | bytes] = [type(model).__name__, *settings, _config_settings(model.config)]
     for name, tensor in sorted(model.state_dict().items()):
         if tensor.is_floating_point():  # integers are tables that only some releases save
             values = tensor.detach().cpu().contiguous()

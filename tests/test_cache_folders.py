@@ -399,18 +399,22 @@ def test_the_first_of_two_conversions_stays(tmp_path):
 # names of folders
 
 
-@pytest.mark.parametrize(
-    "memory", ["~/states", Path("~/states"), joblib.Memory("~/states", verbose=0)], ids=repr
-)
-def test_the_home_folder_and_joblib_memory_are_understood(memory, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["str", "path", "joblib"])
+def test_the_home_folder_and_joblib_memory_are_understood(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    memory: object = "~/states"
+    if kind == "path":
+        memory = Path("~/states")
+    elif kind == "joblib":
+        memory = joblib.Memory("~/states", verbose=0)
     assert memory_folder(memory) == tmp_path / "states"
     fit(memory)
     assert only(tmp_path / "states", "frames.bin") and not (tmp_path / "~").exists()
 
 
-@pytest.mark.parametrize("memory", [None, joblib.Memory(None, verbose=0)], ids=repr)
+@pytest.mark.parametrize("memory", [None, joblib.Memory(None, verbose=0)], ids=["None", "joblib"])
 def test_no_location_keeps_nothing(memory, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert memory_folder(memory) is None
@@ -430,3 +434,28 @@ def test_versions_with_another_layout_leave_each_other_alone(kind, tmp_path, mon
     assert bits(features.transform(X)) == expected
     layouts = sorted(path.read_text() for path in tmp_path.rglob("layout.json"))
     assert [text[:12] for text in layouts] == ['{"layout": 2', '{"layout": 3']
+
+
+def test_a_disk_that_fills_up_keeps_what_is_there_readable(tmp_path, monkeypatch):
+    X = make_texts()
+    features = text_features(tmp_path).fit(X)
+    expected = bits(features.transform(X[:30]))
+    make_full(monkeypatch)
+    plain, calls = _frozen_states.run, []
+    monkeypatch.setattr(_frozen_states, "run", lambda *args: calls.append(1) or plain(*args))
+    with pytest.warns(RuntimeWarning, match=KEPT):
+        assert bits(features.transform(X))[:30] == expected
+    assert len(calls) == 10
+
+
+def test_a_configuration_without_defaults_has_a_fingerprint(tmp_path):
+    class Config(transformers.BertConfig):
+        def __init__(self, needed, **settings):
+            super().__init__(**settings)
+            self.needed = needed
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = transformers.BertModel(transformers.BertConfig(vocab_size=99, **sizes))
+    model.config.__class__ = Config
+    text_features(tmp_path, (model, tokenize)).fit_transform(make_texts(3))
+    assert only(tmp_path, "frames.bin")

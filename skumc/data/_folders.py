@@ -78,7 +78,7 @@ def locked_folder(folder: Path, what: str, argument: str, timeout: float = -1) -
     Raises
     ------
     TimeoutError
-        If another process keeps the lock for more than ``timeout`` seconds; below 0 is no limit.
+        If another process keeps the lock for more than ``timeout`` seconds; -1 is without limit.
     """
     from filelock import FileLock, Timeout  # comes with torch
 

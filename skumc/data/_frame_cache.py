@@ -44,12 +44,13 @@ class FrameCache:
         self._own = FrameStore(scratch, width)
         self._shared: FrameStore | None = None
         self._folder, self._patience, self._turn_patience = folder, _LOCK_SECONDS, _TURN_SECONDS
+        self._writes = True
         self._waiting: list[str] = []  # keys of frames that are to be written to the folder
         if folder is not None:
             try:
                 self._shared = FrameStore(folder, width)
             except (OSError, ValueError) as error:
-                self._warn(error)
+                self._leave(error)
 
     def __contains__(self, key: str) -> bool:
         return key in self._own or (self._shared is not None and key in self._shared)
@@ -60,7 +61,7 @@ class FrameCache:
             try:
                 self._shared.refresh()
             except OSError as error:
-                self._shared = self._warn(error)
+                self._leave(error)
 
     @contextmanager
     def turn(self) -> Iterator[bool]:
@@ -91,28 +92,34 @@ class FrameCache:
             try:
                 return self._shared.absent(keys)
             except OSError as error:
-                self._shared = self._warn(error)
+                self._leave(error)
         return keys
 
     def add(self, frames: Mapping[str, np.ndarray]) -> None:
         """Keep the frames of samples, (n_frames, width), by their keys."""
-        shared, writes = self._shared, False
-        if shared is not None:
-            try:
-                with shared.locked(self._patience):
-                    waiting = {key: self._own.take([key])[0] for key in self._waiting}
-                    new = {key: rows for key, rows in (waiting | dict(frames)).items()}
-                    shared.add({key: rows for key, rows in new.items() if key not in shared})
-                writes, self._waiting, self._patience = True, [], _LOCK_SECONDS
-            except TimeoutError as error:
-                self._waiting += frames
-                if self._patience:
-                    self._warn(error)
-                self._patience = 0
-            except (OSError, ValueError) as error:
-                self._shared = self._warn(error)
-        if not writes:
-            self._own.add(frames)
+        if self._shared is not None and self._writes and self._write(self._shared, frames):
+            return
+        self._own.add(frames)
+
+    def _write(self, shared: FrameStore, frames: Mapping[str, np.ndarray]) -> bool:
+        """Write frames, and those that have waited for the lock, to the folder if it can be."""
+        try:
+            with shared.locked(self._patience):
+                waiting = {key: self._own.take([key])[0] for key in self._waiting}
+                new = waiting | dict(frames)
+                shared.add({key: rows for key, rows in new.items() if key not in shared})
+        except TimeoutError as error:
+            self._waiting += frames
+            if self._patience:
+                self._warn(error)
+            self._patience = 0
+            return False
+        except (OSError, ValueError) as error:
+            self._writes = False
+            self._warn(error)
+            return False
+        self._waiting, self._patience = [], _LOCK_SECONDS
+        return True
 
     def leave_folder(self) -> None:
         """Neither read nor write the folder from now on."""
@@ -138,6 +145,10 @@ class FrameCache:
         places = {key: place for place, key in enumerate(wanted)}
         rows = [len(wanted) if key is None else places[key] for key in keys]
         return base.view(np.array(rows, dtype=np.int64))
+
+    def _leave(self, reason: Exception) -> None:
+        self.leave_folder()
+        self._warn(reason)
 
     def _warn(self, reason: Exception) -> None:
         reason = reason.__cause__ if isinstance(reason.__cause__, OSError) else reason

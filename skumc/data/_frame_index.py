@@ -33,7 +33,7 @@ class Span(NamedTuple):
 def checksum(key: str, frames: np.ndarray) -> int:
     """Compute the checksum of a sample's key and frames."""
     content = np.ascontiguousarray(frames).reshape(-1).view(np.uint8)
-    return zlib.crc32(content, zlib.crc32(key.encode()))
+    return zlib.crc32(content.data, zlib.crc32(key.encode()))
 
 
 def written(spans: Sequence[tuple[str, Span]]) -> bytes:

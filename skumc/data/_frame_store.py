@@ -47,7 +47,7 @@ def _append(path: Path, blocks: Iterable[bytes | np.ndarray], unit: int) -> None
         with open(path, "ab") as file:
             file.truncate(-(-size // unit) * unit)  # a killed process may have left a part
             for block in blocks:
-                file.write(block)
+                file.write(block if isinstance(block, bytes) else block.data)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
@@ -285,8 +285,8 @@ class FrameStore:
         wanted = dict.fromkeys(key for key in keys if key is not None)
         if all(key in self._index for key in wanted) and self.absent(wanted):
             raise ValueError(
-                f"The folder {self.folder} is damaged: its index lists frames that are not there, "
-                "or not as they were written. Delete it; its frames are computed again."
+                f"The folder {self.folder} is damaged: its index lists frames that are missing or "
+                "fail their checksum. Delete it; its frames are computed again."
             )
         found = {key: self._index.find(key) for key in wanted}
         spans = {key: span for key, span in found.items() if span is not None}

@@ -128,7 +128,7 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
             store = FrameCache(self._store_folder(), self._width())
             batches = self._plan(list(clips.values()))
             failures = self._extract(batches, store, keys)
-            if set(store.absent(clips)) - set(failures):  # damaged or deleted meanwhile
+            if set(store.absent(clips)) - set(failures):  # damaged or deleted during the pass
                 store.leave_folder()
                 failures |= self._extract(batches, store, keys)
         errors |= {row: failures[key] for row, key in enumerate(keys) if key in failures}

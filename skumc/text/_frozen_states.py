@@ -82,7 +82,7 @@ class FrozenStates:
         cache = FrameCache(folder, self._width, scratch)
         if absent := cache.absent(first):
             self._run(tokens, first, absent, cache, device)
-        if absent := cache.absent(first):  # damaged or deleted meanwhile
+        if absent := cache.absent(first):  # damaged or deleted during the pass
             cache.leave_folder()
             self._run(tokens, first, absent, cache, device)
         states = cache.take(keys)
