@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -86,7 +86,7 @@ class FrameCache:
                 lock.release()
 
     def absent(self, keys: Iterable[str]) -> list[str]:
-        """List the keys without frames, or with damaged ones; each sample is read once."""
+        """List the keys without frames, or with damaged ones."""
         keys = self._own.absent(keys)
         if self._shared is not None:
             try:
@@ -124,6 +124,29 @@ class FrameCache:
     def leave_folder(self) -> None:
         """Neither read nor write the folder from now on."""
         self._shared = None
+
+    def fetch(
+        self, keys: Sequence[str | None], compute: Callable[[list[str]], Iterable[str]]
+    ) -> Ragged:
+        """Look up frames as :meth:`take` does, and have those computed that are absent.
+
+        Parameters
+        ----------
+        keys : sequence of str or None
+        compute : callable
+            Adds frames for a list of keys, and returns the keys that have none; they are missing
+            samples. It is called again if the folder is damaged or deleted during the call.
+        """
+        wanted, failed = [key for key in keys if key is not None], set[str]()
+        while True:
+            if absent := [key for key in self.absent(wanted) if key not in failed]:
+                failed |= set(compute(absent))
+            try:
+                return self.take([None if key in failed else key for key in keys])
+            except (LookupError, OSError, ValueError):
+                if self._shared is None:
+                    raise
+                self.leave_folder()
 
     def take(self, keys: Sequence[str | None]) -> Ragged:
         """Look up the frames of samples in the order of ``keys``; None is a missing sample.

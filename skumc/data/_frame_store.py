@@ -39,6 +39,15 @@ def _write_layout(folder: Path, layout: Mapping[str, Any]) -> None:
         new.unlink(missing_ok=True)
 
 
+def _version(path: Path) -> tuple[int, ...] | None:
+    """Identify a file's content, as far as the file system tells; None if it is missing."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def _append(path: Path, blocks: Iterable[bytes | np.ndarray], unit: int) -> None:
     """Append to a file from the next multiple of ``unit`` bytes on, or leave it as it was."""
     with open(path, "ab") as file:
@@ -174,6 +183,7 @@ class FrameStore:
     def _forget(self) -> None:
         self._index = FrameIndex()
         self._checked: dict[str, Span] = {}
+        self._version: tuple[int, ...] | None = None  # of the frames that were checked
         self._index_file: tuple[int, int] | None = None
         self._n_read = 0  # bytes of the index
 
@@ -214,7 +224,6 @@ class FrameStore:
         else:
             with writable(self.folder, "frames", self._argument):
                 self._write(self.folder, pairs, spans)
-        self._checked.update(spans)
 
     def _write(
         self,
@@ -228,6 +237,13 @@ class FrameStore:
         _append(path, self._recorded(pairs, spans, -(-size // unit)), unit)
         _append(folder / "index.bin", [written(spans)], RECORD_SIZE)
         self.refresh()
+
+    def _notice_changes(self, path: Path) -> None:
+        """Check frames again if their file has changed since they were checked."""
+        version = _version(path)
+        if version != self._version:
+            self._checked.clear()
+            self._version = version
 
     def _recorded(
         self,
@@ -252,6 +268,7 @@ class FrameStore:
             self._blocks = [blocks[0] if len(blocks) == 1 else np.concatenate(blocks)]
             return self._blocks[0]
         path = self.folder / "frames.bin"
+        self._notice_changes(path)
         try:
             n_there = path.stat().st_size // (4 * self.width)
             if n_there:
@@ -261,13 +278,15 @@ class FrameStore:
         return nothing
 
     def absent(self, keys: Iterable[str]) -> list[str]:
-        """List the keys without frames, or with damaged ones; each sample is read once."""
-        keys, frames = dict.fromkeys(keys), None
-        for key in keys:
+        """List the keys without frames, or with damaged ones.
+
+        A sample is read again only after a change of the file.
+        """
+        keys, frames = dict.fromkeys(keys), self._frames()
+        for key in () if self.folder is None else keys:
             span = self._index.find(key)
             if span is not None and self._checked.get(key) == span:
                 continue
-            frames = self._frames() if frames is None else frames
             rows = frames[:0] if span is None else frames[span.start : span.stop]
             is_whole = span is not None and len(rows) == span.n_frames
             if span is not None and is_whole and checksum(key, rows) == span.checksum:

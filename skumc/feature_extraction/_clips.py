@@ -7,6 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -126,11 +127,10 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
         model = self._pretrained.model
         with frozen(model, self._pretrained.device(self.device)):
             store = FrameCache(self._store_folder(), self._width())
+            failures: dict[str, str] = {}
             batches = self._plan(list(clips.values()))
-            failures = self._extract(batches, store, keys)
-            if set(store.absent(clips)) - set(failures):  # damaged or deleted during the pass
-                store.leave_folder()
-                failures |= self._extract(batches, store, keys)
+            extract = partial(self._extract, batches, store, keys, failures)
+            frames = store.fetch(keys, extract)
         errors |= {row: failures[key] for row, key in enumerate(keys) if key in failures}
         if errors:
             warnings.warn(
@@ -139,8 +139,7 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
                 stacklevel=2,
             )
         self.errors_ = dict(sorted(errors.items()))
-        keys = [None if key in failures else key for key in keys]
-        return MultimodalData({self.modality: store.take(keys)}, index=index)
+        return MultimodalData({self.modality: frames}, index=index)
 
     @abstractmethod
     def _prepare(self) -> LoadedModel:
@@ -194,14 +193,18 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
             )
 
     def _extract(
-        self, batches: Sequence[list[Clip]], store: FrameCache, keys: list[str | None]
+        self,
+        batches: Sequence[list[Clip]],
+        store: FrameCache,
+        keys: list[str | None],
+        failures: dict[str, str],
+        absent: list[str],
     ) -> dict[str, str]:
-        """Encode the clips that the store lacks, and return the errors by fingerprint."""
-        absent = set(store.absent(clip.key for batch in batches for clip in batch))
-        todo = [clip for batch in batches for clip in batch if clip.key in absent]
+        """Encode the clips that the store lacks, and add the errors by fingerprint."""
+        wanted = set(absent)
+        todo = [clip for batch in batches for clip in batch if clip.key in wanted]
         work = sum(clip.size for clip in todo)
         progress = ExtractionProgress(self.verbose, self.modality, len(todo), work)
-        failures: dict[str, str] = {}
         for batch in batches:
             store.refresh()  # another process may have added frames
             batch = [clip for clip in batch if clip.key not in store]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +81,7 @@ class FrozenStates:
         is_large = memory is None and n_bytes > _BUDGET_BYTES
         scratch = tempfile.mkdtemp(prefix="skumc-") if is_large else None
         cache = FrameCache(folder, self._width, scratch)
-        if absent := cache.absent(first):
-            self._run(tokens, first, absent, cache, device)
-        if absent := cache.absent(first):  # damaged or deleted during the pass
-            cache.leave_folder()
-            self._run(tokens, first, absent, cache, device)
-        states = cache.take(keys)
+        states = cache.fetch(keys, partial(self._run, tokens, first, cache, device))
         if scratch is not None:
             weakref.finalize(states, shutil.rmtree, scratch, ignore_errors=True)
         return states
@@ -99,10 +95,10 @@ class FrozenStates:
         self,
         tokens: TokenIds,
         first: dict[str, int],
-        absent: Iterable[str],
         cache: FrameCache,
         device: torch.device,
-    ) -> None:
+        absent: list[str],
+    ) -> tuple[()]:
         """Compute the states that the cache lacks, and store them group by group."""
         keys = list(first)
         rows = np.array(list(first.values()))
@@ -124,6 +120,7 @@ class FrozenStates:
                     }
                 cache.add(states)
             progress.report(len(missing), sum(map(len, states.values())))
+        return ()
 
     def _states(self, front: nn.Module, text: np.ndarray, device: torch.device) -> np.ndarray:
         """Compute the states of one text.
