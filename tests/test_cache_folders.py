@@ -459,3 +459,25 @@ def test_a_configuration_without_defaults_has_a_fingerprint(tmp_path):
     model.config.__class__ = Config
     text_features(tmp_path, (model, tokenize)).fit_transform(make_texts(3))
     assert only(tmp_path, "frames.bin")
+
+
+def test_an_interrupted_pass_leaves_no_temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(_frozen_states, "_BUDGET_BYTES", 10)
+    plain, calls = _frozen_states.run, []
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return plain(*args)
+
+    features = text_features().fit()
+    monkeypatch.setattr(_frozen_states, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        features.transform(make_texts())
+    assert len(calls) == 5 and not list(tmp_path.iterdir())
+    found = features.transform(make_texts())
+    assert list(tmp_path.iterdir())
+    del found
+    assert not list(tmp_path.iterdir())

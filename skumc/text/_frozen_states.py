@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -81,9 +82,11 @@ class FrozenStates:
         is_large = memory is None and n_bytes > _BUDGET_BYTES
         scratch = tempfile.mkdtemp(prefix="skumc-") if is_large else None
         cache = FrameCache(folder, self._width, scratch)
-        states = cache.fetch(keys, partial(self._run, tokens, first, cache, device))
-        if scratch is not None:
-            weakref.finalize(states, shutil.rmtree, scratch, ignore_errors=True)
+        with ExitStack() as stack:
+            if scratch is not None:  # deleted with the states, or where the pass is interrupted
+                stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            states = cache.fetch(keys, partial(self._run, tokens, first, cache, device))
+            weakref.finalize(states, stack.pop_all().close)
         return states
 
     def _folder(self, memory: Path) -> Path:
