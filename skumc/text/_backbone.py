@@ -113,7 +113,7 @@ class TextBackbone:
         self._name, self._n_known = loaded.name, _count_known(loaded.model)
         self._frozen: FrozenStates | None = None
         if split.front is not None:
-            self._frozen = FrozenStates(split.front, self.width, verbose)
+            self._frozen = FrozenStates(split.front, self.width, self.max_length, verbose)
         self.tower: TextTower | None = None
         if split.tail is not None:
             self.tower = TextTower(split.tail, self.width, reads_ids=split.front is None)

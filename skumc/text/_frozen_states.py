@@ -22,12 +22,19 @@ from skumc.text._run import run
 from skumc.text._tower import length_groups
 
 _BATCH_TOKENS = 8_192  # padded tokens that are computed before they are stored together
+_PASS_TOKENS = {"cpu": 256, "cuda": 8_192}  # padded tokens per pass of the frozen layers
 _BUDGET_BYTES = 2 * 1024**3  # states kept in memory; more go to a temporary file
 
 
 def _batches(lengths: np.ndarray) -> Iterator[np.ndarray]:
     for rows in length_groups(torch.from_numpy(lengths), _BATCH_TOKENS):
         yield rows.numpy()
+
+
+def _padded_length(n_tokens: int, longest: int) -> int:
+    """Round a number of tokens up to a multiple of 4, of 8 beyond 64, and so on."""
+    step = max(2 ** (n_tokens.bit_length() - 4), 4)
+    return min(-(-n_tokens // step) * step, longest)
 
 
 def _distinct(tokens: TokenIds) -> tuple[list[str | None], dict[str, int]]:
@@ -52,12 +59,22 @@ class FrozenStates:
         Maps token ids to states.
     width : int
         Width of the states.
+    longest : int
+        Maximum number of tokens that the model reads.
     verbose : int, default=0
         See :class:`~skumc._console.ExtractionProgress`.
+
+    Notes
+    -----
+    The rounding of a batch depends on its shape, so that a cache would change the results of a
+    seeded fit. Therefore the shape of a pass depends on the length of its texts only: they are
+    padded to few lengths, and a pass always has the same number of texts of one length; the last
+    one is filled up.
     """
 
-    def __init__(self, front: nn.Module, width: int, verbose: int = 0) -> None:
+    def __init__(self, front: nn.Module, width: int, longest: int, verbose: int = 0) -> None:
         self._front, self._width, self._verbose = front, width, verbose
+        self._longest = longest
         self._name: str | None = None
 
     def __call__(
@@ -117,19 +134,33 @@ class FrozenStates:
                 if not missing:
                     continue
                 with evaluating(front):
-                    states = {
-                        keys[place]: self._states(front, tokens.tokens[rows[place]], device)
-                        for place in missing
-                    }
+                    texts = [tokens.tokens[rows[place]] for place in missing]
+                    found = self._states(front, texts, device)
+                states = dict(zip((keys[place] for place in missing), found, strict=True))
                 cache.add(states)
             progress.report(len(missing), sum(map(len, states.values())))
         return ()
 
-    def _states(self, front: nn.Module, text: np.ndarray, device: torch.device) -> np.ndarray:
-        """Compute the states of one text.
-
-        Alone, because the rounding of a batch depends on its shape, so that a cache would change
-        the results of a seeded fit.
-        """
-        ids, types = torch.from_numpy(np.array(text)).to(device)[None].unbind(2)
-        return run(front, ids, torch.ones_like(ids), types)[0].float().cpu().numpy()
+    def _states(
+        self, front: nn.Module, texts: list[np.ndarray], device: torch.device
+    ) -> list[np.ndarray]:
+        """Compute the states of each text in passes of fixed shapes."""
+        by_length: dict[int, list[int]] = {}
+        for place, text in enumerate(texts):
+            by_length.setdefault(_padded_length(len(text), self._longest), []).append(place)
+        states: list[np.ndarray] = [np.empty(0)] * len(texts)
+        for length, places in by_length.items():
+            size = max(_PASS_TOKENS.get(device.type, _PASS_TOKENS["cpu"]) // length, 1)
+            for start in range(0, len(places), size):
+                chosen = places[start : start + size]
+                padded = np.zeros((size, length, 2), dtype=np.int64)
+                mask = np.zeros((size, length), dtype=np.int64)
+                mask[len(chosen) :] = 1
+                for row, place in enumerate(chosen):
+                    padded[row, : len(texts[place])] = texts[place]
+                    mask[row, : len(texts[place])] = 1
+                ids, types = torch.from_numpy(padded).to(device).unbind(2)
+                found = run(front, ids, torch.from_numpy(mask).to(device), types).float().cpu()
+                for row, place in enumerate(chosen):
+                    states[place] = found[row, : len(texts[place])].numpy()
+        return states
