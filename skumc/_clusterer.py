@@ -29,9 +29,9 @@ from skumc._assembly import (
 )
 from skumc._devices import resolve_device
 from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
-from skumc._parts import PartsMixin
+from skumc._parts import PartsMixin, unknown_name_message
 from skumc._presets import preset_parameters
-from skumc.data import read_X, with_index
+from skumc.data import MultimodalData, read_X, with_index
 from skumc.losses import WeightedLosses
 from skumc.text import TextModel
 from skumc.training import SilhouetteMonitor
@@ -388,20 +388,29 @@ class UMCClusterer(
         ndarray of float32, shape (n_samples, n_components)
             Unit-norm rows.
         """
-        return with_index(self, X, self._embed(X).embedding)
+        return with_index(self, X, self._embed(self._read(X)).embedding)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, missing_rows: str = "raise") -> np.ndarray:
         """Assign each sample to the nearest stored center.
 
         Parameters
         ----------
         X : array, DataFrame, MultimodalData, list of dicts or dict
+        missing_rows : {"raise", "label -1"}, default="raise"
+            Treatment of samples without any modality: an error, or the label -1.
 
         Returns
         -------
         ndarray of int32, shape (n_samples,)
         """
-        return assign_labels(self._embed(X).embedding, self.cluster_centers_)
+        if missing_rows not in (choices := ("raise", "label -1")):
+            raise ValueError(unknown_name_message("missing_rows", missing_rows, choices))
+        data = self._read(X, allow_missing_rows=missing_rows != "raise")
+        present, labels = data.present.any(axis=1), np.full(len(data), -1, dtype=np.int32)
+        if present.any():
+            embedding = self._embed(data[present]).embedding
+            labels[present] = assign_labels(embedding, self.cluster_centers_)
+        return labels
 
     def modality_weights(self, X: Any) -> np.ndarray:
         """Return the share of each modality in the embedding of each sample.
@@ -416,7 +425,7 @@ class UMCClusterer(
             In the order of ``modality_widths_``; rows sum to 1. The share of a missing modality is
             0, unless the encoder replaces it with zeros (``missing="zeros"``).
         """
-        return self._embed(X).gates
+        return self._embed(self._read(X)).gates
 
     def attention_weights(self, X: Any) -> dict[str, list[np.ndarray | None]]:
         """Return the weights of the cross-attention from the anchor, per sample.
@@ -437,12 +446,8 @@ class UMCClusterer(
         AttributeError
             If the encoder has no cross-attention.
         """
-        check_is_fitted(self, "encoder_")
-        weights = {}
+        data, device, weights = self._read(X), resolve_device(self.device), {}
         if hasattr(self.encoder_, "attention_weights"):
-            data = read_X(self, X, self.modalities, reset=False)
-            device = resolve_device(self.device)
-            data = self._text.read(data, device)
             weights = embed_attention(self.encoder_.to(device), data, self.anchor_, device)
         if not weights:
             raise AttributeError(
@@ -469,7 +474,7 @@ class UMCClusterer(
             Within [-1, 1], of at most 5,000 samples; 0.0 where there is only one cluster.
         """
         del y
-        embedding = self._embed(X).embedding
+        embedding = self._embed(self._read(X)).embedding
         labels = assign_labels(embedding, self.cluster_centers_)
         return SilhouetteMonitor(sample_size=5000)(embedding, labels)
 
@@ -486,9 +491,12 @@ class UMCClusterer(
     def _n_features_out(self) -> int:
         return self.embedding_.shape[1]
 
-    def _embed(self, X: Any) -> Embedded:
+    def _read(self, X: Any, allow_missing_rows: bool = False) -> MultimodalData:
         check_is_fitted(self, "encoder_")
-        data = read_X(self, X, self.modalities, reset=False)
+        allowed = {"allow_missing_rows": allow_missing_rows}
+        data = read_X(self, X, self.modalities, reset=False, **allowed)
+        return self._text.read(data, resolve_device(self.device), **allowed)
+
+    def _embed(self, data: MultimodalData) -> Embedded:
         device = resolve_device(self.device)
-        data = self._text.read(data, device)
         return embed(self.encoder_.to(device), data, device, self.precision)

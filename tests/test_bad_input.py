@@ -287,11 +287,6 @@ BAD_X = {
         ValueError,
         r"Modality 'text', row 1: got shape \(1, 2, 3\), expected \(width,\)",
     ),
-    "a 1-D modality": (
-        lambda: {"text": np.ones(3)},
-        ValueError,
-        r"Modality 'text': got an array of shape \(3,\), expected \(n_samples, width\)",
-    ),
     "a 4-D modality": (
         lambda: {"text": np.ones((3, 2, 2, 2))},
         ValueError,

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skumc._console import ExtractionProgress
 from skumc.data import FrameStore, MultimodalData, digest, is_blank
+from skumc.data._forms import listed
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
 from skumc.feature_extraction._pretrained import LoadedModel, frozen
 
@@ -120,7 +121,7 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
         check_column(X, f"{self.modality} clip, path or None")
-        cells = list(X)
+        cells = list(listed(X))
         keys, clips, errors = self._find_clips(cells)
         self._raise_for(errors, len(cells))
         model = self._pretrained.model

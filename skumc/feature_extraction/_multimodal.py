@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skumc._parts import unknown_name_message
 from skumc.data import MultimodalData, is_blank
+from skumc.data._columns import Frame, column_index, is_data_frame, plain_column, refuse_lazy
 from skumc.feature_extraction._clips import ClipFeatures
 from skumc.feature_extraction._container_output import ContainerTransformerMixin
 from skumc.feature_extraction._transformer_text import TransformerTextFeatures
@@ -19,17 +20,21 @@ _MODALITIES = ("text", "audio", "video")
 _PART = [HasMethods(["fit", "transform"]), StrOptions({"passthrough"}), None]
 
 
-def _frame_columns(frame: Any, columns: Mapping[str, Hashable]) -> dict[str, list[Any]]:
+def _frame_columns(X: Any, columns: Mapping[str, Hashable]) -> dict[str, list[Any]]:
     """Return the cells of each modality of a DataFrame."""
-    known = list(frame.columns)
+    frame = Frame.read(X)
     for name, column in columns.items():
-        if known.count(column) != 1:
-            reason = f"X has {known.count(column)} columns of that name"
-            hint = unknown_name_message(f"columns[{name!r}]", column, map(str, known))
+        count = frame.names.count(column)
+        if count != 1:
+            reason = f"X has {count} columns of that name"
+            hint = unknown_name_message(f"columns[{name!r}]", column, map(str, frame.names))
             raise ValueError(
                 f"{hint} ({reason}.) Name the column of {name} in columns=, or leave {name}= out."
             )
-    return {name: list(frame[column]) for name, column in columns.items()}
+    return {
+        name: list(plain_column(frame.columns[frame.names.index(column)]))
+        for name, column in columns.items()
+    }
 
 
 def _record_columns(
@@ -217,7 +222,7 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         check_is_fitted(self)
         cells = self._cells(X, is_fit=False)
         stores = {name: self._frames(name, column).packed(name) for name, column in cells.items()}
-        return MultimodalData(stores, index=X.index if hasattr(X, "columns") else None)
+        return MultimodalData(stores, index=column_index(X) if is_data_frame(X) else None)
 
     def _used_columns(self) -> dict[str, Hashable]:
         used = [name for name in _MODALITIES if getattr(self, name) is not None]
@@ -233,7 +238,8 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         return {name: columns.get(name, name) for name in used}
 
     def _cells(self, X: Any, *, is_fit: bool) -> dict[str, list[Any]]:
-        if hasattr(X, "columns") and hasattr(X, "iloc"):
+        refuse_lazy(X)
+        if is_data_frame(X):
             if len(X) == 0:
                 raise ValueError("Found 0 samples in X, expected at least one.")
             return _frame_columns(X, self.columns_)

@@ -166,10 +166,12 @@ def _prepared(
     Each is preprocessed alone, so that its mean and variance are its own.
     """
     rate = extractor.sampling_rate
-    inputs = [
-        np.asarray(extractor(wave, sampling_rate=rate)["input_values"][0], np.float32)
-        for wave in waves
-    ]
+    inputs = []
+    for wave in waves:
+        prepared = extractor(wave, sampling_rate=rate)
+        values, mask = prepared["input_values"][0], prepared.get("attention_mask")
+        shown = slice(None) if mask is None else np.asarray(mask[0], bool)  # it may pad by itself
+        inputs.append(np.asarray(values, np.float32)[shown])
     n_samples = np.maximum([len(wave) for wave in inputs], min_samples)
     padded = np.zeros((len(inputs), n_samples.max()), np.float32)
     for line, wave in zip(padded, inputs, strict=True):

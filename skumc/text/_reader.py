@@ -33,7 +33,7 @@ class TextReader:
     Raises
     ------
     ValueError
-        If there is text and no text model.
+        If there is text and no text model, or a text model and no text.
 
     Examples
     --------
@@ -57,6 +57,12 @@ class TextReader:
     def __init__(self, names: Sequence[str], text: Any, verbose: int = 0) -> None:
         text = TextModel.from_argument(text)
         text._validate_params()
+        if text.name is not None and not names:
+            raise ValueError(
+                "Got a text model (text=), but no modality of X holds text. Pass sentences or a "
+                "tokenizer's result, such as {\"input_ids\": ids, \"attention_mask\": mask}, as a "
+                "modality, or set text=None."
+            )
         if names and text.name is None:
             raise ValueError(
                 f"Modality {names[0]!r} holds text, but text=None. Set text to a transformers "
@@ -75,8 +81,21 @@ class TextReader:
         """Look up the pooling that the configuration of a modality's text model names."""
         return self.backbones[name].pooling if name in self.backbones else None
 
-    def read(self, data: MultimodalData, device: torch.device) -> MultimodalData:
+    def read(
+        self, data: MultimodalData, device: torch.device, *, allow_missing_rows: bool = False
+    ) -> MultimodalData:
         """Replace text by frames.
+
+        Parameters
+        ----------
+        data : MultimodalData
+        device : torch.device
+        allow_missing_rows : bool, default=False
+            Whether samples may be left without any modality.
+
+        Returns
+        -------
+        MultimodalData
 
         Raises
         ------
@@ -92,7 +111,7 @@ class TextReader:
             }
         )
         empty = np.flatnonzero(~read.present.any(axis=1))
-        if len(empty):
+        if len(empty) and not allow_missing_rows:
             raise ValueError(
                 f"The text model's tokenizer finds no token in {name_rows(empty)}, and every other "
                 "modality is missing there. Drop such samples, or use a tokenizer that adds "
