@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_is_fitted
 
+from skumc._devices import resolve_device
 from skumc._parameters import PART_CHOICES, check_callbacks, check_parts
 from skumc._parts import unknown_name_message
-from skumc.data import MultimodalData
+from skumc.data import MultimodalData, read_X
 from skumc.encoders import EncoderWithText, FrameStatistics
 from skumc.losses import ROLES, WeightedLosses
 from skumc.text import TextModel, TextReader
@@ -116,6 +118,25 @@ def text_reader(estimator: Any, data: MultimodalData) -> TextReader:
     """Load a text model for each modality of text."""
     names = [name for name, width in data.widths.items() if width is None]
     return TextReader(names, TextModel.from_argument(estimator.text), verbose=estimator.verbose)
+
+
+def read_samples(estimator: Any, X: Any, missing_rows: str = "raise") -> MultimodalData:
+    """Read X of a fitted clusterer, with frames in the place of text.
+
+    Parameters
+    ----------
+    estimator : UMCClusterer
+    X : array, DataFrame, MultimodalData, list of dicts or dict
+    missing_rows : {"raise", "label -1"}, default="raise"
+        Samples without any modality are an error, or stay.
+    """
+    check_is_fitted(estimator, "encoder_")
+    choices = ("raise", "label -1")
+    if missing_rows not in choices:
+        raise ValueError(unknown_name_message("missing_rows", missing_rows, choices))
+    allowed = {"allow_missing_rows": missing_rows != "raise"}
+    data = read_X(estimator, X, estimator.modalities, reset=False, **allowed)
+    return estimator._text.read(data, resolve_device(estimator.device), **allowed)
 
 
 def check_samples(data: MultimodalData, n_clusters: int) -> None:

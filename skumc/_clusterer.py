@@ -13,7 +13,6 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from skumc._assembly import (
     MAX_SEED,
@@ -22,6 +21,7 @@ from skumc._assembly import (
     choose_anchor,
     make_parts,
     on_cpu,
+    read_samples,
     seed_parts,
     text_reader,
     training_parts,
@@ -29,7 +29,7 @@ from skumc._assembly import (
 )
 from skumc._devices import resolve_device
 from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
-from skumc._parts import PartsMixin, unknown_name_message
+from skumc._parts import PartsMixin
 from skumc._presets import preset_parameters
 from skumc.data import MultimodalData, read_X, with_index
 from skumc.losses import WeightedLosses
@@ -388,7 +388,7 @@ class UMCClusterer(
         ndarray of float32, shape (n_samples, n_components)
             Unit-norm rows.
         """
-        return with_index(self, X, self._embed(self._read(X)).embedding)
+        return with_index(self, X, self._embed(read_samples(self, X)).embedding)
 
     def predict(self, X: Any, missing_rows: str = "raise") -> np.ndarray:
         """Assign each sample to the nearest stored center.
@@ -403,9 +403,7 @@ class UMCClusterer(
         -------
         ndarray of int32, shape (n_samples,)
         """
-        if missing_rows not in (choices := ("raise", "label -1")):
-            raise ValueError(unknown_name_message("missing_rows", missing_rows, choices))
-        data = self._read(X, allow_missing_rows=missing_rows != "raise")
+        data = read_samples(self, X, missing_rows)
         present, labels = data.present.any(axis=1), np.full(len(data), -1, dtype=np.int32)
         if present.any():
             embedding = self._embed(data[present]).embedding
@@ -425,7 +423,7 @@ class UMCClusterer(
             In the order of ``modality_widths_``; rows sum to 1. The share of a missing modality is
             0, unless the encoder replaces it with zeros (``missing="zeros"``).
         """
-        return self._embed(self._read(X)).gates
+        return self._embed(read_samples(self, X)).gates
 
     def attention_weights(self, X: Any) -> dict[str, list[np.ndarray | None]]:
         """Return the weights of the cross-attention from the anchor, per sample.
@@ -446,7 +444,7 @@ class UMCClusterer(
         AttributeError
             If the encoder has no cross-attention.
         """
-        data, device, weights = self._read(X), resolve_device(self.device), {}
+        data, device, weights = read_samples(self, X), resolve_device(self.device), {}
         if hasattr(self.encoder_, "attention_weights"):
             weights = embed_attention(self.encoder_.to(device), data, self.anchor_, device)
         if not weights:
@@ -474,7 +472,7 @@ class UMCClusterer(
             Within [-1, 1], of at most 5,000 samples; 0.0 where there is only one cluster.
         """
         del y
-        embedding = self._embed(self._read(X)).embedding
+        embedding = self._embed(read_samples(self, X)).embedding
         labels = assign_labels(embedding, self.cluster_centers_)
         return SilhouetteMonitor(sample_size=5000)(embedding, labels)
 
@@ -490,12 +488,6 @@ class UMCClusterer(
     @property
     def _n_features_out(self) -> int:
         return self.embedding_.shape[1]
-
-    def _read(self, X: Any, allow_missing_rows: bool = False) -> MultimodalData:
-        check_is_fitted(self, "encoder_")
-        allowed = {"allow_missing_rows": allow_missing_rows}
-        data = read_X(self, X, self.modalities, reset=False, **allowed)
-        return self._text.read(data, resolve_device(self.device), **allowed)
 
     def _embed(self, data: MultimodalData) -> Embedded:
         device = resolve_device(self.device)

@@ -328,9 +328,9 @@ BAD_X = {
         r"repeated column names: \['a', 'a'\]. Rename or drop",
     ),
     "a record that is no dict": (
-        lambda: [{"text": [1.0]}, None],
+        lambda: [{"text": [1.0]}, 3],
         ValueError,
-        "Got NoneType in row 1, expected a list with one dict per sample",
+        "Got int in row 1, expected a list with one dict per sample",
     ),
 }
 

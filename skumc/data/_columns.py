@@ -1,4 +1,4 @@
-"""Frames and columns of pandas, polars and pyarrow, read alike and without importing any of them."""
+"""Frames and columns of pandas, polars and pyarrow, read alike without importing any of them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def column_index(X: Any) -> Any:
 def is_categorical(column: Any) -> bool:
     """Whether the type of a column says that it holds categories."""
     name = str(getattr(column, "dtype", getattr(column, "type", "")))
-    return is_column(column) and name.lower().startswith(("category", "categorical", "enum", "dict"))
+    return is_column(column) and name.lower().startswith(
+        ("category", "categorical", "enum", "dict")
+    )
 
 
 def is_numeric(column: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skumc.data._columns import Frame, column_index, is_column, plain_column
+from skumc.data._missing import is_missing_value
 from skumc.data._modality import Store
 from skumc.data._padding import MASK_KEYS, from_padding, split_mask
 from skumc.data._ragged import Ragged
@@ -124,8 +125,11 @@ def named_views(
 
 
 def record_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """List the cells of each modality that occurs in a list of dicts; None where it is missing."""
-    records = list(records)
+    """List the cells of each modality that occurs in a list of dicts; None where it is missing.
+
+    A row of None is a sample without any modality.
+    """
+    records = [{} if is_missing_value(record) else record for record in records]
     if not records:
         raise ValueError("Got no records, expected a list with one dict per sample.")
     for row, record in enumerate(records):

@@ -191,6 +191,8 @@ def _is_table(estimator: Any, X: Any, modalities: Any, *, reset: bool) -> bool:
         return False
     if is_data_frame(X):
         return _frame_is_table(estimator, X, modalities, reset=reset)
+    if not reset and not hasattr(estimator, "_table_layout") and _is_list(X) and len(X):
+        return not (_holds_cells(X) or _first(X) is None)  # only missing cells, such as [nan]
     return not _holds_cells(X)
 
 

@@ -55,8 +55,8 @@ def _as_matrix(X: Any) -> Any:
         )
     if array.dtype.kind not in "buifO":
         raise ValueError(
-            f"X is of type {array.dtype}, expected real numbers. Convert dates and durations "
-            "first, for example to seconds with X.astype('i8'), or leave them out."
+            f"X is of type {array.dtype}, expected real numbers. Convert dates, durations and "
+            "records to numbers first, or leave them out."
         )
     if array.dtype == object:
         array = _object_matrix(array)

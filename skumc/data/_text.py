@@ -227,12 +227,12 @@ class TokenIds:
     @classmethod
     def from_mapping(cls, name: str, encoded: Mapping[str, Any]) -> TokenIds:
         """Read the tokenizer's result for all samples: ids, and optionally mask and types."""
-        columns = {
+        columns: dict[str, Any] = {
             key: plain_column(encoded[key]) if is_column(encoded[key]) else encoded[key]
             for key in (*_TOKEN_KEYS, _SAMPLE_KEY)
             if encoded.get(key) is not None
         }
-        ids = columns.get("input_ids")
+        ids = columns.get("input_ids", 0)
         if not hasattr(ids, "__len__") or (len(ids) and isinstance(ids[0], (int, np.integer))):
             raise ValueError(
                 f"Modality {name!r}: got the token ids of one text, expected one list of ids per "

@@ -12,6 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from skumc._parts import unknown_name_message
 from skumc.data import MultimodalData, is_blank
 from skumc.data._columns import Frame, column_index, is_data_frame, plain_column, refuse_lazy
+from skumc.data._forms import listed
+from skumc.data._missing import is_missing_value
 from skumc.feature_extraction._clips import ClipFeatures
 from skumc.feature_extraction._container_output import ContainerTransformerMixin
 from skumc.feature_extraction._transformer_text import TransformerTextFeatures
@@ -46,7 +48,7 @@ def _record_columns(
             f"Got X of type {type(X).__name__}, expected a DataFrame or a list with one dict per "
             "sample. Convert a dict of columns with pandas.DataFrame(X)."
         )
-    records = list(X)
+    records = [{} if is_missing_value(record) else record for record in listed(X)]
     if not records:
         raise ValueError("Found 0 samples in X, expected at least one.")
     for row, record in enumerate(records):
@@ -222,7 +224,7 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         check_is_fitted(self)
         cells = self._cells(X, is_fit=False)
         stores = {name: self._frames(name, column).packed(name) for name, column in cells.items()}
-        return MultimodalData(stores, index=column_index(X) if is_data_frame(X) else None)
+        return MultimodalData(stores, index=column_index(X))
 
     def _used_columns(self) -> dict[str, Hashable]:
         used = [name for name in _MODALITIES if getattr(self, name) is not None]

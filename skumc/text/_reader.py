@@ -59,9 +59,9 @@ class TextReader:
         text._validate_params()
         if text.name is not None and not names:
             raise ValueError(
-                "Got a text model (text=), but no modality of X holds text. Pass sentences or a "
-                "tokenizer's result, such as {\"input_ids\": ids, \"attention_mask\": mask}, as a "
-                "modality, or set text=None."
+                "Got a text model (text=), but no modality of X holds text. Pass sentences (a "
+                "list, or a column of a pandas or polars DataFrame) or a tokenizer's result, "
+                '{"input_ids": ids, "attention_mask": mask}; or set text=None.'
             )
         if names and text.name is None:
             raise ValueError(
