@@ -14,7 +14,6 @@ from skumc.data._columns import (
     is_categorical,
     is_column,
     is_data_frame,
-    is_numeric,
     plain_cell,
     plain_column,
     refuse_lazy,
@@ -185,13 +184,16 @@ def check_values(name: str, sequences: Ragged) -> Ragged:
 def _from_frame(name: str, values: Any) -> np.ndarray:
     """Read a DataFrame of numbers as one modality, with missing values as NaN."""
     frame = Frame.read(values)
-    for column_name, column in zip(frame.names, frame.columns, strict=True):
-        if not is_numeric(column):
+    columns = []
+    for position, column_name in enumerate(frame.names):
+        try:
+            columns.append(frame.numbers(position))
+        except ValueError as error:
             raise ValueError(
                 f"Modality {name!r} is a table, and its column {column_name!r} holds no numbers. "
                 "Expected numbers in every column; for sequences pass one column of arrays."
-            )
-    return frame.matrix(range(len(frame.columns)))
+            ) from error
+    return np.column_stack(columns) if columns else np.zeros((len(values), 0))
 
 
 def _as_array_or_list(name: str, values: Any) -> Any:

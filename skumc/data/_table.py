@@ -73,17 +73,15 @@ def _object_matrix(array: np.ndarray) -> np.ndarray:
         return real_numbers(array)
     except NotNumbersError as error:
         found = next(c for c in array.ravel() if not (is_missing_value(c) or is_number(c)))
-        reason = str(error)
-        try:
-            float(found)
-        except (TypeError, ValueError) as refused:  # scikit-learn expects Python's words
-            reason = str(refused)
-        message = (
-            f"X holds strings or other objects than real numbers: {found!r:.50} of type "
-            f"{type(found).__name__} ({reason}). Expected a 2-D table of numbers. "
-            f"{_HOW_TO_PASS_SEQUENCES}"
-        )
-        raise (ValueError if isinstance(found, str) else TypeError)(message) from error
+        if isinstance(found, str):
+            raise ValueError(
+                f"X holds strings such as {found!r:.50}. Expected a 2-D table of numbers. "
+                f"{_HOW_TO_PASS_SEQUENCES}"
+            ) from error
+        raise TypeError(  # with Python's words, which scikit-learn's checks expect
+            f"X holds {found!r:.50}: float() argument must be a string or a real number, not "
+            f"{type(found).__name__!r}. Expected a 2-D table of numbers. {_HOW_TO_PASS_SEQUENCES}"
+        ) from error
     except ValueError as error:
         raise ValueError(
             f"X holds strings or rows of different widths ({error}). Expected a 2-D table of "
@@ -120,12 +118,20 @@ def _lay_out(modalities: Any, names: list[Any] | None, n_columns: int) -> TableL
 
 
 def _check_columns(layout: TableLayout, names: list[Any] | None) -> None:
-    """Refuse a frame with other columns than in fit where scikit-learn compares no names."""
+    """Refuse a frame with other columns than in fit; scikit-learn compares strings of pandas."""
     if names is not None and layout.names is not None and names != layout.names:
         raise ValueError(
             f"Got X with the columns {names}, expected those of fit, in their order: "
             f"{layout.names}."
         )
+
+
+def _learn_columns(estimator: Any, names: list[Any]) -> None:
+    """Store number and names of columns, of a library that not every scikit-learn knows."""
+    estimator.n_features_in_ = len(names)
+    estimator.__dict__.pop("feature_names_in_", None)
+    if all(isinstance(name, str) for name in names):
+        estimator.feature_names_in_ = np.asarray(names, dtype=object)
 
 
 def read_table(
@@ -144,8 +150,16 @@ def read_table(
     else:
         if not frame.names:
             raise ValueError("Got X without columns, expected one per feature or one per modality.")
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
         names, n_columns = frame.names, len(frame.names)
+        if hasattr(X, "iloc"):
+            validate_data(estimator, X, reset=reset, skip_check_array=True)
+        elif reset:
+            _learn_columns(estimator, names)
+        elif n_columns != estimator.n_features_in_:
+            raise ValueError(
+                f"X has {n_columns} features, but {type(estimator).__name__} is expecting "
+                f"{estimator.n_features_in_} features as input. Pass the columns of fit."
+            )
     if reset:
         estimator._table_layout = _lay_out(modalities, names, n_columns)
     _check_columns(estimator._table_layout, names)
