@@ -88,7 +88,10 @@ def test_tensors_of_one_text_have_a_leading_axis_or_none(axes):
     ("X", "message"),
     [
         ({"input_ids": [2, 5, 3]}, "token ids of one text, expected one list of ids per sample"),
-        ({"input_ids": IDS, "pixel_values": np.ones((4, 2))}, "beside 'pixel_values'. Pass each"),
+        (
+            {"input_ids": IDS, "pixel_values": np.ones((4, 2))},
+            "together with 'pixel_values'. Pass each",
+        ),
         ({"input_ids": [[2, -5, 3]]}, "'text', row 0: got a negative token id, -5. Hide padding"),
         (
             {"input_ids": [[2, 5]], "token_type_ids": [[0, -1]]},
@@ -120,12 +123,13 @@ def test_a_text_model_without_text_is_an_error():
     ("cells", "kind"),
     [
         (["calls/1.wav", "calls/2.WAV", "my call 3.mp3"], "file paths"),
-        (["/data/a", "/data/b"], "file paths"),
+        (["/data/a", "data/b"], "file paths"),
         (["C:\\clips\\a", "C:\\clips\\b"], "file paths"),
         (["https://site.org/a", "s3://bucket/b"], "file paths"),
         (["T-1001", "T-1002", "T-1003"], "identifiers"),
         (["123e4567-e89b-12d3-a456-426614174000"] * 2, "identifiers"),
         (["12", "15.5", None, ""], "identifiers"),
+        (["a.b@site.org", "c@mail.co.uk"], "identifiers"),
         (["web", "phone"] * 10, "categories"),
         (["good morning", "too dear"] * 10, None),
         (["Go to example.com", "I like node.js", "see a.wav"], None),

@@ -135,7 +135,7 @@ class Frame:
         Raises
         ------
         ValueError
-            If a cell is no real number.
+            If a cell is not a real number.
         """
         values = plain_column(self.columns[position])
         if isinstance(values, np.ndarray) and values.dtype != object:

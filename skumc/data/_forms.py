@@ -37,7 +37,7 @@ def check_names(modalities: Any) -> None:
 def named_modalities(modalities: Any) -> dict[str, Any]:
     """Name the modalities of a dict; a tokenizer's or feature extractor's result is one of them.
 
-    A dict with ``input_ids`` is the modality ``text``. Frames beside an ``attention_mask`` are one
+    A dict with ``input_ids`` is the modality ``text``. Frames together with an ``attention_mask`` are one
     modality with that mask.
     """
     if is_token_mapping(modalities):

@@ -16,10 +16,10 @@ _SUFFIX = (
     "tiff?|webp|heic|txt|csv|tsv|json|jsonl|parquet|npy|npz|pt|pkl|h5|hdf5|pdf|zip|gz|tar"
 )
 _PATH = re.compile(
-    rf"(\S.*\.({_SUFFIX})|(file|https?|s3|gs|hdfs)://\S+|(~|\.{{1,2}}|[A-Za-z]:)?[/\\]\S+)",
+    rf"(\S.*\.({_SUFFIX})|(file|https?|s3|gs|hdfs)://\S+|\S*[/\\]\S+)",
     re.IGNORECASE,
 )
-_ID = re.compile(r"(?=.*\d)[A-Za-z0-9_.:#@-]+")
+_ID = re.compile(r"(?=.*\d)[A-Za-z0-9_.:#@-]+|[\w.+-]+@[\w-]+(\.[\w-]+)+")
 _WORD = re.compile(r"[\w.&+/-]{1,40}")
 
 

@@ -14,7 +14,7 @@ from skumc.data._missing import is_missing_value
 
 
 class NotNumbersError(ValueError):
-    """Error for values that are no real numbers; its text names their type."""
+    """Error for values that are not real numbers; its text names their type."""
 
 
 def is_number(value: Any) -> bool:
@@ -62,7 +62,7 @@ def real_numbers(values: Any) -> np.ndarray:
     Raises
     ------
     NotNumbersError
-        If a value is no real number.
+        If a value is not a real number.
     ValueError
         If the shapes of the parts differ.
 

@@ -87,8 +87,8 @@ def _are_positions(numbers: list[Any], n_columns: int, names: Sequence[Any]) -> 
     outside = [column for column in numbers if not -n_columns <= column < n_columns]
     if unnamed and outside and len(unnamed) < len(numbers):
         raise ValueError(
-            f"Got modalities with the columns {outside[0]!r}, which is no position, and "
-            f"{unnamed[0]!r}, which is no name. Expected names throughout, or positions in "
+            f"Got modalities with the columns {outside[0]!r}, which is not a position, and "
+            f"{unnamed[0]!r}, which is not a name. Expected names throughout, or positions in "
             f"[0, {n_columns - 1}] throughout."
         )
     return bool(unnamed)

@@ -95,7 +95,7 @@ def _columns(X: Any, original: Any) -> dict[Any, Any]:
     ----------
     X : Mapping, DataFrame, or list of dicts or strings
     original : object
-        X as passed, whose type may say that its strings are categories.
+        X as passed; its type may say that the strings are categories.
     """
     if isinstance(X, Mapping):
         return named_modalities(X)

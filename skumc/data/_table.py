@@ -127,11 +127,29 @@ def _check_columns(layout: TableLayout, names: list[Any] | None) -> None:
 
 
 def _learn_columns(estimator: Any, names: list[Any]) -> None:
-    """Store number and names of columns, of a library that not every scikit-learn knows."""
+    """Store number and names of columns, of a library that some versions of scikit-learn do not read."""
     estimator.n_features_in_ = len(names)
     estimator.__dict__.pop("feature_names_in_", None)
     if all(isinstance(name, str) for name in names):
         estimator.feature_names_in_ = np.asarray(names, dtype=object)
+
+
+def _read_frame(estimator: Any, X: Any, *, reset: bool) -> Frame:
+    """Take apart a frame; learn the number and names of its columns, or check them."""
+    frame = Frame.read(X)
+    n_columns = len(frame.names)
+    if n_columns == 0:
+        raise ValueError("Got X without columns, expected one per feature or one per modality.")
+    if hasattr(X, "iloc"):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+    elif reset:
+        _learn_columns(estimator, frame.names)
+    elif n_columns != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {n_columns} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input. Pass the columns of fit."
+        )
+    return frame
 
 
 def read_table(
@@ -143,28 +161,15 @@ def read_table(
         "ensure_all_finite": False,  # the container names modality and rows
         "ensure_min_samples": 2 if reset else 1,
     }
-    frame = Frame.read(X) if is_data_frame(X) else None
+    frame = _read_frame(estimator, X, reset=reset) if is_data_frame(X) else None
     if frame is None:
         table = validate_data(estimator, _as_matrix(X), reset=reset, **checks)
-        names, n_columns = None, table.shape[1]
-    else:
-        if not frame.names:
-            raise ValueError("Got X without columns, expected one per feature or one per modality.")
-        names, n_columns = frame.names, len(frame.names)
-        if hasattr(X, "iloc"):
-            validate_data(estimator, X, reset=reset, skip_check_array=True)
-        elif reset:
-            _learn_columns(estimator, names)
-        elif n_columns != estimator.n_features_in_:
-            raise ValueError(
-                f"X has {n_columns} features, but {type(estimator).__name__} is expecting "
-                f"{estimator.n_features_in_} features as input. Pass the columns of fit."
-            )
+    names = None if frame is None else frame.names
+    n_columns = table.shape[1] if frame is None else len(frame.names)
     if reset:
         estimator._table_layout = _lay_out(modalities, names, n_columns)
     _check_columns(estimator._table_layout, names)
-    blocks = estimator._table_layout.blocks
-    used = list(range(n_columns))
+    blocks, used = estimator._table_layout.blocks, list(range(n_columns))
     if frame is not None:
         if blocks is not None:
             used = sorted({position for block in blocks.values() for position in block})

@@ -52,7 +52,7 @@ def check_token_keys(values: Mapping[str, Any]) -> None:
     unknown = [key for key in values if key not in _OTHER_TOKENIZER_KEYS.union(_TOKEN_KEYS)]
     if unknown:
         raise ValueError(
-            f"Got token ids ('input_ids') beside {', '.join(map(repr, unknown))}. Pass each "
+            f"Got token ids ('input_ids') together with {', '.join(map(repr, unknown))}. Pass each "
             'modality by name, the tokenizer\'s result as one of them: {"text": {"input_ids": ids, '
             '"attention_mask": mask}, ' + f'"{unknown[0]}": ...' + "}."
         )

@@ -94,7 +94,7 @@ def summarize(encoder: nn.Module, data: MultimodalData, device: torch.device) ->
 
 
 def _name_giants(data: MultimodalData, rows: np.ndarray) -> None:
-    """Raise ValueError if samples have values whose squares float32 cannot hold."""
+    """Raise ValueError if samples have values with squares beyond float32."""
     for name in data.names:
         store = cast(Ragged, data.packed(name, rows))
         giants = np.abs(store.values).max(axis=1, initial=0) > _LARGEST_SQUARED
