@@ -57,7 +57,7 @@ def test_numbers_are_all_names_or_all_positions(names, modalities, expected):
         (
             [1, 2, 3, 4],
             {"a": [0, 4]},
-            "columns 4, which is not a position, and 0, which is not a name",
+            "columns 4, which is not a position, and 0, which",
         ),
         ([1, 2, 3, 4], {"a": [0], "b": [4]}, "Expected names throughout, or positions in .0, 3."),
         ([10, 20, 30, 40], {"a": [10, 1]}, "columns 10, which is not a position, and 1, which"),

@@ -90,7 +90,7 @@ def test_tensors_of_one_text_have_a_leading_axis_or_none(axes):
         ({"input_ids": [2, 5, 3]}, "token ids of one text, expected one list of ids per sample"),
         (
             {"input_ids": IDS, "pixel_values": np.ones((4, 2))},
-            "together with 'pixel_values'. Pass each",
+            "together with 'pixel_values'",
         ),
         ({"input_ids": [[2, -5, 3]]}, "'text', row 0: got a negative token id, -5. Hide padding"),
         (

@@ -37,8 +37,8 @@ def check_names(modalities: Any) -> None:
 def named_modalities(modalities: Any) -> dict[str, Any]:
     """Name the modalities of a dict; a tokenizer's or feature extractor's result is one of them.
 
-    A dict with ``input_ids`` is the modality ``text``. Frames together with an ``attention_mask`` are one
-    modality with that mask.
+    A dict with ``input_ids`` is the modality ``text``. Frames together with an ``attention_mask``
+    are one modality with that mask.
     """
     if is_token_mapping(modalities):
         check_token_keys(modalities)

@@ -127,7 +127,7 @@ def _check_columns(layout: TableLayout, names: list[Any] | None) -> None:
 
 
 def _learn_columns(estimator: Any, names: list[Any]) -> None:
-    """Store number and names of columns, of a library that some versions of scikit-learn do not read."""
+    """Store number and names of the columns of another library than pandas."""
     estimator.n_features_in_ = len(names)
     estimator.__dict__.pop("feature_names_in_", None)
     if all(isinstance(name, str) for name in names):
