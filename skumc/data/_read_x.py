@@ -277,8 +277,8 @@ def read_X(
 def with_index(estimator: BaseEstimator, X: Any, values: np.ndarray) -> Any:
     """Give the output of ``transform`` X's index if pandas output is configured.
 
-    scikit-learn keeps the index of a DataFrame; this function keeps that of a container and of a
-    dict with modalities of pandas.
+    scikit-learn keeps the index of a DataFrame; this function keeps that of a container, a Series
+    and a dict with modalities of pandas.
 
     Examples
     --------
@@ -286,10 +286,11 @@ def with_index(estimator: BaseEstimator, X: Any, values: np.ndarray) -> Any:
     >>> with_index(BaseEstimator(), X, np.zeros((2, 3))).shape
     (2, 3)
     """
-    index = common_index(X, None) if isinstance(X, Mapping) else getattr(X, "index", None)
-    if not isinstance(X, (Mapping, MultimodalData)) or index is None:
-        return values
-    if _get_output_config("transform", estimator)["dense"] != "pandas":
+    if isinstance(X, MultimodalData):
+        index = X.index
+    else:
+        index = common_index(X, None) if isinstance(X, Mapping) else column_index(X)
+    if index is None or _get_output_config("transform", estimator)["dense"] != "pandas":
         return values
     import pandas as pd
 
