@@ -197,6 +197,14 @@ def test_values_that_are_no_numbers_are_refused_by_name(values):
             make().fit(column)
 
 
+@pytest.mark.parametrize("cells", [[1.0, "b", 2.0], ["b", 1.0, 2.0], [None, 1.0, "b"]])
+@pytest.mark.parametrize("make", [umc, PooledFeatures])
+def test_a_column_of_numbers_and_text_is_refused_in_any_order(make, cells):
+    frame = pd.DataFrame({"n": [1.0, 2.0, 3.0], "k": pd.Series(cells, dtype=object)})
+    with pytest.raises(ValueError, match="Modality 'k' holds numbers in some rows and text in oth"):
+        make().fit(frame)
+
+
 @pytest.mark.parametrize("kind", ["M8[s]", "m8[ms]", "M8[ns]"])
 @pytest.mark.parametrize("make", [umc, PooledFeatures])
 def test_a_table_of_times_is_refused(make, kind):

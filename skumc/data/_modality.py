@@ -107,7 +107,8 @@ def _check_equal_widths(name: str, sequences: Sequence[np.ndarray | None]) -> No
 
 def _from_cells(name: str, cells: Sequence[Any], categorical: bool = False) -> Store:
     """Read sequences, sentences or token ids from one cell per sample."""
-    cells = [None if is_blank(cell) else plain_cell(cell) for cell in cells]
+    cells = [plain_cell(cell) for cell in cells]
+    cells = [None if is_blank(cell) else cell for cell in cells]
     first = next((cell for cell in cells if cell is not None), None)
     if isinstance(first, str):
         for row, cell in enumerate(cells):
