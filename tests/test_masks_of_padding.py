@@ -126,6 +126,10 @@ def test_only_gaps_of_nan_are_refused(filled):
             {"a": {"values": np.ones((2, 3, 1)), "attention_mask": np.ones((3, 3))}},
             "frames and mask of different sizes",
         ),
+        (  # 1 may stand for frames or for padding
+            {"input_values": np.ones((2, 3)), "padding_mask": np.ones((2, 3))},
+            r'keys \[.*\'padding_mask\'\], expected .*"attention_mask": mask',
+        ),
         (
             {"a": np.ones((2, 3)), "b": np.ones((2, 3)), "attention_mask": np.ones((2, 3))},
             r"keys \['a', 'b', 'attention_mask'\], expected frames and their mask",

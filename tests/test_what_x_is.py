@@ -205,6 +205,14 @@ def test_a_column_of_numbers_and_text_is_refused_in_any_order(make, cells):
         make().fit(frame)
 
 
+@pytest.mark.parametrize("X", [{1, 2, 3}, [{1, 2}, {3, 4}], {"a": 1}.keys(), object()])
+def test_objects_that_are_not_arrays_are_refused(X):
+    with pytest.raises(TypeError, match="X holds .*must be a string or a real number, not"):
+        PooledFeatures().fit(X)
+    with pytest.raises(ValueError, match="Modality 'a'"):
+        MultimodalData({"a": X if isinstance(X, list) else [X]})
+
+
 @pytest.mark.parametrize("kind", ["M8[s]", "m8[ms]", "M8[ns]"])
 @pytest.mark.parametrize("make", [umc, PooledFeatures])
 def test_a_table_of_times_is_refused(make, kind):

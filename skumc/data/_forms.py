@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from skumc.data._columns import Frame, column_index, is_column, plain_column
 from skumc.data._missing import is_missing_value
 from skumc.data._modality import Store
-from skumc.data._padding import MASK_KEYS, from_padding, split_mask
+from skumc.data._padding import from_padding, split_mask
 from skumc.data._ragged import Ragged
 from skumc.data._text import check_token_keys, is_token_mapping
 
@@ -44,7 +44,7 @@ def named_modalities(modalities: Any) -> dict[str, Any]:
         check_token_keys(modalities)
         return {TEXT_MODALITY: modalities}
     check_names(modalities)
-    if any(key in modalities for key in MASK_KEYS[:1]):
+    if "attention_mask" in modalities or "padding_mask" in modalities:
         name = split_mask("X", modalities)[0]
         return {name: modalities}
     return dict(modalities)

@@ -80,6 +80,8 @@ def real_numbers(values: Any) -> np.ndarray:
         return array
     if array.dtype != object:
         raise NotNumbersError(f"{type(values).__name__} of type {array.dtype}")
+    if array.ndim == 0:
+        return np.array(_to_float(array.item()))
     cells = array.ravel()
     if not any(map(_is_nested, cells)):
         return np.array([_to_float(cell) for cell in cells]).reshape(array.shape)

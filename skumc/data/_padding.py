@@ -13,7 +13,7 @@ from skumc.data._missing import is_blank
 from skumc.data._numbers import plain_array, real_numbers
 from skumc.data._ragged import Ragged
 
-MASK_KEYS = ("attention_mask", "mask")
+_MASK_KEYS = ("attention_mask", "mask")
 _LENGTH_KEYS = ("lengths", "length")
 
 
@@ -109,8 +109,8 @@ def split_mask(where: str, values: Mapping[str, Any]) -> tuple[str, Any, Any]:
     ValueError
         If there is not exactly one array of frames.
     """
-    masks = [key for key in (*MASK_KEYS, *_LENGTH_KEYS) if values.get(key) is not None]
-    others = [key for key in values if key not in (*MASK_KEYS, *_LENGTH_KEYS)]
+    masks = [key for key in (*_MASK_KEYS, *_LENGTH_KEYS) if values.get(key) is not None]
+    others = [key for key in values if key not in (*_MASK_KEYS, *_LENGTH_KEYS)]
     if len(others) != 1 or len(masks) > 1:
         raise ValueError(
             f"{where}: got {type(values).__name__} with the keys {list(values)}, expected frames "

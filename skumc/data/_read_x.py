@@ -41,7 +41,8 @@ def _column_kind(column: Any) -> str:
     """Say whether a column holds one number per cell, other cells, or only missing values."""
     values = plain_column(column)
     if is_numeric(column):
-        return "missing" if np.isnan(values).all() else "numbers"
+        is_missing = np.isnan(values[:1]).all() and np.isnan(values).all()
+        return "missing" if is_missing else "numbers"
     cells = [cell for cell in values if not is_missing_value(cell)]
     if not cells:
         return "missing"
