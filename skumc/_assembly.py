@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_is_fitted
 
+from skumc._devices import resolve_device
 from skumc._parameters import PART_CHOICES, check_callbacks, check_parts
 from skumc._parts import unknown_name_message
-from skumc.data import MultimodalData
+from skumc.data import MultimodalData, read_X
 from skumc.encoders import EncoderWithText, FrameStatistics
 from skumc.losses import ROLES, WeightedLosses
 from skumc.text import TextModel, TextReader
@@ -118,11 +120,34 @@ def text_reader(estimator: Any, data: MultimodalData) -> TextReader:
     return TextReader(names, TextModel.from_argument(estimator.text), verbose=estimator.verbose)
 
 
-def read_text(estimator: Any, data: MultimodalData, device: torch.device) -> MultimodalData:
+def read_text(
+    estimator: Any, data: MultimodalData, device: torch.device, allow_missing_rows: bool = False
+) -> MultimodalData:
     """Replace text by frames, which the estimator's present ``memory`` caches."""
     text = TextModel.from_argument(estimator.text)
     text._validate_params()
-    return estimator._text.read(data, device, text.memory_folder)
+    return estimator._text.read(
+        data, device, text.memory_folder, allow_missing_rows=allow_missing_rows
+    )
+
+
+def read_samples(estimator: Any, X: Any, missing_rows: str = "raise") -> MultimodalData:
+    """Read X of a fitted clusterer, with frames in the place of text.
+
+    Parameters
+    ----------
+    estimator : UMCClusterer
+    X : array, DataFrame, MultimodalData, list of dicts or dict
+    missing_rows : {"raise", "label -1"}, default="raise"
+        Samples without any modality are an error, or stay.
+    """
+    check_is_fitted(estimator, "encoder_")
+    choices = ("raise", "label -1")
+    if missing_rows not in choices:
+        raise ValueError(unknown_name_message("missing_rows", missing_rows, choices))
+    allowed = {"allow_missing_rows": missing_rows != "raise"}
+    data = read_X(estimator, X, estimator.modalities, reset=False, **allowed)
+    return read_text(estimator, data, resolve_device(estimator.device), **allowed)
 
 
 def check_samples(data: MultimodalData, n_clusters: int) -> None:

@@ -13,7 +13,6 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from skumc._assembly import (
     MAX_SEED,
@@ -22,6 +21,7 @@ from skumc._assembly import (
     choose_anchor,
     make_parts,
     on_cpu,
+    read_samples,
     read_text,
     seed_parts,
     text_reader,
@@ -32,7 +32,7 @@ from skumc._devices import resolve_device
 from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
 from skumc._parts import PartsMixin
 from skumc._presets import preset_parameters
-from skumc.data import read_X, with_index
+from skumc.data import MultimodalData, read_X, with_index
 from skumc.losses import WeightedLosses
 from skumc.text import TextModel
 from skumc.training import SilhouetteMonitor
@@ -389,20 +389,27 @@ class UMCClusterer(
         ndarray of float32, shape (n_samples, n_components)
             Unit-norm rows.
         """
-        return with_index(self, X, self._embed(X).embedding)
+        return with_index(self, X, self._embed(read_samples(self, X)).embedding)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, missing_rows: str = "raise") -> np.ndarray:
         """Assign each sample to the nearest stored center.
 
         Parameters
         ----------
         X : array, DataFrame, MultimodalData, list of dicts or dict
+        missing_rows : {"raise", "label -1"}, default="raise"
+            Treatment of samples without any modality: an error, or the label -1.
 
         Returns
         -------
         ndarray of int32, shape (n_samples,)
         """
-        return assign_labels(self._embed(X).embedding, self.cluster_centers_)
+        data = read_samples(self, X, missing_rows)
+        present, labels = data.present.any(axis=1), np.full(len(data), -1, dtype=np.int32)
+        if present.any():
+            embedding = self._embed(data[present]).embedding
+            labels[present] = assign_labels(embedding, self.cluster_centers_)
+        return labels
 
     def modality_weights(self, X: Any) -> np.ndarray:
         """Return the share of each modality in the embedding of each sample.
@@ -417,7 +424,7 @@ class UMCClusterer(
             In the order of ``modality_widths_``; rows sum to 1. The share of a missing modality is
             0, unless the encoder replaces it with zeros (``missing="zeros"``).
         """
-        return self._embed(X).gates
+        return self._embed(read_samples(self, X)).gates
 
     def attention_weights(self, X: Any) -> dict[str, list[np.ndarray | None]]:
         """Return the weights of the cross-attention from the anchor, per sample.
@@ -438,12 +445,8 @@ class UMCClusterer(
         AttributeError
             If the encoder has no cross-attention.
         """
-        check_is_fitted(self, "encoder_")
-        weights = {}
+        data, device, weights = read_samples(self, X), resolve_device(self.device), {}
         if hasattr(self.encoder_, "attention_weights"):
-            data = read_X(self, X, self.modalities, reset=False)
-            device = resolve_device(self.device)
-            data = read_text(self, data, device)
             weights = embed_attention(self.encoder_.to(device), data, self.anchor_, device)
         if not weights:
             raise AttributeError(
@@ -470,7 +473,7 @@ class UMCClusterer(
             Within [-1, 1], of at most 5,000 samples; 0.0 where there is only one cluster.
         """
         del y
-        embedding = self._embed(X).embedding
+        embedding = self._embed(read_samples(self, X)).embedding
         labels = assign_labels(embedding, self.cluster_centers_)
         return SilhouetteMonitor(sample_size=5000)(embedding, labels)
 
@@ -487,9 +490,6 @@ class UMCClusterer(
     def _n_features_out(self) -> int:
         return self.embedding_.shape[1]
 
-    def _embed(self, X: Any) -> Embedded:
-        check_is_fitted(self, "encoder_")
-        data = read_X(self, X, self.modalities, reset=False)
+    def _embed(self, data: MultimodalData) -> Embedded:
         device = resolve_device(self.device)
-        data = read_text(self, data, device)
         return embed(self.encoder_.to(device), data, device, self.precision)

@@ -14,6 +14,8 @@ from sklearn.metrics import (
     normalized_mutual_info_score,
 )
 
+from skumc.data._columns import column_index, is_column, plain_column
+
 __all__ = ["clustering_accuracy", "clustering_scorer", "clustering_scores"]
 
 
@@ -27,6 +29,7 @@ def _is_missing(label: object) -> bool:
 
 def _label_codes(labels: ArrayLike, name: str) -> np.ndarray:
     """Replace each label by the code of its class, 0, 1, ...; 1 and "1" are two classes."""
+    labels = plain_column(labels) if is_column(labels) else labels
     # np.asarray would turn the list [1, "a"] into strings.
     is_sequence = isinstance(labels, list | tuple)
     values = np.asarray(labels, dtype=object) if is_sequence else np.asarray(labels)
@@ -52,7 +55,14 @@ def _label_codes(labels: ArrayLike, name: str) -> np.ndarray:
 
 
 def _paired_codes(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Encode the labels of both sides; raise ValueError if lengths differ or are 0."""
+    """Encode the labels of both sides; raise ValueError if rows do not match or there are none."""
+    true_index, pred_index = column_index(y_true), column_index(y_pred)
+    if true_index is not None and pred_index is not None and not true_index.equals(pred_index):
+        raise ValueError(
+            "Got y_true and y_pred with different indexes, so their rows may be of different "
+            "samples. Align them with y_pred.loc[y_true.index], or pass y_pred.to_numpy() if its "
+            "rows are in the order of y_true."
+        )
     true_codes = _label_codes(y_true, "y_true")
     pred_codes = _label_codes(y_pred, "y_pred")
     if len(true_codes) != len(pred_codes):
@@ -94,7 +104,8 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the two differ in length, are empty or not one-dimensional, or have missing labels.
+        If the two differ in length, are empty or not one-dimensional, or have missing labels, or
+        are of pandas with different indexes.
 
     See Also
     --------
@@ -169,7 +180,8 @@ def clustering_scores(
     Raises
     ------
     ValueError
-        If the two differ in length, are empty or not one-dimensional, or have missing labels.
+        If the two differ in length, are empty or not one-dimensional, or have missing labels, or
+        are of pandas with different indexes.
 
     See Also
     --------

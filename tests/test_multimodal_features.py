@@ -252,7 +252,7 @@ def test_errors_name_a_transformer_with_an_invalid_result():
             lambda cells: MultimodalData({"a": np.eye(2), "b": np.eye(2)}),
             r"text= returned the modalities \['a', 'b'\], expected one",
         ),
-        (lambda cells: np.zeros(2), "Modality 'text': got an array of shape"),
+        (lambda cells: np.zeros((2, 1, 1, 1)), "Modality 'text': got an array of shape"),
     ]:
         features = MultimodalFeatures(text=FunctionTransformer(returns)).fit(X)
         with pytest.raises(ValueError, match=message):

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skumc._parts import unknown_name_message
+from skumc.data._columns import column_index, refuse_lazy
 from skumc.data._forms import (
-    check_names,
     check_sizes,
+    common_index,
     data_frame_columns,
+    named_modalities,
     named_views,
     padded_modalities,
     record_columns,
@@ -33,15 +35,19 @@ class MultimodalData:
     ----------
     modalities : dict of str to array-like
         Samples of each modality, in one of these forms: an array (n_samples, width), one frame
-        per sample; an array (n_samples, n_frames, width); a list with one cell per sample, each
-        an array (width,) or (n_frames, width), or None where the modality is missing; a
+        per sample; an array (n_samples, n_frames, width); an array (n_samples,), one number per
+        sample; a list with one cell per sample, each an array (width,) or (n_frames, width), or
+        nested lists of these shapes, or None where the modality is missing; padded frames and
+        their mask, ``{"values": frames, "attention_mask": mask}``; a
         :class:`~skumc.data.Ragged`. Or text: a list of strings, or token ids as a tokenizer
         returns them, ``{"input_ids": ids, "attention_mask": mask, "token_type_ids": types}``, of
-        all samples or one dict per cell. A sample with only NaN, without frames, or with
-        an empty string is missing. Zeros are data.
+        all samples or one dict per cell. Columns and frames of pandas, polars and pyarrow are
+        read like lists and arrays. A sample with only NaN, without frames, or with an empty string
+        is missing; frames of NaN before and after a sequence are padding. Zeros are data.
     index : sequence of length n_samples, default=None
         Names of the samples, as in a DataFrame. They stay with the samples through indexing,
-        pickling and :meth:`to_frame`.
+        pickling and :meth:`to_frame`. None takes them from modalities of pandas, which must have
+        equal indexes.
 
     Attributes
     ----------
@@ -76,9 +82,10 @@ class MultimodalData:
     """
 
     def __init__(self, modalities: Mapping[str, Any], *, index: Any = None) -> None:
-        check_names(modalities)
+        modalities = named_modalities(modalities)
         stores = {name: to_store(name, values) for name, values in modalities.items()}
         check_sizes(stores, index)
+        index = common_index(modalities, index)
         self._stores = stores
         self._rows: np.ndarray | None = None  # samples of the stores, in order; None is all
         self.index = index
@@ -93,13 +100,14 @@ class MultimodalData:
     def from_padded(
         cls, arrays: Any, lengths: Any, *, name: str = "features", index: Any = None
     ) -> MultimodalData:
-        """Read sequences from padded arrays; values beyond a sample's length are never read.
+        """Read sequences from padded arrays; values of the padding are never read.
 
         Parameters
         ----------
         arrays : array (n_samples, n_frames_max, width), or dict of str to such arrays
-        lengths : array-like of int, shape (n_samples,), or dict of such
-            Number of frames of each sample; 0 where the modality is missing.
+        lengths : array-like, shape (n_samples,) or (n_samples, n_frames_max), or dict of such
+            Number of frames of each sample, 0 where the modality is missing; or a mask that is 1
+            for frames and 0 for padding, wherever the padding is.
         name : str, default="features"
             Name of the modality when one array is given.
         index : sequence of length n_samples, default=None
@@ -158,9 +166,17 @@ class MultimodalData:
     def from_frame(cls, frame: Any) -> MultimodalData:
         """Read a DataFrame with one modality per column and one array, or None, per cell.
 
-        Its index is kept.
+        Parameters
+        ----------
+        frame : DataFrame of pandas or polars, or table of pyarrow
+            The index of pandas is kept.
+
+        Returns
+        -------
+        MultimodalData
         """
-        return cls(data_frame_columns(frame), index=frame.index)
+        refuse_lazy(frame)
+        return cls(data_frame_columns(frame), index=column_index(frame))
 
     def to_frame(self) -> Any:
         """Convert to a pandas DataFrame, one array (n_frames, width) or None per cell.

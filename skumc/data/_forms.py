@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from skumc.data._modality import Store, from_padding
+from skumc.data._columns import Frame, column_index, is_column, plain_column
+from skumc.data._missing import is_missing_value
+from skumc.data._modality import Store
+from skumc.data._padding import from_padding, split_mask
 from skumc.data._ragged import Ragged
+from skumc.data._text import check_token_keys, is_token_mapping
+
+TEXT_MODALITY = "text"
 
 
 def check_names(modalities: Any) -> None:
@@ -25,6 +32,57 @@ def check_names(modalities: Any) -> None:
                 f"Got modality name {name!r}, expected a string. Rename it, for example to "
                 f"{str(name)!r}."
             )
+
+
+def named_modalities(modalities: Any) -> dict[str, Any]:
+    """Name the modalities of a dict; a tokenizer's or feature extractor's result is one of them.
+
+    A dict with ``input_ids`` is the modality ``text``. Frames together with an ``attention_mask``
+    are one modality with that mask.
+    """
+    if is_token_mapping(modalities):
+        check_token_keys(modalities)
+        return {TEXT_MODALITY: modalities}
+    check_names(modalities)
+    if "attention_mask" in modalities or "padding_mask" in modalities:
+        name = split_mask("X", modalities)[0]
+        return {name: modalities}
+    return dict(modalities)
+
+
+def common_index(modalities: Mapping[str, Any], index: Any) -> Any:
+    """Return the row names that modalities of pandas share; refuse those that differ.
+
+    Parameters
+    ----------
+    modalities : dict
+    index : sequence or None
+        Row names given by the caller.
+    """
+    found = {
+        name: column_index(values)
+        for name, values in modalities.items()
+        if column_index(values) is not None
+    }
+    if not found:
+        return index
+    first, *others = found
+    shared = found[first]
+    for name in others:
+        if not shared.equals(found[name]):
+            raise ValueError(
+                f"Modalities {first!r} and {name!r} have different indexes, so their rows may be "
+                f"of different samples. Align them, for example with {name}.loc[{first}.index], or "
+                "pass .to_numpy() of each if their rows are in the same order."
+            )
+    if index is None:
+        return shared
+    if list(index) != list(shared) and list(shared) != list(range(len(shared))):
+        raise ValueError(
+            f"Got index= that differs from the index of modality {first!r}. Leave index= out, or "
+            "pass .to_numpy() of the modality if its rows are in that order."
+        )
+    return index
 
 
 def check_sizes(stores: Mapping[str, Store], index: Any) -> None:
@@ -67,8 +125,11 @@ def named_views(
 
 
 def record_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """List the cells of each modality that occurs in a list of dicts; None where it is missing."""
-    records = list(records)
+    """List the cells of each modality that occurs in a list of dicts; None where it is missing.
+
+    A row of None is a sample without any modality.
+    """
+    records = [{} if is_missing_value(record) else record for record in records]
     if not records:
         raise ValueError("Got no records, expected a list with one dict per sample.")
     for row, record in enumerate(records):
@@ -81,11 +142,13 @@ def record_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]
     return {name: [record.get(name) for record in records] for name in names}
 
 
-def data_frame_columns(frame: Any) -> dict[str, list[Any]]:
-    """List the cells of each column of a DataFrame."""
-    names = list(frame.columns)
-    if len(set(names)) != len(names):
-        raise ValueError(
-            f"Got a DataFrame with repeated column names: {names}. Rename or drop columns."
-        )
-    return {name: list(frame[name]) for name in names}
+def data_frame_columns(frame: Any) -> dict[Any, Any]:
+    """List the columns of a DataFrame by name."""
+    return Frame.read(frame).by_name()
+
+
+def listed(X: Any) -> Any:
+    """Return columns, and arrays of objects, as plain arrays of numbers or lists of cells."""
+    if isinstance(X, np.ndarray):
+        return list(X) if X.dtype == object and X.ndim == 1 else X
+    return plain_column(X) if is_column(X) else X

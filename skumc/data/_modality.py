@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 
+from skumc.data._columns import (
+    Frame,
+    is_categorical,
+    is_column,
+    is_data_frame,
+    plain_cell,
+    plain_column,
+    refuse_lazy,
+)
 from skumc.data._missing import is_blank
+from skumc.data._numbers import NotNumbersError, plain_array, real_numbers
+from skumc.data._padding import masked_sequences, shown_frames, split_mask
 from skumc.data._ragged import Ragged, frame_chunks
 from skumc.data._rows import name_rows
 from skumc.data._text import Strings, TokenIds, is_token_mapping
@@ -40,13 +51,6 @@ def cell_content(cell: Any) -> Hashable:
     return cell.shape, (cell + 0).tobytes()  # adding 0 turns -0.0 into 0.0
 
 
-def plain_array(values: Any) -> np.ndarray:
-    """Convert to an array with masked values as NaN; a memory map stays one."""
-    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "buif":
-        return np.ma.filled(values.astype(np.result_type(values.dtype, np.float32)), np.nan)
-    return values if isinstance(values, np.memmap) else np.asarray(values)
-
-
 def _reject_mixture(name: str, row: int, cell: Any) -> NoReturn:
     raise ValueError(
         f"Modality {name!r} holds numbers in some rows and text in others: {cell!r:.50} in row "
@@ -61,18 +65,23 @@ def _cell_frames(name: str, row: int, cell: Any) -> np.ndarray | None:
         return None
     if isinstance(cell, str) or is_token_mapping(cell):
         _reject_mixture(name, row, cell)
+    if isinstance(cell, Mapping):
+        _, values, mask = split_mask(f"Modality {name!r}, row {row}", cell)
+        cell = shown_frames(name, row, values, mask)
+        if cell is None:
+            return None
     try:
-        frames = plain_array(cell)
+        frames = real_numbers(cell)
+    except NotNumbersError as error:
+        raise ValueError(
+            f"Modality {name!r}, row {row}: got {error}, expected real numbers of shape (width,) "
+            "or (n_frames, width), or None for missing."
+        ) from error
     except ValueError as error:
         raise ValueError(
             f"Modality {name!r}, row {row}: the frames have different widths. Expected one matrix "
             "(n_frames, width) per sample."
         ) from error
-    if frames.dtype.kind not in "buif":
-        raise ValueError(
-            f"Modality {name!r}, row {row}: got {type(cell).__name__} of type {frames.dtype}, "
-            "expected real numbers of shape (width,) or (n_frames, width), or None for missing."
-        )
     if frames.ndim > 2:
         raise ValueError(
             f"Modality {name!r}, row {row}: got shape {frames.shape}, expected (width,) or "
@@ -96,15 +105,16 @@ def _check_equal_widths(name: str, sequences: Sequence[np.ndarray | None]) -> No
         )
 
 
-def _from_cells(name: str, cells: Sequence[Any]) -> Store:
+def _from_cells(name: str, cells: Sequence[Any], categorical: bool = False) -> Store:
     """Read sequences, sentences or token ids from one cell per sample."""
+    cells = [plain_cell(cell) for cell in cells]
     cells = [None if is_blank(cell) else cell for cell in cells]
     first = next((cell for cell in cells if cell is not None), None)
     if isinstance(first, str):
         for row, cell in enumerate(cells):
             if cell is not None and not isinstance(cell, str):
                 _reject_mixture(name, row, cell)
-        return Strings(cells)
+        return Strings(cells, categorical)
     if is_token_mapping(first):
         return TokenIds.from_cells(name, cells)
     sequences = [_cell_frames(name, row, cell) for row, cell in enumerate(cells)]
@@ -115,7 +125,8 @@ def _from_cells(name: str, cells: Sequence[Any]) -> Store:
 
 
 def _from_array(name: str, array: np.ndarray) -> Ragged:
-    """Read sequences from one array: (n_samples, width) or (n_samples, n_frames, width)."""
+    """Read sequences from one array: (n_samples,), (..., width) or (..., n_frames, width)."""
+    array = array[:, None] if array.ndim == 1 else array
     if array.ndim not in (2, 3) or array.shape[-1] == 0:
         raise ValueError(
             f"Modality {name!r}: got an array of shape {array.shape}, expected (n_samples, width), "
@@ -127,11 +138,9 @@ def _from_array(name: str, array: np.ndarray) -> Ragged:
     return Ragged(array.reshape(-1, array.shape[-1]), offsets)
 
 
-def check_values(name: str, sequences: Ragged) -> Ragged:
-    """Mark samples with only NaN as missing; refuse other NaN and infinite values."""
-    values, n_samples = sequences.values, len(sequences)
-    n_nan = np.zeros(n_samples, dtype=np.int64)
-    owner = np.repeat(np.arange(n_samples), sequences.lengths)
+def _scan(name: str, sequences: Ragged) -> np.ndarray | None:
+    """Count the NaN of each frame, None if there are none; refuse infinite values."""
+    values, n_nan = sequences.values, None
     for chunk in frame_chunks(len(values), sequences.width):
         block = np.asarray(values[chunk])
         with np.errstate(over="ignore", invalid="ignore"):
@@ -139,90 +148,100 @@ def check_values(name: str, sequences: Ragged) -> Ragged:
                 continue  # a finite sum has finite terms
         infinite = np.isinf(block).any(axis=1)
         if infinite.any():
+            owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
             rows = np.unique(owner[chunk][infinite])
             raise ValueError(
                 f"Modality {name!r} has infinite values (inf) in {name_rows(rows)}. Replace them, "
                 "or pass None for a sample without the modality."
             )
-        np.add.at(n_nan, owner[chunk], np.isnan(block).sum(axis=1))
-    if not n_nan.any():
+        n_nan = np.zeros(len(values), dtype=np.int64) if n_nan is None else n_nan
+        n_nan[chunk] = np.isnan(block).sum(axis=1)
+    return n_nan
+
+
+def check_values(name: str, sequences: Ragged) -> Ragged:
+    """Drop frames of NaN before and after each sequence; refuse other NaN and infinite values.
+
+    A sample of such frames only is missing.
+    """
+    n_nan = _scan(name, sequences)
+    if n_nan is None or not n_nan.any():
         return sequences
-    absent = n_nan == sequences.lengths * sequences.width
-    partly = np.flatnonzero((n_nan > 0) & ~absent)
+    owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    filled = np.flatnonzero(n_nan < sequences.width)
+    gaps = (np.diff(filled) > 1) & (np.diff(owner[filled]) == 0)
+    partly = np.union1d(owner[filled][n_nan[filled] > 0], owner[filled][1:][gaps])
     if len(partly):
         raise ValueError(
             f"Modality {name!r} is partly NaN in {name_rows(partly)}. A missing modality is NaN "
-            "throughout (or None); impute single values first, for example with SimpleImputer, and "
-            "pass padded sequences to MultimodalData.from_padded with their lengths."
+            "throughout (or None), and frames of padding are NaN throughout; impute single values "
+            "first, for example with SimpleImputer, and pass sequences padded otherwise to "
+            "MultimodalData.from_padded with their lengths or a mask."
         )
-    kept = np.repeat(~absent, sequences.lengths)
-    return Ragged.from_lengths(values[kept], np.where(absent, 0, sequences.lengths))
+    lengths = np.bincount(owner[filled], minlength=len(sequences))
+    return Ragged.from_lengths(sequences.values[filled], lengths)
 
 
-def _from_pandas(name: str, values: Any) -> np.ndarray:
-    """Read a Series of cells or a DataFrame of numbers, with pandas' NA as NaN."""
-    if values.ndim == 1:
-        return values.to_numpy()
-    kinds = [getattr(dtype, "kind", "O") for dtype in values.dtypes]
-    if not set(kinds) <= set("buif"):
-        column = values.columns[[kind not in "buif" for kind in kinds].index(True)]
-        raise ValueError(
-            f"Modality {name!r} is a table, and its column {column!r} holds no numbers. Expected "
-            "numbers in every column; for sequences pass one column of arrays."
-        )
-    array = values.to_numpy()
-    return values.to_numpy(np.float64, na_value=np.nan) if array.dtype == object else array
+def _from_frame(name: str, values: Any) -> np.ndarray:
+    """Read a DataFrame of numbers as one modality, with missing values as NaN."""
+    frame = Frame.read(values)
+    columns = []
+    for position, column_name in enumerate(frame.names):
+        try:
+            columns.append(frame.numbers(position))
+        except ValueError as error:
+            raise ValueError(
+                f"Modality {name!r} is a table, and its column {column_name!r} holds no numbers. "
+                "Expected numbers in every column; for sequences pass one column of arrays."
+            ) from error
+    return np.column_stack(columns) if columns else np.zeros((len(values), 0))
+
+
+def _as_array_or_list(name: str, values: Any) -> Any:
+    """Convert columns, frames, tensors and objects to an array of numbers or a list of cells."""
+    if is_data_frame(values):
+        return _from_frame(name, values)
+    if is_column(values):
+        return plain_column(values)
+    if not hasattr(values, "__array__"):
+        return values
+    values = plain_array(values)
+    if values.dtype == object and values.ndim > 1:
+        with suppress(ValueError):  # refused by the caller
+            return real_numbers(values)
+    return values
 
 
 def to_store(name: str, values: Any) -> Store:
     """Read one modality in any accepted form as checked sequences, sentences or token ids."""
     if isinstance(values, (Strings, TokenIds)):
         return values
-    if is_token_mapping(values):
-        return TokenIds.from_mapping(name, values)
-    if isinstance(values, Ragged):
-        return values if values.checked else check_values(name, values)
     if issparse(values):
         raise TypeError(
             f"Modality {name!r} is sparse ({type(values).__name__}), expected a dense array. Use "
             ".toarray(), or reduce it first, for example with TruncatedSVD."
         )
-    if hasattr(values, "iloc"):
-        values = _from_pandas(name, values)
-    elif hasattr(values, "__array__"):
-        values = plain_array(values)
+    if is_token_mapping(values):
+        return TokenIds.from_mapping(name, values)
+    if isinstance(values, Mapping):
+        _, values, mask = split_mask(f"Modality {name!r}", values)
+        return to_store(name, values if mask is None else masked_sequences(name, values, mask))
+    if isinstance(values, Ragged):
+        return values if values.checked else check_values(name, values)
+    refuse_lazy(values)
+    categorical = is_categorical(values)
+    values = _as_array_or_list(name, values)
     if isinstance(values, np.ndarray) and values.dtype.kind in "buif":
         return check_values(name, _from_array(name, values))
-    if isinstance(values, (str, bytes, dict)) or not hasattr(values, "__len__"):
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
         raise ValueError(
             f"Modality {name!r}: got {type(values).__name__}, expected an array (n_samples, width) "
             "or a list with one array or None per sample."
         )
-    if isinstance(values, np.ndarray) and values.ndim != 1:
+    if isinstance(values, np.ndarray) and (values.ndim != 1 or values.dtype.kind not in "OUT"):
         raise ValueError(
             f"Modality {name!r}: got an array of type {values.dtype} and shape {values.shape}, "
             "expected real numbers, or a list with one array or None per sample."
         )
-    store = _from_cells(name, values)
+    store = _from_cells(name, values, categorical)
     return check_values(name, store) if isinstance(store, Ragged) else store
-
-
-def from_padding(name: str, array: ArrayLike, lengths: ArrayLike) -> Ragged:
-    """Drop the padding of (n_samples, n_frames_max, width)."""
-    array, lengths = plain_array(array), np.asarray(lengths)
-    if array.ndim != 3 or array.dtype.kind not in "buif":
-        raise ValueError(
-            f"Modality {name!r}: got an array of shape {array.shape} and type {array.dtype}, "
-            "expected numbers (n_samples, n_frames_max, width)."
-        )
-    if (
-        lengths.shape != array.shape[:1]
-        or lengths.dtype.kind not in "ui"
-        or (len(lengths) and not 0 <= lengths.min() <= lengths.max() <= array.shape[1])
-    ):
-        raise ValueError(
-            f"Modality {name!r}: got lengths of shape {lengths.shape} and type {lengths.dtype}, "
-            f"expected {len(array)} whole numbers in [0, {array.shape[1]}]."
-        )
-    valid = np.arange(array.shape[1]) < lengths[:, None]
-    return Ragged.from_lengths(array[valid], lengths)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,78 +11,131 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._set_output import _get_output_config
 
 from skumc._parts import unknown_name_message
+from skumc.data._columns import (
+    Frame,
+    column_index,
+    is_column,
+    is_data_frame,
+    is_numeric,
+    plain_column,
+    refuse_lazy,
+)
 from skumc.data._container import MultimodalData
+from skumc.data._forms import (
+    TEXT_MODALITY,
+    common_index,
+    data_frame_columns,
+    listed,
+    named_modalities,
+    record_columns,
+)
+from skumc.data._labels_as_text import warn_of_labels
 from skumc.data._missing import is_missing_value
+from skumc.data._numbers import is_number
 from skumc.data._rows import name_rows
-from skumc.data._table import is_data_frame, read_table
-from skumc.data._text import is_tokenized_text
-
-_TEXT_MODALITY = "text"
+from skumc.data._table import read_table
+from skumc.data._text import check_token_keys, is_token_mapping
 
 
-def _is_numeric_column(column: Any) -> bool:
-    """Whether a column holds one number per cell, also where pandas keeps them as objects."""
-    if getattr(column.dtype, "kind", "O") in "buif":
-        return True
-    first = next((cell for cell in column if not is_missing_value(cell)), None)
-    return isinstance(first, Real)
+def _column_kind(column: Any) -> str:
+    """Say whether a column holds one number per cell, other cells, or only missing values."""
+    values = plain_column(column)
+    if is_numeric(column):
+        is_missing = np.isnan(values[:1]).all() and np.isnan(values).all()
+        return "missing" if is_missing else "numbers"
+    cells = [cell for cell in values if not is_missing_value(cell)]
+    if not cells:
+        return "missing"
+    return "numbers" if all(map(is_number, cells)) else "cells"
 
 
-def _is_table(X: Any) -> bool:
-    """Whether X is one matrix of numbers, or should be read (and refused) as one."""
-    if isinstance(X, (MultimodalData, Mapping)):
+def _frame_is_table(estimator: Any, X: Any, modalities: Any, *, reset: bool) -> bool:
+    """Whether a DataFrame is one matrix of numbers; after fit, names decide where they can."""
+    frame = Frame.read(X)
+    kinds = [_column_kind(column) for column in frame.columns]
+    has_cells = "cells" in kinds
+    if reset:
+        return isinstance(modalities, Mapping) or not has_cells
+    widths = estimator.modality_widths_
+    named = set(frame.names) <= set(widths)
+    if hasattr(estimator, "_table_layout"):
+        return not (has_cells and named)
+    # a number is a cell of a modality with one value per frame
+    are_cells = named and all(
+        kind == "missing" or widths[name] == 1
+        for name, kind in zip(frame.names, kinds, strict=True)
+    )
+    return not (has_cells or are_cells)
+
+
+def _first(X: Any) -> Any:
+    """Return the first cell of a list that is not missing."""
+    return next((cell for cell in X if not is_missing_value(cell)), None)
+
+
+def _is_list(X: Any) -> bool:
+    """Whether X is a list, a one-dimensional array of strings, or indexed like a list."""
+    if isinstance(X, np.ndarray):
+        return X.ndim == 1 and X.dtype.kind in "UT"
+    is_indexed = hasattr(X, "__len__") and hasattr(X, "__getitem__")
+    return is_indexed and not isinstance(X, (str, bytes, Mapping)) and not hasattr(X, "__array__")
+
+
+def _holds_cells(X: Any) -> bool:
+    """Whether X is a list of dicts, or of strings and None, or of None alone."""
+    if not _is_list(X) or len(X) == 0:
         return False
-    if is_data_frame(X):
-        return all(_is_numeric_column(X.iloc[:, i]) for i in range(X.shape[1]))
-    if isinstance(X, Sequence) and not isinstance(X, (str, bytes)) and len(X):
-        return not (isinstance(X[0], Mapping) or _is_sentences(X))
-    return not _is_sentences(X)
+    first = _first(X)
+    return isinstance(first, (Mapping, str)) or (first is None and any(c is None for c in X))
 
 
-def _is_sentences(X: Any) -> bool:
-    """Whether X is a list, 1-D array or Series of strings and None, or of None alone."""
-    if isinstance(X, (str, bytes)) or is_data_frame(X) or not hasattr(X, "__len__"):
-        return False
-    if isinstance(X, np.ndarray) and (X.ndim != 1 or X.dtype.kind not in "UTO"):
-        return False
-    if not isinstance(X, (Sequence, np.ndarray)) and getattr(X, "ndim", None) != 1:
-        return False
-    if getattr(getattr(X, "dtype", None), "kind", "O") in "biufc":
-        return False
-    first = next((cell for cell in X if not is_missing_value(cell)), None)
-    return isinstance(first, str) or (first is None and any(cell is None for cell in X))
+def _columns(X: Any, original: Any) -> dict[Any, Any]:
+    """Take apart samples with named modalities into one column per modality.
 
-
-def _read_container(X: Any) -> MultimodalData:
-    if isinstance(X, MultimodalData):
-        return X
-    if is_tokenized_text(X):
-        return MultimodalData({_TEXT_MODALITY: X})
+    Parameters
+    ----------
+    X : Mapping, DataFrame, or list of dicts or strings
+    original : object
+        X as passed; its type may say that the strings are categories.
+    """
     if isinstance(X, Mapping):
-        return MultimodalData(X)
+        return named_modalities(X)
     if is_data_frame(X):
-        return MultimodalData.from_frame(X)
-    if _is_sentences(X):
-        return MultimodalData({_TEXT_MODALITY: X}, index=X.index if hasattr(X, "iloc") else None)
-    if is_tokenized_text(next(iter(X), None)):
-        return MultimodalData({_TEXT_MODALITY: list(X)})
-    return MultimodalData.from_records(X)
+        return named_modalities(data_frame_columns(X))
+    first = _first(X)
+    if is_token_mapping(first):
+        check_token_keys(first)
+        return {TEXT_MODALITY: list(X)}
+    if not isinstance(first, Mapping):
+        return {TEXT_MODALITY: original if is_column(original) else X}
+    return named_modalities(record_columns(X))
 
 
-def _select(X: MultimodalData, modalities: Any, *, reset: bool) -> MultimodalData:
-    """Select the modalities that an estimator reads; after fit, those that X has."""
-    if modalities is None:
-        return X
+def _chosen(known: Sequence[str], modalities: Any, *, reset: bool) -> list[str]:
+    """List the modalities that an estimator reads; after fit, those that X has."""
     if isinstance(modalities, (str, Mapping)) or not isinstance(modalities, Sequence):
         raise ValueError(
             f"Got modalities={modalities!r} for samples with named modalities, expected a list of "
-            f"names among {', '.join(map(repr, X.names))}. A dict of columns is for 2-D tables."
+            f"names among {', '.join(map(repr, known))}. A dict of columns is for 2-D tables."
         )
-    known = [name for name in modalities if name in X.names]
-    if not known or (reset and len(known) < len(modalities)):
+    chosen = [name for name in modalities if name in known]
+    if not chosen or (reset and len(chosen) < len(modalities)):
         unknown: Any = next((name for name in modalities if name not in known), [])
-        raise ValueError(unknown_name_message("modalities", unknown, X.names))
-    return X.select(known)
+        raise ValueError(unknown_name_message("modalities", unknown, known))
+    return chosen
+
+
+def _read_container(X: Any, original: Any, modalities: Any, *, reset: bool) -> MultimodalData:
+    """Read the modalities that an estimator uses; None is all."""
+    if isinstance(X, MultimodalData):
+        if modalities is None:
+            return X
+        return X.select(_chosen(X.names, modalities, reset=reset))
+    columns = _columns(X, original)
+    if modalities is not None:
+        chosen = _chosen(list(columns), modalities, reset=reset)
+        columns = {name: columns[name] for name in chosen}
+    return MultimodalData(columns, index=column_index(original))
 
 
 def _check_rows(X: MultimodalData) -> None:
@@ -128,15 +180,31 @@ def _learn(estimator: BaseEstimator, data: MultimodalData, *, is_table: bool) ->
     estimator._unseen_modalities = frozenset(
         name for name in data.names if not data.select([name]).present.any()
     )
-    if is_table:  # validate_data has set the number and names of the columns
-        estimator._fitted_on_table = True
-    else:
-        estimator.__dict__.pop("_fitted_on_table", None)
+    if not is_table:  # otherwise validate_data has set the number and names of the columns
+        estimator.__dict__.pop("_table_layout", None)
         estimator.n_features_in_ = len(data.names)
         estimator.feature_names_in_ = np.asarray(data.names, dtype=object)
 
 
-def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) -> MultimodalData:
+def _is_table(estimator: Any, X: Any, modalities: Any, *, reset: bool) -> bool:
+    """Whether X is one matrix of numbers, or should be read (and refused) as one."""
+    if isinstance(X, (MultimodalData, Mapping)):
+        return False
+    if is_data_frame(X):
+        return _frame_is_table(estimator, X, modalities, reset=reset)
+    if not reset and not hasattr(estimator, "_table_layout") and _is_list(X) and len(X):
+        return not (_holds_cells(X) or _first(X) is None)  # only missing cells, such as [nan]
+    return not _holds_cells(X)
+
+
+def read_X(
+    estimator: BaseEstimator,
+    X: Any,
+    modalities: Any,
+    *,
+    reset: bool,
+    allow_missing_rows: bool = False,
+) -> MultimodalData:
     """Read any accepted X; learn its names and widths in fit, and check them afterwards.
 
     Parameters
@@ -148,6 +216,8 @@ def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) ->
         Columns of each modality if X is a table, otherwise names of the modalities to read.
     reset : bool
         Whether this is ``fit``.
+    allow_missing_rows : bool, default=False
+        Whether samples without any modality are allowed.
 
     Returns
     -------
@@ -174,8 +244,10 @@ def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) ->
             "Sparse input X is not supported: a dense array is required. Use X.toarray(), or "
             "reduce it first, for example with TruncatedSVD."
         )
-    table = _is_table(X)
-    was_table = table if reset else hasattr(estimator, "_fitted_on_table")
+    refuse_lazy(X)
+    original, X = X, listed(X)
+    table = _is_table(estimator, X, modalities, reset=reset)
+    was_table = table if reset else hasattr(estimator, "_table_layout")
     if table and not was_table:
         raise ValueError(
             "Got a 2-D table, expected the modalities of fit: "
@@ -185,9 +257,8 @@ def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) ->
     if table:
         data = read_table(estimator, X, modalities, reset=reset)
     else:
-        data = _read_container(X)
-        if not (was_table and isinstance(modalities, Mapping)):
-            data = _select(data, modalities, reset=reset)
+        used = None if was_table and isinstance(modalities, Mapping) else modalities
+        data = _read_container(X, original, used, reset=reset)
         if len(data) < (2 if reset else 1):
             raise ValueError(
                 f"Found {len(data)} sample(s) (n_samples={len(data)}) while a minimum of "
@@ -195,9 +266,11 @@ def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) ->
             )
     if reset:
         _check_rows(data)
+        warn_of_labels(data)
         _learn(estimator, data, is_table=table)
-    else:
-        data = _align(data, estimator.modality_widths_, estimator._unseen_modalities)
+        return data
+    data = _align(data, estimator.modality_widths_, estimator._unseen_modalities)
+    if not allow_missing_rows:
         _check_rows(data)
     return data
 
@@ -205,7 +278,8 @@ def read_X(estimator: BaseEstimator, X: Any, modalities: Any, *, reset: bool) ->
 def with_index(estimator: BaseEstimator, X: Any, values: np.ndarray) -> Any:
     """Give the output of ``transform`` X's index if pandas output is configured.
 
-    scikit-learn keeps the index of a DataFrame; this function keeps that of a container.
+    scikit-learn keeps the index of a DataFrame; this function keeps that of a container, a Series
+    and a dict with modalities of pandas.
 
     Examples
     --------
@@ -213,7 +287,10 @@ def with_index(estimator: BaseEstimator, X: Any, values: np.ndarray) -> Any:
     >>> with_index(BaseEstimator(), X, np.zeros((2, 3))).shape
     (2, 3)
     """
-    index = X.index if isinstance(X, MultimodalData) else None
+    if isinstance(X, MultimodalData):
+        index = X.index
+    else:
+        index = common_index(X, None) if isinstance(X, Mapping) else column_index(X)
     if index is None or _get_output_config("transform", estimator)["dense"] != "pandas":
         return values
     import pandas as pd

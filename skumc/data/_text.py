@@ -7,10 +7,39 @@ from typing import Any
 
 import numpy as np
 
-from skumc.data._missing import is_blank
+from skumc.data._columns import is_column, plain_cell, plain_column
+from skumc.data._missing import is_blank, is_missing_value
+from skumc.data._numbers import plain_array
+from skumc.data._padding import as_mask
 from skumc.data._ragged import Ragged
 
 _TOKEN_KEYS = ("input_ids", "attention_mask", "token_type_ids")
+_SAMPLE_KEY = "overflow_to_sample_mapping"
+_OTHER_TOKENIZER_KEYS = frozenset(
+    {
+        "special_tokens_mask",
+        "offset_mapping",
+        "length",
+        "position_ids",
+        "num_truncated_tokens",
+        "overflowing_tokens",
+        "assistant_masks",
+        "global_attention_mask",
+        "word_ids",
+        "bbox",
+        "label",
+        "labels",
+        "decoder_input_ids",
+        "decoder_attention_mask",
+        "entity_ids",
+        "entity_position_ids",
+        "entity_attention_mask",
+        "entity_token_type_ids",
+        "entity_start_positions",
+        "entity_end_positions",
+        _SAMPLE_KEY,
+    }
+)
 
 
 def is_token_mapping(values: Any) -> bool:
@@ -18,9 +47,15 @@ def is_token_mapping(values: Any) -> bool:
     return isinstance(values, Mapping) and "input_ids" in values
 
 
-def is_tokenized_text(values: Any) -> bool:
-    """Whether a value is a dict with token ids only, and so a text modality of its own."""
-    return is_token_mapping(values) and set(values) <= set(_TOKEN_KEYS)
+def check_token_keys(values: Mapping[str, Any]) -> None:
+    """Raise ValueError if a dict of token ids also has keys that no tokenizer returns."""
+    unknown = [key for key in values if key not in _OTHER_TOKENIZER_KEYS.union(_TOKEN_KEYS)]
+    if unknown:
+        raise ValueError(
+            f"Got token ids ('input_ids') together with {', '.join(map(repr, unknown))}. Pass each "
+            'modality by name, the tokenizer\'s result as one of them: {"text": {"input_ids": ids, '
+            '"attention_mask": mask}, ' + f'"{unknown[0]}": ...' + "}."
+        )
 
 
 def _as_int64(numbers: np.ndarray) -> np.ndarray:
@@ -30,6 +65,12 @@ def _as_int64(numbers: np.ndarray) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
+def _flat(values: Any) -> np.ndarray:
+    """Read the ids, mask or types of one sample; a leading axis of length 1 is dropped."""
+    array = plain_array(plain_cell(values))
+    return array[0] if array.ndim == 2 and len(array) == 1 else array
+
+
 def _token_rows(name: str, row: int, cell: Any) -> np.ndarray:
     """Read the unmasked tokens of one sample: id and type of each, (n_tokens, 2)."""
     if not is_token_mapping(cell):
@@ -37,24 +78,30 @@ def _token_rows(name: str, row: int, cell: Any) -> np.ndarray:
             f"Modality {name!r} holds token ids, but row {row} holds {type(cell).__name__}. Pass "
             'one dict {"input_ids": ids, "attention_mask": mask} per sample, or None.'
         )
-    columns = [np.asarray(cell[key]) for key in _TOKEN_KEYS if cell.get(key) is not None]
+    if is_blank(cell["input_ids"]):
+        return np.zeros((0, 2), np.int64)
+    columns = {key: _flat(cell[key]) for key in _TOKEN_KEYS if not is_missing_value(cell.get(key))}
+    ids = columns["input_ids"]
+    mask = columns.pop("attention_mask", None)
+    shown = np.ones(ids.shape, bool) if mask is None else as_mask(name, mask)
     if any(
-        column.ndim != 1 or len(column) != len(columns[0]) or column.dtype.kind not in "bui"
-        for column in columns
-        if column.size or len(columns[0])
+        column.ndim != 1 or len(column) != len(ids) or column.dtype.kind not in "bui"
+        for column in (shown, *columns.values())
     ):
-        shapes = [(column.shape, str(column.dtype)) for column in columns]
+        shapes = [(column.shape, str(column.dtype)) for column in (shown, *columns.values())]
         raise ValueError(
             f"Modality {name!r}, row {row}: got token ids, mask and types of shapes and types "
             f"{shapes}, expected whole numbers of one length."
         )
-    ids = columns[0]
-    if ids.size and ids.min() < 0:
-        raise ValueError(f"Modality {name!r}, row {row}: got a negative token id, {ids.min()}.")
-    mask, types = cell.get("attention_mask"), cell.get("token_type_ids")
-    types = np.zeros(len(ids), np.int64) if types is None else np.asarray(types)
-    shown = np.ones(len(ids), bool) if mask is None else np.asarray(mask).astype(bool)
-    return np.stack([_as_int64(ids), _as_int64(types)], axis=1)[shown]
+    types = columns.get("token_type_ids", np.zeros(len(ids), np.int64))
+    rows = np.stack([_as_int64(ids), _as_int64(types)], axis=1)[shown]
+    for what, numbers in zip(("id", "type"), rows.T, strict=True):
+        if len(numbers) and numbers.min() < 0:
+            raise ValueError(
+                f"Modality {name!r}, row {row}: got a negative token {what}, {numbers.min()}. Hide "
+                "padding by an attention_mask."
+            )
+    return rows
 
 
 class Strings:
@@ -64,6 +111,8 @@ class Strings:
     ----------
     cells : sequence of str or None
         None and strings of white space are missing.
+    is_categorical : bool, default=False
+        Whether the column's type said that it holds categories.
 
     Examples
     --------
@@ -73,7 +122,8 @@ class Strings:
 
     width = None  # decided by the text model
 
-    def __init__(self, cells: Sequence[str | None]) -> None:
+    def __init__(self, cells: Sequence[str | None], is_categorical: bool = False) -> None:
+        self.is_categorical = is_categorical
         self._cells = np.empty(len(cells), dtype=object)
         self._cells[:] = [None if is_blank(cell) else str(cell) for cell in cells]
 
@@ -90,10 +140,10 @@ class Strings:
 
     def take(self, rows: np.ndarray) -> Strings:
         """Select the samples ``rows``."""
-        return Strings(self._cells[rows])
+        return Strings(self._cells[rows], self.is_categorical)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Strings, (self._cells.tolist(),)
+        return Strings, (self._cells.tolist(), self.is_categorical)
 
 
 class TokenIds:
@@ -146,17 +196,58 @@ class TokenIds:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         return TokenIds(Ragged(self.tokens.values[position < max_length], offsets, np.int64))
 
+    def stripped(self, padding: int) -> TokenIds:
+        """Drop the token id ``padding`` before and after each sample's tokens.
+
+        Examples
+        --------
+        >>> tokens = TokenIds.from_cells("text", [{"input_ids": [0, 0, 5, 0, 6, 0]}])
+        >>> tokens.stripped(0)[0]["input_ids"].tolist()
+        [5, 0, 6]
+        """
+        values, lengths = self.tokens.values, self.lengths
+        is_text = values[:, 0] != padding
+        if is_text.all():
+            return self
+        owner = np.repeat(np.arange(len(self)), lengths)
+        seen = np.concatenate([[0], np.cumsum(is_text)])
+        offsets = self.tokens.offsets
+        before = seen[1:] - seen[offsets[:-1]][owner] == 0  # no word up to this token
+        after = seen[offsets[1:]][owner] - seen[:-1] == 0
+        kept = ~(before | after)
+        return TokenIds(
+            Ragged.from_lengths(
+                values[kept], np.bincount(owner[kept], minlength=len(self)), np.int64
+            )
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         return TokenIds, (self.tokens,)
 
     @classmethod
     def from_mapping(cls, name: str, encoded: Mapping[str, Any]) -> TokenIds:
         """Read the tokenizer's result for all samples: ids, and optionally mask and types."""
-        columns = {key: encoded[key] for key in _TOKEN_KEYS if encoded.get(key) is not None}
+        columns: dict[str, Any] = {
+            key: plain_column(encoded[key]) if is_column(encoded[key]) else encoded[key]
+            for key in (*_TOKEN_KEYS, _SAMPLE_KEY)
+            if encoded.get(key) is not None
+        }
+        ids = columns.get("input_ids", 0)
+        if not hasattr(ids, "__len__") or (len(ids) and isinstance(ids[0], (int, np.integer))):
+            raise ValueError(
+                f"Modality {name!r}: got the token ids of one text, expected one list of ids per "
+                "sample. Tokenize a list of texts."
+            )
         sizes = {key: len(column) for key, column in columns.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"Modality {name!r}: token ids, mask and types have sizes {sizes}.")
         n_samples = sizes["input_ids"]
+        pieces = columns.pop(_SAMPLE_KEY, ())
+        if len(np.unique(plain_array(pieces))) < len(pieces):
+            raise ValueError(
+                f"Modality {name!r}: several rows of token ids are pieces of one text "
+                f"({_SAMPLE_KEY}). Tokenize without return_overflowing_tokens."
+            )
         return cls.from_cells(
             name,
             [{key: column[row] for key, column in columns.items()} for row in range(n_samples)],

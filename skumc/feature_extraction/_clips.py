@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skumc._console import ExtractionProgress
 from skumc.data import FrameCache, MultimodalData, digest, is_blank, memory_folder, versioned
+from skumc.data._forms import listed
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
 from skumc.feature_extraction._pretrained import LoadedModel, frozen
 
@@ -121,7 +122,7 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
         check_column(X, f"{self.modality} clip, path or None")
-        cells = list(X)
+        cells = list(listed(X))
         keys, clips, errors = self._find_clips(cells)
         self._raise_for(errors, len(cells))
         model = self._pretrained.model

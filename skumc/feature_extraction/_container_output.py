@@ -9,6 +9,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils import Tags
 
 from skumc.data import MultimodalData
+from skumc.data._columns import refuse_lazy
 
 
 def check_column(X: Any, what: str) -> None:
@@ -25,6 +26,7 @@ def check_column(X: Any, what: str) -> None:
     ValueError
         If X is a single cell, a table, a container of samples, or empty.
     """
+    refuse_lazy(X)
     if isinstance(X, (str, bytes, os.PathLike, dict, MultimodalData)) or not hasattr(X, "__len__"):
         raise ValueError(
             f"Got X of type {type(X).__name__}, expected a list, array or Series with one {what} "

@@ -11,6 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from skumc._parts import unknown_name_message
 from skumc.data import MultimodalData, is_blank
+from skumc.data._columns import Frame, column_index, is_data_frame, plain_column, refuse_lazy
+from skumc.data._forms import listed
+from skumc.data._missing import is_missing_value
 from skumc.feature_extraction._clips import ClipFeatures
 from skumc.feature_extraction._container_output import ContainerTransformerMixin
 from skumc.feature_extraction._transformer_text import TransformerTextFeatures
@@ -19,17 +22,21 @@ _MODALITIES = ("text", "audio", "video")
 _PART = [HasMethods(["fit", "transform"]), StrOptions({"passthrough"}), None]
 
 
-def _frame_columns(frame: Any, columns: Mapping[str, Hashable]) -> dict[str, list[Any]]:
+def _frame_columns(X: Any, columns: Mapping[str, Hashable]) -> dict[str, list[Any]]:
     """Return the cells of each modality of a DataFrame."""
-    known = list(frame.columns)
+    frame = Frame.read(X)
     for name, column in columns.items():
-        if known.count(column) != 1:
-            reason = f"X has {known.count(column)} columns of that name"
-            hint = unknown_name_message(f"columns[{name!r}]", column, map(str, known))
+        count = frame.names.count(column)
+        if count != 1:
+            reason = f"X has {count} columns of that name"
+            hint = unknown_name_message(f"columns[{name!r}]", column, map(str, frame.names))
             raise ValueError(
                 f"{hint} ({reason}.) Name the column of {name} in columns=, or leave {name}= out."
             )
-    return {name: list(frame[column]) for name, column in columns.items()}
+    return {
+        name: list(plain_column(frame.columns[frame.names.index(column)]))
+        for name, column in columns.items()
+    }
 
 
 def _record_columns(
@@ -41,7 +48,7 @@ def _record_columns(
             f"Got X of type {type(X).__name__}, expected a DataFrame or a list with one dict per "
             "sample. Convert a dict of columns with pandas.DataFrame(X)."
         )
-    records = list(X)
+    records = [{} if is_missing_value(record) else record for record in listed(X)]
     if not records:
         raise ValueError("Found 0 samples in X, expected at least one.")
     for row, record in enumerate(records):
@@ -218,7 +225,7 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         self._pass_on_memory()
         cells = self._cells(X, is_fit=False)
         stores = {name: self._frames(name, column).packed(name) for name, column in cells.items()}
-        return MultimodalData(stores, index=X.index if hasattr(X, "columns") else None)
+        return MultimodalData(stores, index=column_index(X))
 
     def _used_columns(self) -> dict[str, Hashable]:
         used = [name for name in _MODALITIES if getattr(self, name) is not None]
@@ -234,7 +241,8 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         return {name: columns.get(name, name) for name in used}
 
     def _cells(self, X: Any, *, is_fit: bool) -> dict[str, list[Any]]:
-        if hasattr(X, "columns") and hasattr(X, "iloc"):
+        refuse_lazy(X)
+        if is_data_frame(X):
             if len(X) == 0:
                 raise ValueError("Found 0 samples in X, expected at least one.")
             return _frame_columns(X, self.columns_)

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from skumc.data import MultimodalData, Ragged, read_X, sample_chunks
+from skumc.data import MultimodalData, Ragged, read_X, sample_chunks, with_index
 
 
 def _numeric_frames(data: MultimodalData, name: str, rows: slice) -> Ragged:
@@ -182,7 +182,7 @@ class PooledFeatures(TransformerMixin, BaseEstimator):
             columns = slice(start, start + frames.width)
             matrix[:, columns] = self._pool(data, name, columns)
             start += frames.width
-        return matrix
+        return with_index(self, X, matrix)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns, ``modality_number``.

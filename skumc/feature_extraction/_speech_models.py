@@ -117,8 +117,10 @@ class FrameGeometry:
 
 def _prepared(extractor: Any, wave: np.ndarray, min_samples: int) -> np.ndarray:
     """Return a preprocessed waveform, padded with silence to at least one frame."""
-    values = extractor(wave, sampling_rate=extractor.sampling_rate)["input_values"][0]
-    wave = np.asarray(values, np.float32)
+    prepared = extractor(wave, sampling_rate=extractor.sampling_rate)
+    values, mask = prepared["input_values"][0], prepared.get("attention_mask")
+    shown = slice(None) if mask is None else np.asarray(mask[0], bool)  # it may pad by itself
+    wave = np.asarray(values, np.float32)[shown]
     return np.pad(wave, (0, max(0, min_samples - len(wave))))
 
 

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 
 from skumc._devices import resolve_device
 from skumc.data import MultimodalData, Strings, TokenIds, memory_folder
+from skumc.data._labels_as_text import warn_of_labels
 from skumc.data._text import is_token_mapping
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
 from skumc.text import TextBackbone, TextModel
@@ -158,6 +159,7 @@ class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
             if not is_token_mapping(X):
                 check_column(X, f"{self.modality} string, dict of token ids or None")
             data = MultimodalData({self.modality: X}, index=index)
+        warn_of_labels(data)
         text = data.packed(self.modality)
         if not isinstance(text, (Strings, TokenIds)):
             if data.present.any():

@@ -121,15 +121,26 @@ class TextBackbone:
     def tokenize(self, sentences: Strings | TokenIds) -> TokenIds:
         """Tokenize each sample to at most ``max_length`` tokens; token ids are only truncated."""
         if isinstance(sentences, TokenIds):
-            return sentences.truncated(self.max_length)
+            return self._without_padding(sentences).truncated(self.max_length)
         cells: list[dict[str, Any] | None] = [None] * len(sentences)
         present = np.flatnonzero(sentences.lengths).tolist()
         if present:
             encoded = self._encode([str(sentences[row]) for row in present])
-            kept = [key for key in ("input_ids", "token_type_ids") if key in encoded]
+            known = ("input_ids", "attention_mask", "token_type_ids")
+            kept = [key for key in known if encoded.get(key) is not None]
             for place, row in enumerate(present):
                 cells[row] = {key: encoded[key][place] for key in kept}
-        return TokenIds.from_cells("text", cells).truncated(self.max_length)
+        tokens = TokenIds.from_cells("text", cells)
+        return self._without_padding(tokens).truncated(self.max_length)
+
+    def _without_padding(self, tokens: TokenIds) -> TokenIds:
+        """Drop the tokenizer's padding before and after each text, for ids without a mask."""
+        tokenizer = self._tokenizer
+        padding = getattr(tokenizer, "pad_token_id", None)
+        ends = [getattr(tokenizer, f"{kind}_token_id", None) for kind in ("eos", "sep", "unk")]
+        if not isinstance(padding, int) or padding in ends:
+            return tokens  # a token at the end may be the text's own
+        return tokens.stripped(padding)
 
     def _encode(self, texts: list[str]) -> Mapping[str, Any]:
         """Call the tokenizer and check its result."""

@@ -34,7 +34,7 @@ class TextReader:
     Raises
     ------
     ValueError
-        If there is text and no text model.
+        If there is text and no text model, or a text model and no text.
 
     Examples
     --------
@@ -58,6 +58,12 @@ class TextReader:
     def __init__(self, names: Sequence[str], text: Any, verbose: int = 0) -> None:
         text = TextModel.from_argument(text)
         text._validate_params()
+        if text.name is not None and not names:
+            raise ValueError(
+                "Got a text model (text=), but no modality of X holds text. Pass sentences (a "
+                "list, or a column of a pandas or polars DataFrame) or a tokenizer's result, "
+                '{"input_ids": ids, "attention_mask": mask}; or set text=None.'
+            )
         if names and text.name is None:
             raise ValueError(
                 f"Modality {names[0]!r} holds text, but text=None. Set text to a transformers "
@@ -77,9 +83,27 @@ class TextReader:
         return self.backbones[name].pooling if name in self.backbones else None
 
     def read(
-        self, data: MultimodalData, device: torch.device, memory: Path | None = None
+        self,
+        data: MultimodalData,
+        device: torch.device,
+        memory: Path | None = None,
+        *,
+        allow_missing_rows: bool = False,
     ) -> MultimodalData:
-        """Replace text by frames; ``memory`` caches the output of the frozen layers.
+        """Replace text by frames.
+
+        Parameters
+        ----------
+        data : MultimodalData
+        device : torch.device
+        memory : Path, default=None
+            Folder that caches the output of the frozen layers.
+        allow_missing_rows : bool, default=False
+            Whether samples may be left without any modality.
+
+        Returns
+        -------
+        MultimodalData
 
         Raises
         ------
@@ -95,7 +119,7 @@ class TextReader:
             }
         )
         empty = np.flatnonzero(~read.present.any(axis=1))
-        if len(empty):
+        if len(empty) and not allow_missing_rows:
             raise ValueError(
                 f"The text model's tokenizer finds no token in {name_rows(empty)}, and every other "
                 "modality is missing there. Drop such samples, or use a tokenizer that adds "

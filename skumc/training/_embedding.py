@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from skumc._batches import to_batch, to_device
 from skumc._evaluation import evaluating
-from skumc.data import MultimodalData, inference_batches
+from skumc.data import MultimodalData, Ragged, inference_batches
+from skumc.data._rows import name_rows
 from skumc.encoders import Batch, checked_output, encode_summaries
 from skumc.training._isolation import autocast
+
+_LARGEST_SQUARED = float(np.sqrt(np.finfo(np.float32).max))
 
 
 def _batches(data: MultimodalData, device: torch.device) -> Iterator[tuple[np.ndarray, Batch]]:
@@ -90,6 +93,48 @@ def summarize(encoder: nn.Module, data: MultimodalData, device: torch.device) ->
     return found
 
 
+def _name_giants(data: MultimodalData, rows: np.ndarray) -> None:
+    """Raise ValueError if samples have values with squares beyond float32."""
+    for name in data.names:
+        store = cast(Ragged, data.packed(name, rows))
+        giants = np.abs(store.values).max(axis=1, initial=0) > _LARGEST_SQUARED
+        if giants.any():
+            owner = np.repeat(rows, store.lengths)[giants]
+            largest = float(np.abs(store.values).max())
+            raise ValueError(
+                f"Modality {name!r} has values of up to {largest:.3g} in "
+                f"{name_rows(np.unique(owner))}, beyond what the encoder can compute in float32. "
+                "Replace such values, or scale the modality to the range of the training samples."
+            )
+
+
+def _check_embedding(embedding: np.ndarray, data: MultimodalData) -> None:
+    """Raise ValueError unless each row is finite and of unit norm; name the data if they cause it.
+
+    Parameters
+    ----------
+    embedding : ndarray of shape (n_samples, n_components)
+    data : MultimodalData
+        The samples that were embedded.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.linalg.norm(embedding, axis=1)
+    failed = np.flatnonzero(~(np.abs(lengths - 1) <= 0.01))
+    if len(failed):
+        _name_giants(data, failed)
+    if not np.isfinite(embedding).all():
+        raise ValueError(
+            "The encoder gave an embedding that is not finite. Lower learning_rate or "
+            "pretrain_learning_rate, or set optimization__grad_clip; check the output of an "
+            "encoder that you wrote."
+        )
+    if len(failed):
+        raise ValueError(
+            f"The encoder gave embeddings of lengths {lengths.min():.3g} to {lengths.max():.3g}, "
+            "expected unit norm. End your encoder with torch.nn.functional.normalize."
+        )
+
+
 def embed(
     encoder: nn.Module, data: MultimodalData, device: torch.device, precision: str
 ) -> Embedded:
@@ -137,18 +182,7 @@ def embed(
                 if name not in found:
                     found[name] = np.empty((len(data), values.shape[1]), dtype=np.float32)
                 found[name][rows] = values.float().cpu().numpy()
-    if not np.isfinite(found["embedding"]).all():
-        raise ValueError(
-            "The encoder gave an embedding that is not finite. Lower learning_rate or "
-            "pretrain_learning_rate, or set optimization__grad_clip; check the output of an "
-            "encoder that you wrote."
-        )
-    lengths = np.linalg.norm(found["embedding"], axis=1)
-    if np.abs(lengths - 1).max() > 0.01:
-        raise ValueError(
-            f"The encoder gave embeddings of lengths {lengths.min():.3g} to {lengths.max():.3g}, "
-            "expected unit norm. End your encoder with torch.nn.functional.normalize."
-        )
+    _check_embedding(found["embedding"], data)
     return Embedded(found["embedding"], found["gates"], found.get("clustering"))
 
 
