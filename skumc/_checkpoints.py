@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from skumc._process_state import own_random_numbers
 from skumc.data import digest
 
 # Weights that a checkpoint may lack: used in their own pretraining only, or replaced by a mean.
@@ -26,25 +27,25 @@ _ORIGIN = {
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Silence transformers while it loads, and restore torch's random state."""
+    """Silence transformers while it loads, and restore torch's random state, in one thread."""
     from transformers.utils import logging
 
     hub = importlib.import_module("huggingface_hub.utils")
-    level, shows_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    hub_shows_bars = not hub.are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()  # those of the hub too
-    try:
-        with torch.random.fork_rng(devices=[]):  # models draw random weights first
+    with own_random_numbers():  # models draw random weights first
+        level, shows_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        hub_shows_bars = not hub.are_progress_bars_disabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()  # those of the hub too
+        try:
             yield
-    finally:
-        logging.set_verbosity(level)
-        if shows_bars:
-            logging.enable_progress_bar()
-        if hub_shows_bars:
-            hub.enable_progress_bars()
-        else:
-            hub.disable_progress_bars()
+        finally:
+            logging.set_verbosity(level)
+            if shows_bars:
+                logging.enable_progress_bar()
+            if hub_shows_bars:
+                hub.enable_progress_bars()
+            else:
+                hub.disable_progress_bars()
 
 
 def _load_errors() -> tuple[type[Exception], ...]:

@@ -29,6 +29,7 @@ from skumc._assembly import (
     training_settings,
 )
 from skumc._devices import resolve_device
+from skumc._fitted import all_or_nothing
 from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
 from skumc._parts import PartsMixin
 from skumc._presets import preset_parameters
@@ -334,6 +335,11 @@ class UMCClusterer(
         """
         del y
         self._validate_params()
+        with all_or_nothing(self):
+            self._fit(X)
+        return self
+
+    def _fit(self, X: Any) -> None:
         parts = make_parts(self)
         training = training_parts(self, parts)
         for name in ("losses", "threshold", "selector", "kmeans", "monitor", "pseudo_labels"):
@@ -358,7 +364,6 @@ class UMCClusterer(
         self.history_, self.n_iter_ = trainer.history, trainer.n_iter
         self.trusted_modalities_ = parts["neighbors"].trusted_
         self.agreement_ = parts["neighbors"].agreement_
-        return self
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
         """Fit, and return the embedding of the training samples.

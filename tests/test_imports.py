@@ -18,12 +18,15 @@ LAZY = {"transformers", "huggingface_hub", "safetensors", "matplotlib", "pandas"
 # Helpers that any folder with the same heavy imports may use.
 HELPERS = {
     "_batches": ({"_sequences", "data"}, {"torch"}),
-    "_checkpoints": ({"data"}, {"torch"}),
+    "_checkpoints": ({"_process_state", "data"}, {"torch"}),
     "_console": (set(), set()),
     "_devices": (set(), {"torch"}),
-    "_evaluation": (set(), {"torch"}),
+    "_evaluation": ({"_process_state"}, {"torch"}),
+    "_fitted": (set(), set()),
+    "_gelu": (set(), {"torch"}),
     "_moments": (set(), {"torch"}),
     "_parts": (set(), set()),
+    "_process_state": (set(), {"torch"}),
     "_sequences": (set(), {"torch"}),
     "_warnings": (set(), set()),
 }

@@ -7,13 +7,15 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from data_makers import make_sequences
-from skumc import UMCClusterer
+from skumc import MultimodalData, UMCClusterer
 from skumc.encoders import EncoderOutput
-from skumc.training import MemoryEstimate, _memory
-from skumc.training._isolation import without_shape_cache
+from skumc.text import TextModel
+from skumc.training import Callback, MemoryEstimate, _memory
 from skumc.training._memory import MemoryNeed, check_memory, memory_need
+from text_models import pair
 
 CPU = torch.device("cpu")
 SHORT = {"pretrain_epochs": 1, "max_epochs": 1, "random_state": 0}
@@ -130,74 +132,51 @@ def test_nothing_is_asked_where_nothing_trains():
     limited(UMCClusterer(3, pretrain_epochs=0, max_epochs=0, random_state=0), 1).fit(X)
 
 
-class Watching(torch.nn.Module):
-    """Notes whether oneDNN is on while it trains, and while its backward pass runs."""
+class Operations(TorchDispatchMode):
+    """Names of the operations of torch that run inside."""
 
-    def __init__(self, inner=None):
+    def __init__(self):
         super().__init__()
-        self.linear, self.inner = torch.nn.Linear(4, 3), inner
-        self.seen = []
+        self.names = set()
 
-    def note(self, gradient=None):
-        self.seen.append(torch.backends.mkldnn.enabled)
-        return gradient
-
-    def forward(self, batch):
-        frames, _ = batch["features"]
-        h = self.linear(frames.float())
-        if self.training and h.requires_grad:
-            self.note()
-            h.register_hook(self.note)
-        return EncoderOutput(torch.nn.functional.normalize(h, dim=1), torch.ones(len(h), 1), {})
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.names.add(operation.overloadpacket._qualified_op_name)
+        return operation(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(
-    ("inner", "precision", "is_on"),
-    [
-        (None, "float32", False),
-        (torch.nn.Sequential(torch.nn.Conv1d(1, 1, 3)), "float32", True),
-        (None, "bfloat16", True),
-    ],
-)
-def test_onednn_keeps_nothing_of_shapes_that_do_not_come_again(inner, precision, is_on):
-    X = np.random.default_rng(0).normal(size=(30, 4))
-    estimator = UMCClusterer(3, encoder=Watching(inner), precision=precision, **SHORT).fit(X)
-    seen = estimator.encoder_.seen
-    at_memory_check = 2  # forward passes, before the training
-    assert len(seen) > at_memory_check + 2 and set(seen[at_memory_check:]) == {is_on}
-    assert torch.backends.mkldnn.enabled
+def operations_of_training(encoder, X):
+    """Operations of the steps, without those of the frozen layers and of the first look."""
+    found = Operations()
+
+    class Steps(Callback):
+        def on_train_begin(self, state):
+            found.__enter__()
+
+        def on_train_end(self, state):
+            found.__exit__(None, None, None)
+
+    text = TextModel(pair(), n_trainable_layers=1)
+    UMCClusterer(3, text=text, encoder=encoder, callbacks=[Steps()], **SHORT).fit(X)
+    return found.names
 
 
-def test_fits_of_several_threads_share_the_switch():
-    encoder = torch.nn.Linear(1, 1)
-    first, second = (without_shape_cache(encoder, "float32") for _ in range(2))
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert not torch.backends.mkldnn.enabled  # the second still needs it off
-    second.__exit__(None, None, None)
-    assert torch.backends.mkldnn.enabled
+@pytest.mark.parametrize("encoder", ["projection", "umc", "causal"])
+def test_training_leaves_nothing_in_the_cache_of_shapes(encoder):
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(["sea", "ship", "wheel", "road"], 4)) + f" {i}" for i in range(30)]
+    X = MultimodalData({"text": texts, "audio": rng.normal(size=(30, 4))})
+    names = operations_of_training(encoder, X)
+    assert "aten::erf_" in names and "aten::gelu" not in names  # the latter is oneDNN's
 
 
-def test_frozen_flags_stay_as_they_are():
+def test_flags_of_torch_stay_as_they_are():
     code = (
         "import numpy as np, torch; from skumc import UMCClusterer;"
         "torch.backends.disable_global_flags();"
         "X = np.random.default_rng(0).normal(size=(30, 4));"
-        f"UMCClusterer(3, **{SHORT}).fit(X);"
-        "assert torch.backends.mkldnn.enabled"
+        "seen = [];"
+        "look = lambda h, y: seen.append(torch.backends.mkldnn.enabled) or 0.0;"
+        f"UMCClusterer(3, monitor=look, **{SHORT}).fit(X);"
+        "assert all(seen) and torch.backends.mkldnn.enabled"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize("was_on", [True, False])
-def test_the_callers_onednn_comes_back_after_an_error(was_on, monkeypatch):
-    monkeypatch.setattr(torch.backends.mkldnn, "enabled", was_on)
-
-    def fail(embedding, labels):
-        assert not torch.backends.mkldnn.enabled
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        UMCClusterer(3, monitor=fail, **SHORT).fit(np.random.default_rng(0).normal(size=(30, 4)))
-    assert torch.backends.mkldnn.enabled == was_on

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc._gelu import Gelu
 from skumc._sequences import Sequences, first_frames, sent
 from skumc.encoders._attention import n_heads_message
 from skumc.encoders._batch import Batch, EncoderOutput, present_modalities
@@ -103,7 +104,7 @@ class CausalNetwork(nn.Module):
             if name != anchor
         )
         self.fusion = nn.Sequential(
-            nn.GELU(), Dropout(dropout), nn.Linear(len(statistics) * hidden_width, hidden_width)
+            Gelu(), Dropout(dropout), nn.Linear(len(statistics) * hidden_width, hidden_width)
         )
         self.head = nn.Sequential(
             nn.ReLU(), Dropout(dropout), nn.Linear(hidden_width, hidden_width)

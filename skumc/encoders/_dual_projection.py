@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc._gelu import gelu
 from skumc.encoders._dropout import Dropout
 
 
@@ -65,7 +66,7 @@ class DualProjection(nn.Module):
         # both projections in one product
         weight = torch.cat([self.similar.weight, self.dissimilar.weight])
         bias = torch.cat([self.similar.bias, self.dissimilar.bias])
-        both = F.gelu(F.linear(normal, weight, bias))
+        both = gelu(F.linear(normal, weight, bias))
         return self.fusion(self.dropout(both)) + frames
 
 

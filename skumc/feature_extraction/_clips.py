@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._console import ExtractionProgress
+from skumc._fitted import all_or_nothing
 from skumc.data import FrameCache, MultimodalData, digest, is_blank, memory_folder, versioned
 from skumc.data._forms import listed
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
@@ -103,7 +104,8 @@ class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
         """
         del X, y
         self._validate_params()
-        self._pretrained: LoadedModel = self._prepare()
+        with all_or_nothing(self):
+            self._pretrained: LoadedModel = self._prepare()
         return self
 
     def transform(self, X: Any) -> MultimodalData:

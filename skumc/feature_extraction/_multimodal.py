@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skumc._fitted import all_or_nothing
 from skumc._parts import unknown_name_message
 from skumc.data import MultimodalData, is_blank
 from skumc.data._columns import Frame, column_index, is_data_frame, plain_column, refuse_lazy
@@ -189,6 +190,11 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         """
         del y
         self._validate_params()
+        with all_or_nothing(self):
+            self._fit(X)
+        return self
+
+    def _fit(self, X: Any) -> None:
         self.columns_ = self._used_columns()
         cells = self._cells(X, is_fit=True)
         for name in _MODALITIES:
@@ -206,7 +212,6 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
                     "fitted. Leave the modality out."
                 )
             part.fit([column[row] for row in rows])
-        return self
 
     def transform(self, X: Any) -> MultimodalData:
         """Turn each column into frames.

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from skumc._fitted import all_or_nothing
 from skumc.data import MultimodalData, Ragged, read_X, sample_chunks, with_index
 
 
@@ -155,9 +156,10 @@ class PooledFeatures(TransformerMixin, BaseEstimator):
         """
         del y
         self._validate_params()
-        data = self._read(X, reset=True)
-        statistics = [_mean_and_scale(_frame_means(data, name)) for name in data.names]
-        self.mean_, self.scale_ = map(np.concatenate, zip(*statistics, strict=True))
+        with all_or_nothing(self):
+            data = self._read(X, reset=True)
+            statistics = [_mean_and_scale(_frame_means(data, name)) for name in data.names]
+            self.mean_, self.scale_ = map(np.concatenate, zip(*statistics, strict=True))
         return self
 
     def transform(self, X: Any) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import nn
 from skumc._checkpoints import fingerprint, load_part, read_weights, settings_text
 from skumc._devices import resolve_device
 from skumc._evaluation import evaluating
+from skumc._process_state import own_random_numbers
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
@@ -183,24 +184,19 @@ def frozen(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Run a model for inference on a device, and restore every state that this changes.
 
     Inside, modules are in evaluation mode, gradients and autocast are off, and the default dtype
-    is float32. Modes, device, default dtype and torch's random state are restored.
+    is float32. Modes, device, default dtype and torch's random state are restored. Threads take
+    turns: a model is on one device, and torch has one random state.
 
     Parameters
     ----------
     model : Module
     device : torch.device
     """
-    home, default = next(model.parameters()).device, torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        model.to(device)
-        with (
-            evaluating(model),
-            torch.inference_mode(),
-            torch.autocast(device.type, enabled=False),
-            torch.random.fork_rng(devices=[]),  # layer dropout draws numbers in evaluation mode too
-        ):
-            yield
-    finally:
-        model.to(home)
-        torch.set_default_dtype(default)
+    home = next(model.parameters()).device
+    with own_random_numbers(device):  # layer dropout draws numbers in evaluation mode too
+        try:
+            model.to(device)
+            with evaluating(model), torch.inference_mode():
+                yield
+        finally:
+            model.to(home)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.semi_supervised import LabelSpreading
 from sklearn.utils._param_validation import Interval
 
 from skumc.pseudo_labels._base import PseudoLabels, label_means
@@ -20,12 +17,18 @@ _MAX_ROUNDS = 100
 _TOLERANCE = 1e-3  # mean change of a sample's shares in the last round
 
 
-def _affinity(partners: np.ndarray) -> coo_matrix:
-    """Symmetric affinity matrix of the neighbor graph, (n_samples, n_samples) sparse."""
+def _affinity(partners: np.ndarray) -> csr_matrix:
+    """Affinities of neighbors over the square roots of both degrees, (n_samples, n_samples)."""
     n_samples, n_partners = partners.shape
     rows = np.repeat(np.arange(n_samples), n_partners)
     links = coo_matrix((np.ones(rows.size), (rows, partners.ravel())), shape=(n_samples, n_samples))
-    return ((links + links.T) / 2).tocoo()
+    links = ((links + links.T) / 2).tocsr()
+    links.setdiag(0)
+    links = links.tocoo()
+    degrees = np.asarray(links.sum(axis=0)).ravel()
+    roots = np.sqrt(np.where(degrees == 0, 1, degrees))
+    links.data = links.data / roots[links.row] / roots[links.col]
+    return links.tocsr()
 
 
 def propagate_labels(
@@ -69,19 +72,20 @@ def propagate_labels(
     if not seeds.any():
         return labels, np.zeros(len(labels))
     affinity = _affinity(partners)
-    spreading = LabelSpreading(
-        kernel=lambda first, second: affinity,
-        alpha=_FROM_NEIGHBORS,
-        max_iter=_MAX_ROUNDS,
-        tol=_TOLERANCE * len(labels),
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the last round is good enough
-        spreading.fit(np.arange(len(labels))[:, None], np.where(seeds, labels, -1))
-    shares = spreading.label_distributions_
+    classes, columns = np.unique(labels[seeds], return_inverse=True)
+    shares = np.zeros((len(labels), len(classes)))
+    shares[np.flatnonzero(seeds), columns] = 1
+    kept, last = (1 - _FROM_NEIGHBORS) * shares, np.zeros_like(shares)
+    for _ in range(_MAX_ROUNDS):
+        if np.abs(shares - last).sum() < _TOLERANCE * len(labels):
+            break
+        last = shares
+        shares = _FROM_NEIGHBORS * (affinity @ shares) + kept
+    mass = shares.sum(axis=1, keepdims=True)
+    shares = shares / np.where(mass == 0, 1, mass)
     confidence = shares.max(axis=1)
     reached = (confidence > 0) & ~seeds
-    propagated = np.where(reached, spreading.classes_[shares.argmax(axis=1)], labels)
+    propagated = np.where(reached, classes[shares.argmax(axis=1)], labels)
     return propagated.astype(labels.dtype), confidence
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skumc._gelu import replace_gelu
 from skumc._sequences import Sequences, frame_places, sent
 from skumc.text._packing import pack, run_packed
 from skumc.text._run import run
@@ -98,6 +99,7 @@ class TextTower(nn.Module):
         self.tail = tail
         self.width = width
         self.reads_ids = reads_ids
+        replace_gelu(tail)
         self.packs = not reads_ids and pack(tail, width)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:

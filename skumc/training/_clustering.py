@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import pairwise_distances_argmin
 
 from skumc._parts import clone_part
 
+_ROWS = 4096  # samples per block of the distance matrix
+
 
 def assign_labels(embedding: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Assign each sample to its nearest center, (n_samples,).
+    """Assign each sample to its nearest center, (n_samples,); of equal ones to the first.
 
     Examples
     --------
@@ -19,7 +20,14 @@ def assign_labels(embedding: np.ndarray, centers: np.ndarray) -> np.ndarray:
     >>> assign_labels(np.array([[0.1], [4.0], [3.0]]), np.array([[0.0], [5.0]])).tolist()
     [0, 1, 1]
     """
-    return pairwise_distances_argmin(embedding, centers).astype(np.int32)
+    # scikit-learn's function sets the thread count of the process, which threads may not share
+    wide = centers.astype(np.float64)
+    squares = np.square(wide).sum(axis=1)
+    labels = np.empty(len(embedding), dtype=np.int32)
+    for start in range(0, len(embedding), _ROWS):
+        rows = slice(start, start + _ROWS)
+        labels[rows] = (squares - 2 * (embedding[rows].astype(np.float64) @ wide.T)).argmin(axis=1)
+    return labels
 
 
 def cluster_embedding(

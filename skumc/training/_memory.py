@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 
 from skumc._batches import to_batch, to_device
+from skumc._process_state import own_random_numbers
 from skumc._warnings import warn_caller
 from skumc.data import MultimodalData
 from skumc.encoders import Batch, encode_views
@@ -74,7 +75,7 @@ def _trial(
     buffers = {name: value.clone() for name, value in encoder.named_buffers()}
     try:
         with (
-            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+            own_random_numbers(device),
             autocast(device, precision),
         ):
             yield to_device(to_batch(data, rows), device)

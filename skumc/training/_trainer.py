@@ -20,7 +20,6 @@ from skumc.training._callbacks import CallbackList
 from skumc.training._clustering import assign_labels, cluster_embedding, clustering_objective
 from skumc.training._embedding import embed, summarize
 from skumc.training._history import History
-from skumc.training._isolation import without_shape_cache
 from skumc.training._losses import LossTerms
 from skumc.training._optimization import Stepper
 from skumc.training._part_returns import (
@@ -100,12 +99,11 @@ class ProgressiveTrainer:
             Samples selected in the best epoch.
         """
         self._prepare(data)
-        with without_shape_cache(self.encoder, self.settings.precision):
-            try:
-                self._pretrain()
-                self._learn_progressively()
-            except KeyboardInterrupt:
-                self._finish_interrupted()
+        try:
+            self._pretrain()
+            self._learn_progressively()
+        except KeyboardInterrupt:
+            self._finish_interrupted()
         self._best.restore(self._model)
         self._callbacks.train_end(self._state)
         return self._best.centers, self._best.selected
