@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -93,25 +92,6 @@ def training_settings(
         device=device,
         precision=estimator.precision,
     )
-
-
-def _modules(part: Any) -> list[torch.nn.Module]:
-    """List the modules that a part is or holds."""
-    if isinstance(part, torch.nn.Module):
-        return [part]
-    held = [*vars(part).values(), *(getattr(part, "extra", None) or {}).values()]
-    flat = [value for one in held for value in (one if isinstance(one, tuple) else (one,))]
-    return [value for value in flat if isinstance(value, torch.nn.Module)]
-
-
-def on_cpu(part: Any) -> Any:
-    """Return a part with all its modules on the CPU: a copy if one of them is elsewhere."""
-    if all(p.device.type == "cpu" for module in _modules(part) for p in module.parameters()):
-        return part
-    part = copy.deepcopy(part)
-    for module in _modules(part):
-        module.cpu()
-    return part
 
 
 def text_reader(estimator: Any, data: MultimodalData) -> TextReader:
@@ -205,4 +185,12 @@ def build_encoder(
                 "Check its build()."
             )
     towers = reader.towers
+    if isinstance(module, EncoderWithText):  # of an earlier fit, with its trained text layers
+        if set(module.names) != set(towers):
+            raise ValueError(
+                f"encoder= has trained text layers for {sorted(module.names)}, but text= trains "
+                f"those of {sorted(towers)}. Set text= to the text model of the fit that the "
+                "encoder comes from, with the same n_trainable_layers."
+            )
+        return module
     return EncoderWithText(module, towers) if towers else module

@@ -20,7 +20,6 @@ from skumc._assembly import (
     check_samples,
     choose_anchor,
     make_parts,
-    on_cpu,
     read_samples,
     read_text,
     seed_parts,
@@ -28,7 +27,7 @@ from skumc._assembly import (
     training_parts,
     training_settings,
 )
-from skumc._devices import resolve_device
+from skumc._devices import PickledOnCPU, resolve_device
 from skumc._fitted import all_or_nothing
 from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
 from skumc._parts import PartsMixin
@@ -44,6 +43,7 @@ from skumc.training._trainer import ProgressiveTrainer
 
 
 class UMCClusterer(
+    PickledOnCPU,
     PartsMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -302,7 +302,8 @@ class UMCClusterer(
             Number of clusters.
         **parameters : dict
             Further parameters, nested ones included; they take precedence over the preset's.
-            ``text`` as a name, a folder or a pair keeps the preset's layer and trained layers.
+            ``text`` as a name, a folder or a pair keeps the preset's layer and trained layers, a
+            dict of losses the roles that it does not name.
 
         Returns
         -------
@@ -314,9 +315,7 @@ class UMCClusterer(
         >>> UMCClusterer.from_preset("acl2024", 20, random_state=0).max_epochs
         18
         """
-        if not isinstance(parameters.get("text"), TextModel | None):
-            parameters["text__name"] = parameters.pop("text")
-        return cls(n_clusters, **preset_parameters(name)).set_params(**parameters)
+        return cls(n_clusters).set_params(**preset_parameters(name, parameters))
 
     def fit(self, X: Any, y: Any = None) -> UMCClusterer:
         """Train the encoder and find the clusters.
@@ -486,10 +485,6 @@ class UMCClusterer(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return state | {n: on_cpu(state[n]) for n in ("encoder_", "losses_") if n in state}
 
     @property
     def _n_features_out(self) -> int:

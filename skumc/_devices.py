@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
 import torch
+from torch import Tensor, nn
+
+_HOME = torch.device("cpu")  # of everything that is pickled
+_NOTHING_INSIDE = (str, bytes, int, float, type, type(None), ModuleType)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -43,3 +52,58 @@ def resolve_device(device: str | torch.device) -> torch.device:
             f"Got device={device!r}, but torch finds no CUDA device. Use device='auto' or 'cpu'."
         )
     return resolved
+
+
+def _tensors(value: Any, seen: dict[int, Any]) -> Iterator[Tensor]:
+    """Find the tensors that an object holds, each once; ``seen`` keeps what was visited alive."""
+    if id(value) in seen or isinstance(value, _NOTHING_INSIDE):
+        return
+    seen[id(value)] = value
+    if isinstance(value, Tensor):
+        yield value
+        return
+    if isinstance(value, Mapping):
+        held = list(value.values())
+    elif isinstance(value, list | tuple | set | frozenset):
+        held = list(value)
+    else:
+        held = list(getattr(value, "__dict__", {}).values())
+    for one in held:
+        yield from _tensors(one, seen)
+
+
+def on_cpu(value: Any) -> Any:
+    """Return an object whose tensors, at any depth, are on the CPU.
+
+    Parameters
+    ----------
+    value : object
+        Is left unchanged.
+
+    Returns
+    -------
+    object
+        The same object if all tensors are there already, otherwise a deep copy.
+
+    Examples
+    --------
+    >>> state = {"weights": [torch.ones(2)]}
+    >>> on_cpu(state) is state
+    True
+    """
+    moved = {}
+    for tensor in _tensors(value, {}):
+        if tensor.device.type != _HOME.type:
+            home = tensor.detach().to(_HOME)
+            if isinstance(tensor, nn.Parameter):
+                home = nn.Parameter(home, requires_grad=tensor.requires_grad)
+            moved[id(tensor)] = home
+    return copy.deepcopy(value, dict(moved)) if moved else value
+
+
+class PickledOnCPU:
+    """Mixin for objects that are pickled and copied with all their tensors on the CPU."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state to pickle."""
+        return on_cpu(super().__getstate__())  # type: ignore[misc]  # of the object or estimator

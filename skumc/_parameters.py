@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -35,7 +36,7 @@ from skumc.pairs import (
 from skumc.pseudo_labels import PropagatedLabels, SelectedLabels
 from skumc.text import TextModel
 from skumc.training import Optimization, SilhouetteMonitor
-from skumc.training._callbacks import HOOKS, defines
+from skumc.training._callbacks import HOOKS, Callback, defines
 
 # By parameter the names of parts; the first one is the default.
 PART_CHOICES: dict[str, dict[str, Callable[[], Any]]] = {
@@ -144,3 +145,22 @@ def check_callbacks(callbacks: list[Any]) -> None:
                 f"Got callbacks[{place}]={callback!r}, expected an instance that defines some of "
                 f"the methods {', '.join(HOOKS)}; skumc.training.Callback is a base for them."
             )
+        for hook in HOOKS:
+            if defines(callback, hook):
+                _check_signature(f"callbacks[{place}].{hook}", callback, hook)
+
+
+def _check_signature(argument: str, callback: Any, hook: str) -> None:
+    """Raise TypeError for a hook that cannot be called with its arguments."""
+    names = [name for name in inspect.signature(getattr(Callback, hook)).parameters][1:]
+    try:
+        own = inspect.signature(getattr(callback, hook))
+    except (TypeError, ValueError):
+        return  # written in another language
+    try:
+        own.bind(*names)
+    except TypeError as error:
+        raise TypeError(
+            f"Got {argument}{own}, expected {hook}({', '.join(names)}): {error}. Give the hook "
+            "these parameters."
+        ) from error

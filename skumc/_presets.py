@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sklearn.cluster import KMeans
@@ -78,12 +79,15 @@ def _acl2024() -> dict[str, Any]:
 _PRESETS = {"source": _source, "acl2024": _acl2024}
 
 
-def preset_parameters(name: str) -> dict[str, Any]:
-    """Return the parameters of a preset, with new instances of its parts.
+def preset_parameters(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a preset, with new instances of its parts, and changes of them.
 
     Parameters
     ----------
     name : {"source", "acl2024"}
+    changes : dict of str to object
+        Parameters that take precedence. A dict of losses changes the roles that it names;
+        ``text`` as a name, a folder or a pair changes the name only.
 
     Returns
     -------
@@ -96,4 +100,9 @@ def preset_parameters(name: str) -> dict[str, Any]:
     """
     if name not in _PRESETS:
         raise ValueError(unknown_name_message("name", name, _PRESETS))
-    return _PRESETS[name]()
+    parameters, changes = _PRESETS[name](), dict(changes)
+    if isinstance(changes.get("losses"), Mapping):
+        changes["losses"] = parameters["losses"].updated(changes["losses"])
+    if not isinstance(changes.get("text"), TextModel | None):
+        changes["text__name"] = changes.pop("text")
+    return {name: value for name, value in parameters.items() if name not in changes} | changes

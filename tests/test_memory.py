@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,12 @@ from skumc.training._memory import MemoryNeed, check_memory, memory_need
 from text_models import pair
 
 CPU = torch.device("cpu")
+
+
+def settings():
+    return SimpleNamespace(device=CPU, precision="float32")
+
+
 SHORT = {"pretrain_epochs": 1, "max_epochs": 1, "random_state": 0}
 
 
@@ -53,7 +60,7 @@ def test_need_is_what_is_saved_for_the_longest_samples():
     encoder, before = Known(), torch.random.get_rng_state()
     longest = np.sort(X.lengths[:, 0])[-4:].sum()
     for n_views in (1, 3):
-        need = memory_need(encoder, X, [("text",)] * n_views, CPU, "float32")
+        need = memory_need(encoder, X, [("text",)] * n_views, settings())
         assert need.per_sample == max(2, n_views) * 5 * 4 * longest // 4
         assert need.fixed == 20 * (2 + 4) and need.n_views == max(2, n_views)
     assert float(encoder.n_calls) == 0  # the encoder and random numbers are as before
@@ -64,8 +71,8 @@ def test_parameters_of_losses_count():
     X, _ = make_sequences(20, 2)
     X = X.select(["text"])
     losses = torch.nn.ModuleList([torch.nn.Linear(100, 10, bias=False)])
-    plain = memory_need(Known(), X, [("text",)], CPU, "float32")
-    need = memory_need(Known(), X, [("text",)], CPU, "float32", losses)
+    plain = memory_need(Known(), X, [("text",)], settings())
+    need = memory_need(Known(), X, [("text",)], settings(), losses)
     assert need.fixed == plain.fixed + 4000 * (2 + 4) and need.per_sample == plain.per_sample
 
 

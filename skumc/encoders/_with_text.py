@@ -21,6 +21,11 @@ class EncoderWithText(nn.Module):
         For some modalities, a module that maps frames (n_frames_total, width) and lengths
         (n_samples,) to other frames of the same lengths.
 
+    Attributes
+    ----------
+    names : tuple of str
+        Modalities with a tower.
+
     Notes
     -----
     Towers run once per batch, whatever the number of views. Optional methods of the encoder are
@@ -45,12 +50,12 @@ class EncoderWithText(nn.Module):
     def __init__(self, encoder: nn.Module, towers: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.encoder = encoder
-        self._names = tuple(towers)
+        self.names = tuple(towers)
         self.towers = nn.ModuleList(towers.values())
 
     def _read(self, batch: Batch) -> Batch:
         read = dict(batch)
-        for name, tower in zip(self._names, self.towers, strict=True):
+        for name, tower in zip(self.names, self.towers, strict=True):
             frames, lengths = batch[name]
             read[name] = (tower(frames, lengths), lengths)
         return read

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._console import ExtractionProgress
+from skumc._devices import PickledOnCPU
 from skumc._fitted import all_or_nothing
 from skumc.data import FrameCache, MultimodalData, digest, is_blank, memory_folder, versioned
 from skumc.data._forms import listed
@@ -80,7 +81,7 @@ class Clip:
     read: Callable[[], Any]
 
 
-class ClipFeatures(ContainerTransformerMixin, BaseEstimator, ABC):
+class ClipFeatures(PickledOnCPU, ContainerTransformerMixin, BaseEstimator, ABC):
     """Base class of transformers from one clip per sample to sequences of frames.
 
     A subclass has the parameters ``model``, ``memory``, ``on_error``, ``modality``, ``device``

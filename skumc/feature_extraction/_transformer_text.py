@@ -9,7 +9,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from skumc._devices import resolve_device
+from skumc._devices import PickledOnCPU, resolve_device
 from skumc.data import MultimodalData, Strings, TokenIds, memory_folder
 from skumc.data._labels_as_text import warn_of_labels
 from skumc.data._text import is_token_mapping
@@ -17,7 +17,7 @@ from skumc.feature_extraction._container_output import ContainerTransformerMixin
 from skumc.text import TextBackbone, TextModel
 
 
-class TransformerTextFeatures(ContainerTransformerMixin, BaseEstimator):
+class TransformerTextFeatures(PickledOnCPU, ContainerTransformerMixin, BaseEstimator):
     r"""Turn texts into token states of a pretrained text model, which is not trained.
 
     One layer is read: by default the last one, after the model's final normalization if it has

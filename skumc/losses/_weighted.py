@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
+from skumc._devices import PickledOnCPU
 from skumc._parts import PartsMixin, clone_part, unknown_name_message
 from skumc.losses._compactness import CompactnessLoss
 from skumc.losses._contrastive import ContrastiveLoss, InfoNCELoss
@@ -46,7 +47,7 @@ def _copied(loss: Any) -> Any:
     return copy.deepcopy(loss) if isinstance(loss, torch.nn.Module) else clone_part(loss)
 
 
-class WeightedLosses(PartsMixin):
+class WeightedLosses(PickledOnCPU, PartsMixin):
     r"""Losses of training and their weights.
 
     A loss is None for the default of its role, a name, an instance, or any callable that takes
@@ -225,6 +226,26 @@ class WeightedLosses(PartsMixin):
         WeightedLosses(separation_weight=0.0, supcon=SupConLoss(temperature=0.7),
                        supcon_weight=2.0)
         """
+        return cls().updated(mapping)
+
+    def updated(self, mapping: Mapping[str, Any]) -> WeightedLosses:
+        """Copy these losses and change the roles that a mapping names.
+
+        Parameters
+        ----------
+        mapping : mapping of str to float, str, callable, None or tuple
+            See :meth:`from_mapping`. A weight alone keeps the loss, a loss alone the weight.
+
+        Returns
+        -------
+        losses : WeightedLosses
+
+        Examples
+        --------
+        >>> from skumc.losses import SupConLoss, WeightedLosses
+        >>> WeightedLosses(supcon=SupConLoss(0.7)).updated({"supcon": 2.0})
+        WeightedLosses(supcon=SupConLoss(temperature=0.7), supcon_weight=2.0)
+        """
         if not isinstance(mapping, Mapping):
             raise TypeError(
                 f"Got losses of type {type(mapping).__name__}, expected a mapping such as "
@@ -239,9 +260,10 @@ class WeightedLosses(PartsMixin):
                         f"{unknown_name_message('losses role', role, ROLES)} A role of your own "
                         "takes a callable with the attribute reads, a tuple of input names."
                     )
-                parameters.setdefault("extra", {})[role] = value
+                parameters.setdefault("extra", dict(self.extra or {}))[role] = value
                 continue
-            parameters[role] = part
+            if part is not None or weight is None:
+                parameters[role] = part
             if role == "infonce":
                 if weight not in (None, 1):
                     raise ValueError(
@@ -250,7 +272,8 @@ class WeightedLosses(PartsMixin):
                     )
             elif weight is not None:
                 parameters[f"{role}_weight"] = weight
-        return cls(**parameters)
+        copied: WeightedLosses = clone_part(self)
+        return copied.set_params(**parameters)
 
     def terms(self) -> dict[str, tuple[float, Loss]]:
         """Return weight and callable of each role.

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from skumc._devices import PickledOnCPU
 from skumc.data import memory_folder
 
 
-class TextModel(BaseEstimator):
+class TextModel(PickledOnCPU, BaseEstimator):
     """Specify the transformer that reads text, and how much of it is fine-tuned.
 
     By default the model is frozen.

@@ -48,7 +48,9 @@ class Embedded(NamedTuple):
 
 
 def calibrate(encoder: nn.Module, data: MultimodalData, device: torch.device) -> None:
-    """Pass all samples to an encoder's method ``calibrate``, if it has one.
+    """Pass all samples to an encoder's method ``calibrate``, if it has one, once in its life.
+
+    The ``encoder_`` of an earlier fit stays as it is.
 
     Examples
     --------
@@ -63,9 +65,10 @@ def calibrate(encoder: nn.Module, data: MultimodalData, device: torch.device) ->
     2
     """
     own = getattr(encoder, "calibrate", None)
-    if own is not None:
+    if own is not None and not getattr(encoder, "is_calibrated_", False):
         with evaluating(encoder):
             own(batch for _, batch in _batches(data, device))
+        encoder.is_calibrated_ = True  # type: ignore[assignment]  # a plain attribute, pickled
 
 
 def summarize(encoder: nn.Module, data: MultimodalData, device: torch.device) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ from skumc._warnings import warn_caller
 from skumc.data import MultimodalData
 from skumc.encoders import Batch, encode_views
 from skumc.training._isolation import autocast
+from skumc.training._settings import TrainingSettings
 from skumc.training._state import TrainingState
 
 _TRIED = 4  # number of samples, the longest ones
@@ -67,16 +68,17 @@ class MemoryNeed:
 
 
 @contextmanager
-def _trial(
-    encoder: nn.Module, data: MultimodalData, device: torch.device, precision: str
+def trial_batch(
+    encoder: nn.Module, data: MultimodalData, settings: TrainingSettings
 ) -> Iterator[Batch]:
     """Yield a batch of the longest samples, then restore buffers and random numbers."""
+    device = settings.device
     rows = np.argsort(data.lengths.sum(axis=1), kind="stable")[-_TRIED:]
     buffers = {name: value.clone() for name, value in encoder.named_buffers()}
     try:
         with (
             own_random_numbers(device),
-            autocast(device, precision),
+            autocast(device, settings.precision),
         ):
             yield to_device(to_batch(data, rows), device)
     finally:
@@ -90,8 +92,7 @@ def memory_need(
     encoder: nn.Module,
     data: MultimodalData,
     views: Sequence[Sequence[str]],
-    device: torch.device,
-    precision: str,
+    settings: TrainingSettings,
     losses: nn.Module | None = None,
 ) -> MemoryNeed:
     """Measure on a few samples how much memory training takes.
@@ -104,8 +105,8 @@ def memory_need(
         The training samples.
     views : sequence of sequences of str
         Views of a supervised step; a contrastive step is taken to have two full views.
-    device : torch.device
-    precision : {"float32", "bfloat16"}
+    settings : TrainingSettings
+        Its device and precision are used.
     losses : Module or None, default=None
         Losses with parameters.
 
@@ -114,7 +115,7 @@ def memory_need(
     MemoryNeed
         An upper estimate, for batches in which all samples are as long as the longest ones.
     """
-    with _trial(encoder, data, device, precision) as batch:
+    with trial_batch(encoder, data, settings) as batch:
         n_samples = len(next(iter(batch.values()))[1])
         one = _saved_bytes(encoder, batch, [data.names])
         several = _saved_bytes(encoder, batch, views)
@@ -242,8 +243,7 @@ class MemoryEstimate(BaseEstimator):
             state.encoder,
             state.data,
             state.views,
-            settings.device,
-            settings.precision,
+            settings,
             state.losses,
         )
         largest = min(settings.batch_size, len(state.data))
