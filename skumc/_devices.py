@@ -73,7 +73,7 @@ def _tensors(value: Any, seen: dict[int, Any]) -> Iterator[Tensor]:
 
 
 def on_cpu(value: Any) -> Any:
-    """Return an object whose tensors, at any depth, are on the CPU.
+    """Return an object with all its tensors, at any depth, on the CPU.
 
     Parameters
     ----------
@@ -106,4 +106,4 @@ class PickledOnCPU:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle."""
-        return on_cpu(super().__getstate__())  # type: ignore[misc]  # of the object or estimator
+        return on_cpu(super().__getstate__())

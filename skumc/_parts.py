@@ -32,7 +32,7 @@ def require_methods(argument: str, part: object, methods: Iterable[str]) -> None
     missing = [method for method in methods if not callable(getattr(part, method, None))]
     if missing:
         raise TypeError(
-            f"Got {argument}={part!r} of type {type(part).__name__}, which has no method "
+            f"Got {argument}={part!r:.100} of type {type(part).__name__}, which has no method "
             f"{', '.join(f'{method}()' for method in missing)}. Pass None for the default, a known "
             f"name, or an instance with {', '.join(f'{method}()' for method in methods)}."
         )

@@ -32,7 +32,7 @@ def own_random_numbers(device: torch.device | None = None) -> Iterator[None]:
     Parameters
     ----------
     device : torch.device, default=None
-        A GPU whose generator is used too.
+        A GPU, if its generator is used too.
 
     Examples
     --------

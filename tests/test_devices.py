@@ -63,9 +63,11 @@ def by_joblib(value):
     return joblib.load(file)
 
 
-@pytest.mark.parametrize(
-    "copied", [lambda v: pickle.loads(pickle.dumps(v)), copy.deepcopy, by_joblib]
-)
+def by_pickle(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+@pytest.mark.parametrize("copied", [by_pickle, by_joblib, copy.deepcopy])
 def test_every_tensor_of_a_copy_is_at_home(copied, monkeypatch):
     for value in fitted_objects():
         assert devices(value) == {"cpu"}
@@ -94,7 +96,7 @@ def test_what_is_at_home_is_not_copied():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_clusterer_fitted_on_a_gpu_predicts_without_one():
     for value in fitted_objects():
-        again = pickle.loads(pickle.dumps(value))
+        again = by_pickle(value)
         assert devices(again) <= {"cpu"}
         if isinstance(again, UMCClusterer):
             X = MultimodalData({"text": TEXTS, "audio": np.arange(40.0).reshape(20, 2)})

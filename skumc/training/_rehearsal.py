@@ -41,7 +41,7 @@ _EXPECTED = {
     "pseudo_labels": "label(state) that returns PseudoLabels(labels, taught, centers)",
     "monitor": "monitor(embedding, labels) that returns a number",
 }
-_N_SAMPLES = 32  # of the made-up embedding; more for many clusters
+_N_SAMPLES = 32  # of the random embedding; more for many clusters
 _FROM_LIBRARIES = ("skumc", "sklearn")
 
 
@@ -90,14 +90,14 @@ def rehearse(parts: TrainingParts, terms: LossTerms, state: TrainingState) -> No
             embed(state.encoder, state.data[:2], state.settings.device, state.settings.precision)
     if not own:
         return
-    made = _made_up(state)
+    trial = _with_random_values(state)
     for name in own:
         with _naming(name):
-            _CALLS[name](parts, terms, made)
+            _CALLS[name](parts, terms, trial)
 
 
-def _made_up(state: TrainingState) -> TrainingState:
-    """Copy the state, with a made-up embedding, clustering and neighbors."""
+def _with_random_values(state: TrainingState) -> TrainingState:
+    """Copy the state, with a random embedding, clustering and neighbors."""
     rng, n_clusters = np.random.RandomState(0), state.settings.n_clusters
     n_samples = min(max(_N_SAMPLES, 4 * n_clusters), len(state.data))
     with trial_batch(state.encoder, state.data, state.settings) as batch:
@@ -124,9 +124,8 @@ def _made_up(state: TrainingState) -> TrainingState:
 
 def _try_pairs(parts: TrainingParts, terms: LossTerms, state: TrainingState) -> None:
     rows = np.arange(min(4, len(state.data)))
-    batch = to_device(
-        parts.pairs.sample(rows, "pretrain", np.random.RandomState(0)), _device(state)
-    )
+    batch = parts.pairs.sample(rows, "pretrain", np.random.RandomState(0))
+    batch = to_device(batch, state.settings.device)
     with trial_batch(state.encoder, state.data, state.settings):
         checked_pairs(parts.pairs.encode(state.encoder, batch))
 
@@ -181,10 +180,6 @@ def _try_monitor(parts: TrainingParts, terms: LossTerms, state: TrainingState) -
     assert state.embedding is not None and state.labels is not None
     score = copy.deepcopy(parts.monitor)(state.embedding, state.labels)
     finite_number("monitor", score, 0)
-
-
-def _device(state: TrainingState) -> torch.device:
-    return state.settings.device
 
 
 _CALLS = {
