@@ -176,12 +176,20 @@ def test_default_dtype_comes_back_with_the_last_call():
 def test_a_module_stays_in_evaluation_mode_until_the_last_thread_leaves():
     part = torch.nn.Dropout()
     whole = torch.nn.Sequential(part, torch.nn.Dropout().eval())
-    outer, inner = evaluating(whole), evaluating(part)
-    outer.__enter__()
-    inner.__enter__()
-    outer.__exit__(None, None, None)
-    assert whole.training and not part.training
-    inner.__exit__(None, None, None)
+    inside, leave = threading.Event(), threading.Event()
+
+    def first():
+        with evaluating(whole):
+            inside.set()
+            leave.wait(60)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    inside.wait(60)
+    with evaluating(part):
+        leave.set()
+        thread.join()
+        assert whole.training and not part.training
     assert part.training and not whole[1].training
 
 

@@ -124,7 +124,7 @@ def test_a_part_that_fails_is_refused_before_the_first_step(case):
         parameters["callbacks"] += value
     else:
         parameters[parameter] = value
-    with pytest.raises((TypeError, ValueError)) as caught:
+    with pytest.raises((TypeError, ValueError, RuntimeError)) as caught:
         UMCClusterer(2, **parameters).fit(X)
     message = str(caught.value)
     assert watch.n_steps == 0

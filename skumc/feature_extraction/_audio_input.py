@@ -13,7 +13,7 @@ from scipy.signal import resample_poly
 
 from skumc.data import digest
 from skumc.feature_extraction._clips import Clip, UnreadableClip, file_digest
-from skumc.feature_extraction._pretrained import require
+from skumc.feature_extraction._sound_files import announced_samples, read_sound
 
 _MAX_CHANNELS = 64
 _MAX_PEAK = 100.0  # larger floats are PCM cast to float without scaling
@@ -140,33 +140,24 @@ def _read_array(samples: Any, rate: int, new_rate: int, max_seconds: float | Non
 
 
 def _read_file(path: Any, new_rate: int, max_seconds: float | None) -> np.ndarray:
-    soundfile = require("soundfile", "audio", "Reading audio files")
-    name = repr(os.fspath(path))
+    sound = read_sound(path, max_seconds)
     try:
-        with soundfile.SoundFile(os.fspath(path)) as file:
-            rate = file.samplerate
-            n_samples = -1 if max_seconds is None else _max_samples(rate, max_seconds)
-            samples = file.read(n_samples, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        raise UnreadableClip(f"{name}: {error}") from error
-    try:
-        wave = to_mono(samples)
+        wave = to_mono(sound.samples)
     except UnreadableClip as error:
-        raise UnreadableClip(f"{name}: {error}") from error
-    return _resampled(wave, rate, new_rate)
+        raise UnreadableClip(f"{os.fspath(path)!r}: {error}") from error
+    return _resampled(wave, sound.rate, new_rate)
 
 
 def _find_file(path: Any, new_rate: int, max_seconds: float | None) -> Clip | None:
-    soundfile = require("soundfile", "audio", "Reading audio files")
     key = file_digest(path)
-    try:
-        info = soundfile.info(os.fspath(path))
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        raise UnreadableClip(f"{os.fspath(path)!r}: {error}") from error
-    if info.frames == 0:
+    size = announced_samples(path)
+    if size is None:  # no length in the header: look
+        sound = read_sound(path, max_seconds)
+        size = len(sound.samples), sound.rate
+    if size[0] == 0:
         return None
-    size = _n_resampled(info.frames, info.samplerate, new_rate, max_seconds)
-    return Clip(digest("file", key), size, partial(_read_file, path, new_rate, max_seconds))
+    n_samples = _n_resampled(*size, new_rate, max_seconds)
+    return Clip(digest("file", key), n_samples, partial(_read_file, path, new_rate, max_seconds))
 
 
 def find_recording(

@@ -18,12 +18,14 @@ from sklearn.utils.validation import check_is_fitted
 from skumc._console import ExtractionProgress
 from skumc._devices import PickledOnCPU
 from skumc._fitted import all_or_nothing
+from skumc._warnings import warn_caller
 from skumc.data import FrameCache, MultimodalData, digest, is_blank, memory_folder, versioned
 from skumc.data._forms import listed
 from skumc.feature_extraction._container_output import ContainerTransformerMixin, check_column
 from skumc.feature_extraction._pretrained import LoadedModel, frozen
 
 _FOLDER = "skumc-frames"
+_READING = "2"  # version of what is read from a file: frames stored with another are not used
 
 
 def _summary(errors: dict[int, str], n_samples: int, limit: int = 3) -> str:
@@ -33,8 +35,36 @@ def _summary(errors: dict[int, str], n_samples: int, limit: int = 3) -> str:
     return f"{len(errors)} of {n_samples} clips could not be read ({shown}{more})."
 
 
+def check_length(path: Any, seconds: float, announced: float, failure: str | None) -> None:
+    """Warn of a file that ends early or is damaged; raise if most of it is missing.
+
+    Parameters
+    ----------
+    path : str or path
+    seconds : float
+        Length of what was decoded.
+    announced : float
+        Length that the file announces, 0 if it announces none.
+    failure : str or None
+        Error of the decoder.
+
+    Raises
+    ------
+    UnreadableClip
+        If nothing was decoded, or less than half of the announced length.
+    """
+    length = f" of {announced:.2f} s that it announces" if announced else ""
+    cause = f" ({failure})" if failure else ""
+    message = (
+        f"{os.fspath(path)!r} ends early or is damaged: it holds {seconds:.2f} s{length}{cause}"
+    )
+    if seconds == 0 or seconds < announced / 2:
+        raise UnreadableClip(message)
+    warn_caller(f"{message}. What it holds is used; get the whole file if there is one.")
+
+
 def file_digest(path: str | os.PathLike) -> str:
-    """Return the fingerprint of a file's bytes.
+    """Return the fingerprint of a file's bytes, and of the way of reading them.
 
     Parameters
     ----------
@@ -52,7 +82,7 @@ def file_digest(path: str | os.PathLike) -> str:
     try:
         with open(path, "rb") as file:
             chunks = iter(lambda: file.read(1 << 20), b"")
-            return digest(*(digest(chunk) for chunk in chunks))
+            return digest(_READING, *(digest(chunk) for chunk in chunks))
     except (OSError, ValueError) as error:  # ValueError: the string is not a valid path
         reason = getattr(error, "strerror", None) or error
         raise UnreadableClip(f"{os.fspath(path)!r}: {reason}") from error

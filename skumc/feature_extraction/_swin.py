@@ -82,7 +82,9 @@ class SwinFeatures(ClipFeatures):
     A cell of X is an array (n_frames, height, width, 3), uint8 or floats in [0, 1]; a pair (array,
     frames per second); or the path of a file. Floats are rounded to 8 bits. None, NaN, an empty
     string, a video without frames and one of NaN only are missing. The first video stream
-    of a file is read, as stored; a rotation for display is not applied.
+    of a file that is not a cover picture is read, rotated as the file says. The path of a picture
+    is a video of one frame, turned as its EXIF orientation says. A file that ends early is read as
+    far as it goes, with a warning; it is unreadable if less than half is there.
 
     A frame's vector is the model's pooled output, for Swin the mean over positions. If a model has
     no pooler, or its checkpoint has no weights for one, the vector is the mean over positions.

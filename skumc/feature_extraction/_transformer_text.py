@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import Any
 
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skumc._devices import PickledOnCPU, resolve_device
 from skumc.data import MultimodalData, Strings, TokenIds, memory_folder
@@ -23,7 +23,7 @@ class TransformerTextFeatures(PickledOnCPU, ContainerTransformerMixin, BaseEstim
     One layer is read: by default the last one, after the model's final normalization if it has
     one. ``UMCClusterer(text=...)`` with its defaults does not train the text model either,
     but reads another layer: the middle one, :math:`\lceil n / 2 \rceil` of :math:`n`. The same
-    states come from ``layer`` at that number, 3 for the 6 layers of the default model. To
+    states come from ``layer="middle"``. To
     fine-tune a text model, use the clusterer with ``TextModel(n_trainable_layers=...)`` above 0.
 
     Parameters
@@ -32,8 +32,9 @@ class TransformerTextFeatures(PickledOnCPU, ContainerTransformerMixin, BaseEstim
         Name on the Hugging Face hub, a folder, or the loaded objects. Any model without head that
         returns ``last_hidden_state`` works; ``layer`` needs an encoder with one list of layers, as
         ``UMCClusterer(text=...)`` does.
-    layer : int in [0, inf) or None, default=None
-        Layer to read; 0 is the embeddings. None is the last layer.
+    layer : int in [0, inf), "middle" or None, default=None
+        Layer to read; 0 is the embeddings, "middle" half of the layers, rounded up. None is the
+        last layer.
     max_length : int in [1, inf) or None, default=None
         Maximum number of tokens; the rest of a text is left out. None is the model's maximum.
     memory : str, path, joblib.Memory or None, default=None
@@ -87,7 +88,7 @@ class TransformerTextFeatures(PickledOnCPU, ContainerTransformerMixin, BaseEstim
 
     _parameter_constraints: dict[str, list[Any] | str] = {
         "model": [str, os.PathLike, tuple, list],
-        "layer": [Interval(Integral, 0, None, closed="left"), None],
+        "layer": [Interval(Integral, 0, None, closed="left"), StrOptions({"middle"}), None],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "memory": [str, os.PathLike, HasMethods(["cache"]), None],
         "modality": [str],
@@ -99,7 +100,7 @@ class TransformerTextFeatures(PickledOnCPU, ContainerTransformerMixin, BaseEstim
         self,
         model: Any = "sentence-transformers/all-MiniLM-L6-v2",
         *,
-        layer: int | None = None,
+        layer: int | str | None = None,
         max_length: int | None = None,
         memory: Any = None,
         modality: str = "text",

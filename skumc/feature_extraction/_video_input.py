@@ -13,6 +13,7 @@ import numpy as np
 
 from skumc.data import digest
 from skumc.feature_extraction._clips import Clip, UnreadableClip, file_digest
+from skumc.feature_extraction._containers import timed_images
 from skumc.feature_extraction._pretrained import require
 
 _FRAMES_AT_ONCE = 64  # frames that are converted and fingerprinted together
@@ -139,27 +140,11 @@ def _find_array(
     return Clip(key, 1, partial(_read_array, frames, chosen, batch_size))
 
 
-def _decoded(path: Any) -> Iterator[tuple[float, Any]]:
-    """Yield the time in seconds and the frame of a file's first video stream."""
-    av = require("av", "video", "Reading video files")
-    try:
-        with av.open(os.fspath(path)) as container:
-            if not container.streams.video:
-                raise UnreadableClip("the file holds no video")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            rate = float(stream.average_rate or 1)
-            for i, frame in enumerate(container.decode(stream)):
-                yield i / rate if frame.time is None else frame.time, frame
-    except (av.error.FFmpegError, OSError, UnreadableClip) as error:
-        raise UnreadableClip(f"{os.fspath(path)!r}: {error}") from error
-
-
 def _due_images(path: Any, target_rate: float | None) -> Iterator[np.ndarray]:
     clock = FrameClock(target_rate)
-    for time, frame in _decoded(path):
+    for time, make in timed_images(path):
         if clock.is_due(time):
-            yield frame.to_ndarray(format="rgb24")
+            yield make()
 
 
 def _read_file(

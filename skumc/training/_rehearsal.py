@@ -43,6 +43,7 @@ _EXPECTED = {
 }
 _N_SAMPLES = 32  # of the random embedding; more for many clusters
 _FROM_LIBRARIES = ("skumc", "sklearn")
+_KEPT = (TypeError, ValueError, RuntimeError, ArithmeticError, ZeroDivisionError)
 
 
 def _is_own(part: Any) -> bool:
@@ -55,11 +56,14 @@ def _naming(argument: str) -> Iterator[None]:
     """Name the parameter in the error of a part, and what is expected of it."""
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:
         if f"{argument}=" in str(error):
             raise
         cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise type(error if isinstance(error, TypeError) else ValueError())(
+        kind = type(error) if type(error) in _KEPT else ValueError
+        raise kind(
             f"{argument}= failed on a trial before training ({cause:.120}). Expected "
             f"{_EXPECTED[argument]}."
         ) from error
