@@ -218,6 +218,7 @@ def test_decoding_error_keeps_the_other_frames(speech_folder, tmp_path, monkeypa
         return plain(path)
 
     monkeypatch.setattr(soundfile, "SoundFile", broken)
+    monkeypatch.setattr("skumc.feature_extraction._sound_files._by_av", lambda *file: None)
     features = WavLMFeatures(speech_folder, memory=tmp_path / "memory").fit(paths)
     sizes = count_batches(monkeypatch)
     with pytest.raises(ValueError, match=r"1 of 4 clips .*row 1: .*1.wav': torn"):

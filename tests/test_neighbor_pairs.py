@@ -128,6 +128,7 @@ def shown(monkeypatch, agreement, trusted=("a", "b", "c"), **parameters):
             return (rows + 1) % 20  # the partner of each sample is the next one
 
     monkeypatch.setattr("skumc.training.MemoryEstimate.on_train_begin", lambda self, state: None)
+    monkeypatch.setattr("skumc.training._trainer.rehearse", lambda *parts: None)
     number = np.arange(20.0)[:, None]
     b = [None if i == 4 else row for i, row in enumerate(number)]
     c = number.copy()

@@ -13,6 +13,7 @@ from scipy.signal import resample_poly
 
 from skumc.data import digest
 from skumc.feature_extraction._clips import Clip, UnreadableClip, file_digest
+from skumc.feature_extraction._pretrained import require
 from skumc.feature_extraction._sound_files import announced_samples, read_sound
 
 _MAX_CHANNELS = 64
@@ -149,6 +150,7 @@ def _read_file(path: Any, new_rate: int, max_seconds: float | None) -> np.ndarra
 
 
 def _find_file(path: Any, new_rate: int, max_seconds: float | None) -> Clip | None:
+    require("soundfile", "audio", "Reading audio files")
     key = file_digest(path)
     size = announced_samples(path)
     if size is None:  # no length in the header: look

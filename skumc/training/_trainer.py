@@ -101,6 +101,7 @@ class ProgressiveTrainer:
         """
         self._prepare(data)
         try:
+            rehearse(self.parts, self._steps.terms, self._state)
             self._pretrain()
             self._learn_progressively()
         except KeyboardInterrupt:
@@ -137,7 +138,6 @@ class ProgressiveTrainer:
             history=self.history,
         )
         self._model.train()
-        rehearse(parts, self._steps.terms, self._state)
         self._callbacks.train_begin(self._state)
 
     # 2. pretraining
