@@ -50,8 +50,8 @@ def test_propagation_is_the_solution_of_its_equation(case):
     reached = total > 1e-9
     shares = exact / np.where(reached, total, 1)[:, None]
     assert spread.dtype == labels.dtype and spread.shape == confidence.shape == labels.shape
-    # The iteration ends at a mean change of 1e-3 and shrinks by 0.9 per round: 0.009 are left in the
-    # mean, and more where a share is far from its limit.
+    # The iteration ends at a mean change of 1e-3 and shrinks by 0.9 per round: 0.009 are left in
+    # the mean, and more where a share is far from its limit.
     np.testing.assert_allclose(confidence[reached], shares.max(axis=1)[reached], atol=0.1)
     own = np.take_along_axis(shares, spread[:, None], 1)[:, 0]
     free = reached & ~seeds

@@ -163,14 +163,21 @@ def _try_kmeans(parts: TrainingParts, terms: LossTerms, state: TrainingState) ->
             )
 
 
-def _try_threshold(parts: TrainingParts, terms: LossTerms, state: TrainingState) -> None:
+def _first_share(parts: TrainingParts, state: TrainingState) -> float:
+    """Share to select in the first epoch."""
     threshold = copy.deepcopy(parts.threshold)
-    finite_number("threshold", threshold.update(0, max(state.n_epochs, 1), None, None), 0)
+    value = threshold.update(0, max(state.n_epochs, 1), None, None)
+    return finite_number("threshold", value, 0)
+
+
+def _try_threshold(parts: TrainingParts, terms: LossTerms, state: TrainingState) -> None:
+    _first_share(parts, state)
 
 
 def _try_selector(parts: TrainingParts, terms: LossTerms, state: TrainingState) -> None:
     assert state.embedding is not None
-    selected = copy.deepcopy(parts.selector).select(state.embedding, state.labels, 0.5)
+    share = _first_share(parts, state)
+    selected = copy.deepcopy(parts.selector).select(state.embedding, state.labels, share)
     checked_mask(selected, len(state.embedding))
 
 
