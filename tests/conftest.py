@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # No deadlines: a first call may load a library, and shared machines may pause.
@@ -11,3 +12,10 @@ settings.register_profile("thorough", max_examples=500, deadline=None)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "quick")
 )
+
+
+@pytest.fixture
+def no_trial(monkeypatch):
+    """For tests that look at the calls of own parts: they are not tried before training."""
+    for name in ("rehearse", "rehearse_encoder"):
+        monkeypatch.setattr(f"skumc.training._trainer.{name}", lambda *parts: None)

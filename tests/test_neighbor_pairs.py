@@ -15,6 +15,8 @@ from skumc.pairs._neighbor_pairs import draw_parts, draw_subset, show_by_sample
 # views of parts
 
 
+pytestmark = pytest.mark.usefixtures("no_trial")
+
 there_masks = st.integers(0, 2**32 - 1).map(
     lambda seed: (
         (present := np.random.default_rng(seed).random((30, 1 + seed % 5)) < 0.6)
@@ -128,7 +130,6 @@ def shown(monkeypatch, agreement, trusted=("a", "b", "c"), **parameters):
             return (rows + 1) % 20  # the partner of each sample is the next one
 
     monkeypatch.setattr("skumc.training.MemoryEstimate.on_train_begin", lambda self, state: None)
-    monkeypatch.setattr("skumc.training._trainer.rehearse", lambda *parts: None)
     number = np.arange(20.0)[:, None]
     b = [None if i == 4 else row for i, row in enumerate(number)]
     c = number.copy()

@@ -315,8 +315,8 @@ class SpyLoss:
 ROLES = ("infonce", "supcon", "contrastive", "compactness", "separation")
 
 
-@pytest.fixture(scope="module")
-def watched():
+@pytest.fixture
+def watched(no_trial):
     """A fit whose parts write down what they get."""
     n = 30
     number = np.arange(float(n))[:, None]
@@ -360,6 +360,7 @@ def test_views_hold_the_anchor_and_are_those_of_the_branch(watched):
         assert len(views) == (3 if supervised else 2)
 
 
+@pytest.mark.usefixtures("no_trial")
 def test_disjoint_views_have_no_modality_in_common():
     number = np.arange(30.0)[:, None]
     X = {"first": number, "number": number, "last": number}
@@ -400,6 +401,7 @@ class RecordingKMeans(KMeans):
         return self
 
 
+@pytest.mark.usefixtures("no_trial")
 @pytest.mark.parametrize("pseudo", ["selected", "propagated"])
 def test_kmeans_starts_from_the_new_means_of_the_last_labels(pseudo):
     X, _ = make_sequences()
@@ -477,6 +479,7 @@ def test_weights_scale_the_gradient_of_their_loss():
         assert 1.5 < twice / once < 2.5
 
 
+@pytest.mark.usefixtures("no_trial")
 def test_centers_of_absent_clusters_are_the_stored_ones():
     X, _ = make_sequences(40, 4)
 

@@ -69,6 +69,13 @@ def _naming(argument: str) -> Iterator[None]:
         ) from error
 
 
+def rehearse_encoder(state: TrainingState) -> None:
+    """Embed two samples with an encoder of the user's."""
+    if _is_own(state.encoder):
+        with _naming("encoder"):
+            embed(state.encoder, state.data[:2], state.settings.device, state.settings.precision)
+
+
 def rehearse(parts: TrainingParts, terms: LossTerms, state: TrainingState) -> None:
     """Call each of the user's own parts once, on copies, as training will.
 
@@ -89,9 +96,6 @@ def rehearse(parts: TrainingParts, terms: LossTerms, state: TrainingState) -> No
     if any(_is_own(loss) for _, loss in parts.losses.values()):
         own.append("losses")
     own = [name for name in own if getattr(parts, name, None) is not None]
-    if _is_own(state.encoder):
-        with _naming("encoder"):
-            embed(state.encoder, state.data[:2], state.settings.device, state.settings.precision)
     if not own:
         return
     trial = _with_random_values(state)

@@ -28,7 +28,7 @@ from skumc.training._part_returns import (
     checked_pseudo_labels,
     finite_number,
 )
-from skumc.training._rehearsal import rehearse
+from skumc.training._rehearsal import rehearse, rehearse_encoder
 from skumc.training._settings import TrainingParts, TrainingSettings
 from skumc.training._state import TrainingState
 from skumc.training._steps import Plan, TrainingSteps, split_batches
@@ -138,6 +138,7 @@ class ProgressiveTrainer:
             history=self.history,
         )
         self._model.train()
+        rehearse_encoder(self._state)
         self._callbacks.train_begin(self._state)
 
     # 2. pretraining
