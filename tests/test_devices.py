@@ -37,17 +37,18 @@ class Keeps(Callback):
         self.kept = {"centers": [torch.from_numpy(state.centers)]}
 
 
-def fitted_objects():
+def fitted_objects(device="cpu"):
     X = MultimodalData({"text": TEXTS, "audio": np.arange(40.0).reshape(20, 2)})
     losses = WeightedLosses(extra={"prototypes": Prototypes()})
     for n_layers in (0, 1, "all"):
         text = TextModel(pair(), n_trainable_layers=n_layers)
         callbacks = [Keeps()]
-        yield UMCClusterer(2, text=text, losses=losses, callbacks=callbacks, **SHORT).fit(X)
+        parts = {"text": text, "losses": losses, "callbacks": callbacks, "device": device}
+        yield UMCClusterer(2, **parts, **SHORT).fit(X)
     yield TextModel(pair())
     yield losses
-    yield TransformerTextFeatures(pair()).fit()
-    text = TransformerTextFeatures(pair())
+    yield TransformerTextFeatures(pair(), device=device).fit()
+    text = TransformerTextFeatures(pair(), device=device)
     columns = {"text": "said"}
     yield MultimodalFeatures(text=text, columns=columns).fit([{"said": line} for line in TEXTS])
 
@@ -95,7 +96,7 @@ def test_what_is_at_home_is_not_copied():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_clusterer_fitted_on_a_gpu_predicts_without_one():
-    for value in fitted_objects():
+    for value in fitted_objects("cuda"):
         again = by_pickle(value)
         assert devices(again) <= {"cpu"}
         if isinstance(again, UMCClusterer):

@@ -163,7 +163,8 @@ def operations_of_training(encoder, X):
             found.__exit__(None, None, None)
 
     text = TextModel(pair(), n_trainable_layers=1)
-    UMCClusterer(3, text=text, encoder=encoder, callbacks=[Steps()], **SHORT).fit(X)
+    parts = {"text": text, "encoder": encoder, "callbacks": [Steps()], "device": "cpu"}
+    UMCClusterer(3, **parts, **SHORT).fit(X)
     return found.names
 
 
