@@ -91,8 +91,9 @@ class Average(TransformerMixin, BaseEstimator):
         blocks = {name: step.transform(X[name]) for name, step in prepared.items()}
         widths = {block.shape[1] for block in blocks.values()}
         if len(widths) > 1:
+            width = min(*widths, *(len(block) for block in blocks.values()))
             for name, step in prepared.items():
-                pca = PCA(min(widths), random_state=0).fit(blocks[name])
+                pca = PCA(width, random_state=0).fit(blocks[name])
                 prepared[name] = make_pipeline(step, pca)
         self.steps_ = prepared
         return self

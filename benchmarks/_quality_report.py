@@ -69,7 +69,12 @@ def summarize(runs):
     order = list(dict.fromkeys(row["data"] for row in rows))
     place = {name: number for number, name in enumerate(PROTOCOLS)}
     return sorted(
-        rows, key=lambda row: (order.index(row["data"]), place[row["protocol"]], -row["mean"][0])
+        rows,
+        key=lambda row: (
+            order.index(row["data"]),
+            place.get(row["protocol"], -1),
+            -row["mean"][0],
+        ),
     )
 
 
