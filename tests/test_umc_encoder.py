@@ -1131,6 +1131,7 @@ class ThreeSpaces(nn.Module):
         return EncoderOutput(h, torch.ones(len(h), 1), projections)
 
 
+@pytest.mark.usefixtures("no_trial")
 def test_each_loss_reads_its_own_space():
     X, _ = make_sequences()
     losses, seen = recording_losses()
@@ -1150,6 +1151,7 @@ def is_among(rows, table, atol=1e-4):
     return (torch.cdist(rows.double(), table.double()).min(dim=1).values < atol).all()
 
 
+@pytest.mark.usefixtures("no_trial")
 @pytest.mark.parametrize("contrastive", [True, False])
 @pytest.mark.parametrize("clustering", [True, False])
 def test_losses_read_the_projectors_where_they_are_on(contrastive, clustering):
