@@ -22,9 +22,9 @@ def _affinity(partners: np.ndarray) -> csr_matrix:
     n_samples, n_partners = partners.shape
     rows = np.repeat(np.arange(n_samples), n_partners)
     links = coo_matrix((np.ones(rows.size), (rows, partners.ravel())), shape=(n_samples, n_samples))
-    links = ((links + links.T) / 2).tocsr()
-    links.setdiag(0)
-    links = links.tocoo()
+    links = ((links + links.T) / 2).tocoo()
+    apart = links.row != links.col
+    links = coo_matrix((links.data[apart], (links.row[apart], links.col[apart])), links.shape)
     degrees = np.asarray(links.sum(axis=0)).ravel()
     roots = np.sqrt(np.where(degrees == 0, 1, degrees))
     links.data = links.data / roots[links.row] / roots[links.col]
