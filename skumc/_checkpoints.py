@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from skumc._process_state import own_random_numbers
+from skumc._process_state import own_defaults, own_random_numbers
 from skumc.data import digest
 
 # Weights that a checkpoint may lack: used in their own pretraining only, or replaced by a mean.
@@ -31,7 +31,7 @@ def _quietly() -> Iterator[None]:
     from transformers.utils import logging
 
     hub = importlib.import_module("huggingface_hub.utils")
-    with own_random_numbers():  # models draw random weights first
+    with own_random_numbers(), own_defaults():  # models draw random weights first
         level, shows_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
         hub_shows_bars = not hub.are_progress_bars_disabled()
         logging.set_verbosity_error()

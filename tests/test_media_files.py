@@ -135,7 +135,7 @@ def write_container(path, sound=TONE, cover=False, video=None):
         if cover:
             picture = container.add_stream("mjpeg", rate=1)
             picture.width, picture.height, picture.pix_fmt = 32, 24, "yuvj420p"
-            picture.disposition = av.stream.Disposition.attached_pic
+            picture.disposition = av.stream.Disposition.attached_pic.value
             streams.append((picture, np.full((1, 24, 32, 3), 200, np.uint8)))
         if video is not None:
             moving = container.add_stream("libx264", rate=10)
