@@ -13,6 +13,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import Tags, check_random_state
+from sklearn.utils.metadata_routing import UNUSED
 
 from skumc._assembly import (
     MAX_SEED,
@@ -207,6 +208,7 @@ class UMCClusterer(
     (1, 2)
     """
 
+    __metadata_request__predict = {"missing_rows": UNUSED}  # not metadata of samples
     _part_choices = PART_CHOICES
     _parameter_constraints = PARAMETER_CONSTRAINTS
 
