@@ -26,3 +26,11 @@ class UnsafePickleError(DatasetError, pickle.UnpicklingError):
     >>> issubclass(UnsafePickleError, pickle.UnpicklingError)
     True
     """
+
+
+class Refused(Exception):
+    """The pickle asks for what is not plain data; the text continues "The pickle ..."."""
+
+
+class Repeated(Exception):
+    """A dict of the pickle has the key, which is the only argument, twice."""

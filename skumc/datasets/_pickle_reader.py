@@ -8,8 +8,8 @@ import pickle
 import struct
 from typing import Any
 
-from skumc.datasets._errors import DatasetError, UnsafePickleError
-from skumc.datasets._restricted_unpickler import Refused, Repeated, RestrictedUnpickler, plain
+from skumc.datasets._errors import DatasetError, Refused, Repeated, UnsafePickleError
+from skumc.datasets._restricted_unpickler import RestrictedUnpickler, plain
 
 _ZIP = b"PK\x03\x04"
 _REMEDY = (

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from skumc.datasets._errors import Refused, Repeated
+
 _ALLOWED = """
     PROTO FRAME STOP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT
     BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
@@ -36,17 +38,14 @@ _NUMBER_LINES = ("INT", "LONG", "FLOAT", "PUT", "GET")
 _METHODS = {
     ("numpy", "ndarray"): "_ndarray",
     ("numpy", "dtype"): "_dtype",
-    ("numpy.core.multiarray", "_reconstruct"): "_reconstruct",
-    ("numpy._core.multiarray", "_reconstruct"): "_reconstruct",
-    ("numpy.core.multiarray", "scalar"): "_scalar",
-    ("numpy._core.multiarray", "scalar"): "_scalar",
-    ("numpy.core.numeric", "_frombuffer"): "_frombuffer",
-    ("numpy._core.numeric", "_frombuffer"): "_frombuffer",
     # bytes, as protocols 0 to 2 write them
     ("_codecs", "encode"): "_encode",
-    ("__builtin__", "bytes"): "_bytes",
-    ("builtins", "bytes"): "_bytes",
+    **dict.fromkeys([("__builtin__", "bytes"), ("builtins", "bytes")], "_bytes"),
 }
+for _core in ("numpy.core", "numpy._core"):
+    _METHODS[f"{_core}.multiarray", "_reconstruct"] = "_reconstruct"
+    _METHODS[f"{_core}.multiarray", "scalar"] = "_scalar"
+    _METHODS[f"{_core}.numeric", "_frombuffer"] = "_frombuffer"
 _PLAIN = frozenset({NoneType, bool, int, float, str, list, dict, np.ndarray})
 _NUMBERS = re.compile("b1|[iu][1248]|f[248]")
 _ESCAPES = re.compile(rb"(\\[xnrt\\'\"])|\\")
@@ -55,14 +54,6 @@ _MAX_DIGITS = 4300  # Python's own limit, which a process may have lifted
 # One byte can make a list of 64 bytes, or a memo entry of 180; features make one per 3 bytes.
 _FREE_OBJECTS, _BYTES_PER_OBJECT = 250_000, 3
 _MEMO_LIMIT = 2**32  # beyond 2**61, numbers of equal hash make a dict take quadratic time
-
-
-class Refused(Exception):
-    """The pickle asks for what is not plain data; the text continues "The pickle ..."."""
-
-
-class Repeated(Exception):
-    """A dict of the pickle has the key, which is the only argument, twice."""
 
 
 @dataclass(slots=True)
