@@ -13,7 +13,7 @@ import skumc
 PACKAGE = Path(skumc.__file__).parent
 CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 ANY = {"numpy", "sklearn", "scipy", "joblib", "filelock"}
-LAZY = {"transformers", "huggingface_hub", "safetensors", "matplotlib", "pandas", "PIL"}
+LAZY = {"transformers", "huggingface_hub", "safetensors", "matplotlib", "pandas"}
 
 # Helpers that any folder with the same heavy imports may use.
 HELPERS = {

@@ -52,14 +52,13 @@ def timed_images(path: Any) -> Iterator[tuple[float, Any]]:
 
 def _picture(path: Any) -> np.ndarray:
     """Decode a picture file."""
-    require("PIL", "video", "Reading picture files")
-    from PIL import Image, ImageOps
-
+    image = require("PIL.Image", "video", "Reading picture files")
+    operations = require("PIL.ImageOps", "video", "Reading picture files")
     try:
-        with Image.open(os.fspath(path)) as picture:
-            upright = ImageOps.exif_transpose(picture)
+        with image.open(os.fspath(path)) as picture:
+            upright = operations.exif_transpose(picture)
             return np.array(upright.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, image.DecompressionBombError) as error:
         raise UnreadableClip(f"{os.fspath(path)!r}: {error}") from error
 
 
