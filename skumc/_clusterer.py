@@ -413,7 +413,7 @@ class UMCClusterer(
         data = read_samples(self, X, missing_rows)
         present, labels = data.present.any(axis=1), np.full(len(data), -1, dtype=np.int32)
         if present.any():
-            embedding = self._embed(data[present]).embedding
+            embedding = self._embed(data if present.all() else data[present]).embedding
             labels[present] = assign_labels(embedding, self.cluster_centers_)
         return labels
 

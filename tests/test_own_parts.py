@@ -9,7 +9,9 @@ from sklearn.cluster import KMeans
 from skumc import UMCClusterer
 from skumc.encoders import EncoderOutput
 from skumc.pseudo_labels import PseudoLabels
+from skumc.text import TextModel
 from skumc.training import Callback
+from text_models import pair
 
 X = np.random.default_rng(0).normal(np.arange(40)[:, None] % 2 * 3, 1, (40, 5))
 
@@ -133,6 +135,17 @@ def test_a_part_that_fails_is_refused_before_the_first_step(case):
     assert any(
         words in message for words in ("xpected", "Pass None for the default", "called with")
     )
+
+
+def test_an_own_encoder_below_trained_text_is_tried_too():
+    class Tight(torch.nn.Module):
+        def forward(self, batch):
+            return self.missing(batch)
+
+    texts = [f"{('sea ship', 'gear wheel')[i % 2]} {i}" for i in range(20)]
+    text = TextModel(pair(), n_trainable_layers=1)
+    with pytest.raises(ValueError, match="encoder= failed on a trial.*missing.*Expected a Module"):
+        UMCClusterer(2, text=text, encoder=Tight(), pretrain_epochs=1, max_epochs=1).fit(texts)
 
 
 class Center(torch.nn.Module):

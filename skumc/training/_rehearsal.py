@@ -71,7 +71,8 @@ def _naming(argument: str) -> Iterator[None]:
 
 def rehearse_encoder(state: TrainingState) -> None:
     """Embed two samples with an encoder of the user's."""
-    if _is_own(state.encoder):
+    # below the trainable layers of text models
+    if _is_own(getattr(state.encoder, "encoder", state.encoder)):
         with _naming("encoder"):
             embed(state.encoder, state.data[:2], state.settings.device, state.settings.precision)
 
