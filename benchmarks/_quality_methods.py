@@ -52,12 +52,15 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no label propagation (source: 3.5.9.2)": {"pseudo_labels": "selected"},
     "propagated labels of any confidence": {"pseudo_labels__min_confidence": 0.0},
     "neighbors of the input only": {"neighbors__refresh_every": None},
-    "no neighbor graph (source: 3.5.9.2, 3.6.1, 3.7.1; four changes)": {
+    "no neighbor graph (source: 3.5.9.2, 3.6.1, 3.7.1; five changes)": {
         "neighbors": "none",
+        "monitor": "silhouette",
         "pairs": "dropout",
         "pseudo_labels": "selected",
         "supervised_views": "leave_one_out",
     },
+    "monitor of the embedding: silhouette (source: 3.8.2)": {"monitor": "silhouette"},
+    "untrained encoder no candidate": {"monitor__judge_start": False},
     "no pretraining": {"pretrain_epochs": 0},
     "no progressive loop": {"max_epochs": 0},
     "untrained": {"pretrain_epochs": 0, "max_epochs": 0},

@@ -29,6 +29,7 @@ TRAINED = {
     ),
     "pairs": "views",
     "neighbors": "none",
+    "monitor": "silhouette",
     "pseudo_labels": "selected",
     "supervised_views": "leave_one_out",
     "pretrain_epochs": 5,

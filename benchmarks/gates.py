@@ -28,6 +28,7 @@ def with_attention(pairs, anchor_summary):
         ),
         "pairs": pairs,
         "neighbors": "none",
+        "monitor": "silhouette",
         "pseudo_labels": "selected",
         "supervised_views": "leave_one_out",
         "pretrain_epochs": 20,

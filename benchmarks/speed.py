@@ -129,6 +129,7 @@ def fit_ours(folder, n, batch_size, device, epochs):
         encoder="umc",
         text=TextModel(folder, layer=None, n_trainable_layers=1),
         neighbors="none",
+        monitor="silhouette",
         pairs="views",
         pseudo_labels="selected",
         supervised_views="leave_one_out",

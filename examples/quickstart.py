@@ -119,10 +119,10 @@ def plot_curves(umc, path):
 
     history = umc.history_.phase("main")
     epochs = history[:, "epoch"]
-    kept = next(record["epoch"] for record in history if record["restored"])
+    kept = [record["epoch"] for record in history if record["restored"]]  # none: untrained
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     axes[0].plot(epochs, history[:, "monitor"])
-    axes[0].set(title="monitor (silhouette, no labels)")
+    axes[0].set(title="monitor (modularity, no labels)")
     axes[1].plot(epochs, history[:, "threshold"], label="threshold")
     axes[1].plot(epochs, history[:, "selected_share"], label="share of samples selected")
     axes[1].plot(epochs, history[:, "taught_share"], label="share taught by pseudo-labels")
@@ -135,7 +135,8 @@ def plot_curves(umc, path):
     axes[2].legend()
     for axis in axes:
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.axvline(kept, color="0.5", linestyle=":")
+        for epoch in kept:
+            axis.axvline(epoch, color="0.5", linestyle=":")
         axis.set_xlabel("epoch (dotted: the one kept)")
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -94,10 +94,11 @@ def training_settings(
     )
 
 
-def text_reader(estimator: Any, data: MultimodalData) -> TextReader:
-    """Load a text model for each modality of text."""
+def text_reader(estimator: Any, data: MultimodalData, device: torch.device) -> TextReader:
+    """Load a text model for each modality of text, and choose its layer."""
     names = [name for name, width in data.widths.items() if width is None]
-    return TextReader(names, TextModel.from_argument(estimator.text), verbose=estimator.verbose)
+    text = TextModel.from_argument(estimator.text)
+    return TextReader(names, text, estimator.verbose, data, estimator.n_clusters, device)
 
 
 def read_text(

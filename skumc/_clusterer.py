@@ -106,9 +106,9 @@ class UMCClusterer(
         Clusterer of the embedding, with the parameters ``n_clusters``, ``init`` and ``n_init`` and
         the attribute ``cluster_centers_``. None is ``KMeans(n_init=10)``; after the first epoch it
         starts from the means of the last labels.
-    monitor : None, "silhouette" or callable, default=None
+    monitor : None, "modularity", "silhouette" or callable, default=None
         Label-free score ``monitor(embedding, labels)`` of an epoch; the epoch with the largest is
-        kept. None is :class:`~skumc.training.SilhouetteMonitor`.
+        kept. None is :class:`~skumc.training.ModularityMonitor`, on the neighbors in the input.
     callbacks : list of object or None, default=None
         Hooks with some of the methods of :class:`~skumc.training.Callback`. They are called as
         given, not copied.
@@ -150,15 +150,18 @@ class UMCClusterer(
     high_quality_mask_ : ndarray of bool, shape (n_samples,)
         Samples selected in the epoch that was kept.
     history_ : History
-        One record per epoch, and a last one of the final encoder, without losses: threshold and its
-        terms, shares of selected and of taught samples, each loss (None if it was not called),
-        monitor and objective of section 3.1.2 of the clustering that ``fit`` returns for the epoch,
-        learning rate, seconds, and ``restored``, true for the epoch that was kept.
+        One record per epoch: threshold and its terms, shares of selected and of taught samples,
+        each loss (None if it was not called), monitor and objective of section 3.1.2 of the
+        clustering that ``fit`` returns for the epoch, learning rate, seconds, and ``restored``,
+        true for the epoch that was kept. The untrained encoder comes first if the monitor judges
+        it, the final one last, both without losses.
     trusted_modalities_ : dict of str to bool
         Whether each modality is trusted (see ``NeighborGraph``); all are without a neighbor graph.
     agreement_ : float
-        Share of the input's neighbors that at least two trusted modalities have in common, within
-        [0, 1]; 1 if only one modality is trusted, NaN without a neighbor graph.
+        Share, in [0, 1], of the input's neighbors that at least two trusted modalities have in
+        common; 1 if only one is trusted, NaN without a neighbor graph.
+    text_layers_ : dict of str to int
+        Layer that is read of each text modality's model.
     n_iter_ : int
         Number of epochs of the progressive loop that trained.
     encoder_ : torch.nn.Module
@@ -189,7 +192,7 @@ class UMCClusterer(
     2 of its methodology (sections 3.7.2 and 3.8.2). ``predict`` assigns the nearest of the stored
     centers. The guide lists where the defaults differ from the source, with figures.
 
-    Ctrl-C ends training, keeps the best state so far, warns, and leaves a fitted estimator.
+    Ctrl-C ends training, warns, and leaves an estimator fitted with the best state so far.
 
     Examples
     --------
@@ -352,7 +355,7 @@ class UMCClusterer(
         rng = check_random_state(self.random_state)
         seed_parts(parts, rng)
         with isolated(rng.randint(MAX_SEED), device):
-            self._text = text_reader(self, data)
+            self._text = text_reader(self, data, device)
             data = read_text(self, data, device)
             encoder = build_encoder(parts["encoder"], self._text, data, self.anchor_, device)
             self.encoder_ = encoder.to(device)
@@ -365,6 +368,7 @@ class UMCClusterer(
         self.history_, self.n_iter_ = trainer.history, trainer.n_iter
         self.trusted_modalities_ = parts["neighbors"].trusted_
         self.agreement_ = parts["neighbors"].agreement_
+        self.text_layers_ = self._text.layers
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
         """Fit, and return the embedding of the training samples.

@@ -35,7 +35,7 @@ from skumc.pairs import (
 )
 from skumc.pseudo_labels import PropagatedLabels, SelectedLabels
 from skumc.text import TextModel
-from skumc.training import Optimization, SilhouetteMonitor
+from skumc.training import ModularityMonitor, Optimization, SilhouetteMonitor
 from skumc.training._callbacks import HOOKS, Callback, defines
 
 # By parameter the names of parts; the first one is the default.
@@ -63,7 +63,7 @@ PART_CHOICES: dict[str, dict[str, Callable[[], Any]]] = {
         "random": RandomSelector,
     },
     "kmeans": {"kmeans": lambda: KMeans(n_init=10), "minibatch": MiniBatchKMeans},
-    "monitor": {"silhouette": SilhouetteMonitor},
+    "monitor": {"modularity": ModularityMonitor, "silhouette": SilhouetteMonitor},
     "optimization": {"default": Optimization},
 }
 
@@ -127,7 +127,7 @@ def _check_neighbors(parts: dict[str, Any]) -> None:
     """Raise ValueError for parts that need neighbors where there is no graph."""
     if getattr(parts["neighbors"], "partners_", ...) is not None:
         return
-    others = {"pairs": "views", "pseudo_labels": "selected"}
+    others = {"pairs": "views", "pseudo_labels": "selected", "monitor": "silhouette"}
     needy = [name for name in others if getattr(parts[name], "needs_neighbors", False)]
     if needy:
         remedy = " and ".join(f"{name}={others[name]!r}" for name in needy)

@@ -19,6 +19,7 @@ _WITHOUT_NEIGHBORS = {
     "neighbors": "none",
     "pseudo_labels": "selected",
     "supervised_views": "leave_one_out",
+    "monitor": "silhouette",
 }
 
 

@@ -6,6 +6,7 @@ WITHOUT_NEIGHBORS = {
     "pairs": "views",
     "pseudo_labels": "selected",
     "supervised_views": "leave_one_out",
+    "monitor": "silhouette",
 }
 
 

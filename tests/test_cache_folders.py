@@ -74,7 +74,7 @@ def bits(X):
 
 
 def fit(memory, texts=None, **settings):
-    text = TextModel(pair(), memory=memory)
+    text = TextModel(pair(), layer="middle", memory=memory)
     cheap = {"pretrain_epochs": 0, "max_epochs": 0, "random_state": 0} | settings
     return UMCClusterer(2, text=text, **cheap).fit(texts or make_texts(12))
 

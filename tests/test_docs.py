@@ -78,8 +78,9 @@ def test_source_preset_differs_only_where_the_guide_says():
     source = flat_parameters(UMCClusterer.from_preset("source"))
     default = flat_parameters(UMCClusterer())
     assert (default["encoder"], source["encoder"]) == ("ProjectionEncoder", "UMCEncoder")
-    # another encoder is compared with its own defaults
-    default = flat_parameters(UMCClusterer(encoder=UMCEncoder())) | {"encoder": default["encoder"]}
+    # another encoder or monitor is compared with its own defaults
+    other = UMCClusterer(encoder=UMCEncoder(), monitor="silhouette")
+    default = flat_parameters(other) | {part: default[part] for part in ("encoder", "monitor")}
     assert set(default) == set(source)
     differing = {
         name: (repr(default[name]), repr(source[name]))

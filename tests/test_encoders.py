@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import adjusted_rand_score
 from torch import nn
 
 import skumc
@@ -36,6 +37,7 @@ from skumc.encoders import (
     UMCNetwork,
     encode_views,
     hide_modalities,
+    log_deviations,
     masked_mean,
     segment_means,
 )
@@ -140,6 +142,19 @@ def test_segment_means_are_those_of_each_sample_alone(lengths, n_segments, seed)
     giant = torch.full((5, 3), 1e30)
     beside = segment_means(torch.cat([giant, frames]), torch.tensor([5, *lengths]), n_segments)
     close(beside[1:], alone)
+
+
+@given(lengths=sample_lengths, seed=st.integers(0, 99))
+def test_log_deviations_are_those_of_each_sample_alone(lengths, seed):
+    frames = frames_of(lengths, seed)
+    expected = [
+        np.log(own.numpy().std(axis=0) + 1e-3) if len(own) > 1 else np.zeros(3)
+        for own in frames.split(lengths)
+    ]
+    np.testing.assert_allclose(log_deviations(frames, torch.tensor(lengths)), expected, atol=1e-9)
+    giant = torch.cat([torch.full((5, 3), 1e15), frames.float()])
+    beside = log_deviations(giant, torch.tensor([5, *lengths]))[1:]
+    np.testing.assert_allclose(beside, expected, atol=1e-3)
 
 
 @given(n_frames=st.integers(1, 9), n_segments=st.integers(1, 12), seed=st.integers(0, 99))
@@ -250,15 +265,41 @@ def test_calibrated_summaries_have_mean_zero_and_deviation_one():
     for place, name in enumerate(X.names):
         here = X.present[:, place]
         seen = summaries[name].numpy()[here]
-        np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-5)
-        np.testing.assert_allclose(seen.std(axis=0), 1, atol=1e-4)
         assert (summaries[name].numpy()[~here] == 0).all()
         mean, scale = X.packed(name).mean_and_scale()
-        expected = np.array(
-            [plain_segment_means((x - mean) / scale, 6) for x in X.sequences(name) if x is not None]
-        )
+        frames = [(x - mean) / scale for x in X.sequences(name) if x is not None]
+        expected = np.array([plain_segment_means(x, 6) for x in frames])
         expected = (expected - expected.mean(axis=0)) / expected.std(axis=0)
-        np.testing.assert_allclose(seen, expected, atol=1e-4)
+        np.testing.assert_allclose(seen[:, : -X.widths[name]], expected, atol=1e-4)
+        several = np.array([len(x) > 1 for x in frames])
+        spread = np.array([np.log(x.std(axis=0) + 1e-3) for x in frames])
+        known = spread[several]
+        expected = np.where(several[:, None], (spread - known.mean(axis=0)) / known.std(axis=0), 0)
+        np.testing.assert_allclose(seen[:, -X.widths[name] :], expected, atol=1e-4)
+
+
+def test_deviation_is_unknown_for_single_frames_and_can_be_left_out():
+    rng = np.random.default_rng(0)
+    X = MultimodalData({"x": [rng.normal(size=(n, 3)) for n in (1, 4, 6, 1, 5)]})
+    summary = untrained(X).summaries(batch_of(X))["x"]
+    assert summary.shape == (5, 7 * 3)
+    assert (summary[[0, 3], -3:] == 0).all() and (summary[[1, 2, 4], -3:] != 0).all()
+    assert untrained(X, deviation=False).summaries(batch_of(X))["x"].shape == (5, 6 * 3)
+    np.testing.assert_allclose(
+        untrained(X, deviation=False).summaries(batch_of(X))["x"], summary[:, :-3], atol=1e-6
+    )
+
+
+def test_samples_that_differ_in_spread_alone_are_told_apart():
+    rng = np.random.default_rng(0)
+    topic = np.arange(80) % 2
+    X = {"sensor": [rng.normal(0, 1 + t, (rng.integers(60, 90), 4)) for t in topic]}
+    found = {}
+    for deviation in (True, False):
+        settings = {"pretrain_epochs": 0, "max_epochs": 0, "random_state": 0}
+        clusterer = UMCClusterer(2, **settings).set_params(encoder__deviation=deviation)
+        found[deviation] = adjusted_rand_score(topic, clusterer.fit(X).labels_)
+    assert found[True] > 0.9 and found[False] < 0.1
 
 
 def test_a_constant_feature_and_raw_features_are_left_as_they_are():
@@ -276,9 +317,10 @@ def test_a_constant_feature_and_raw_features_are_left_as_they_are():
     [
         (4, 100, 8, 8),  # as asked
         (4, 5, 8, 5),  # no more than the longest sample has frames
-        (100, 100, 8, 5),  # 5 times 100 values fit into 512
-        (64, 100, 8, 8),  # 512 values are allowed
-        (65, 100, 8, 7),
+        (100, 100, 8, 4),  # 5 times 100 values fit into 512, and deviations take 100
+        (64, 100, 8, 7),  # 512 values are allowed
+        (65, 100, 8, 6),
+        (256, 100, 8, 1),
         (768, 100, 8, 1),  # wider than the budget: the mean alone
         (4, 1, 8, 1),
         (4, 100, 1, 1),
@@ -288,7 +330,8 @@ def test_segments_fit_into_the_width_of_a_summary(width, longest, asked, expecte
     statistics = {"x": FrameStatistics(np.zeros(width), np.ones(width), None, longest)}
     network = ProjectionEncoder(n_segments=asked, hidden_width=8).build(statistics, "x")
     (summary,) = network.summarize
-    assert (summary.n_segments, summary.width) == (expected, expected * width)
+    has_deviation = longest > 1 and 2 * width <= 512
+    assert (summary.n_segments, summary.width) == (expected, (expected + has_deviation) * width)
     output = network.eval()({"x": (torch.randn(7, width), torch.tensor([5, 2]))})
     assert output.embedding.shape == (2, 8)
 

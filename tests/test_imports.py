@@ -36,7 +36,7 @@ PARTS = {
     "curriculum": (set(), set()),
     "losses": (set(), {"torch"}),
     "encoders": (set(), {"torch"}),
-    "text": ({"data"}, {"torch"}),
+    "text": ({"data", "neighbors"}, {"torch"}),
     "neighbors": ({"data"}, {"torch"}),
     "pairs": ({"data", "encoders"}, {"torch"}),
     "pseudo_labels": (set(), set()),

@@ -31,6 +31,7 @@ from skumc.feature_extraction import (
     TransformerTextFeatures,
     WavLMFeatures,
 )
+from skumc.text import TextModel
 
 SOON = {"pretrain_epochs": 1, "max_epochs": 1, "random_state": 0}
 
@@ -127,18 +128,21 @@ def make_text_model(n_layers):
         return transformers.BertModel(config), tokenizer
 
 
-@pytest.mark.parametrize(("n_layers", "layer"), [(3, 2), (4, 2)])
-def test_default_clusterer_reads_the_documented_layer(n_layers, layer):
+@pytest.mark.parametrize(
+    ("n_layers", "asked", "layer"), [(3, "middle", 2), (4, "middle", 2), (3, "auto", 3)]
+)
+def test_clusterer_reads_the_documented_layer(n_layers, asked, layer):
     pair = make_text_model(n_layers)
     texts = ["never mind", "good morning", "thanks a lot", "who is it", "what", "so long then"]
     settings = SOON | {"max_epochs": 0}
-    embedding = UMCClusterer(2, text=pair, **settings).fit(texts).transform(texts)
-    found = {}
-    for number in (layer, None):
+    fitted = UMCClusterer(2, text=TextModel(pair, layer=asked), **settings).fit(texts)
+    assert fitted.text_layers_ == {"text": layer}
+    embedding, found = fitted.transform(texts), {}
+    for number in (layer, 1):
         X = TransformerTextFeatures(pair, layer=number).fit_transform(texts)
         found[number] = UMCClusterer(2, **settings).fit(X).transform(X)
     assert_array_equal(found[layer], embedding)
-    assert not np.allclose(found[None], embedding, atol=1e-3)
+    assert not np.allclose(found[1], embedding, atol=1e-3)
 
 
 def test_token_states_combine_with_other_modalities():

@@ -134,7 +134,7 @@ def shown(monkeypatch, agreement, trusted=("a", "b", "c"), **parameters):
     b = [None if i == 4 else row for i, row in enumerate(number)]
     c = number.copy()
     settings = {"pretrain_epochs": 0, "max_epochs": 0, "batch_size": 7, "random_state": 0}
-    settings |= {"pseudo_labels": "selected", "neighbors": Fixed()}
+    settings |= {"pseudo_labels": "selected", "neighbors": Fixed(), "monitor": "silhouette"}
     spied = UMCClusterer(2, encoder=Spy(), **settings | parameters).fit(
         MultimodalData({"a": number, "b": b, "c": c})
     )

@@ -119,19 +119,20 @@ def test_unknown_supervised_views_are_refused(views):
 
 
 @pytest.mark.parametrize(
-    ("part", "value"), [("pairs", "neighbors"), ("pseudo_labels", "propagated")]
+    ("part", "value"),
+    [("pairs", "neighbors"), ("pseudo_labels", "propagated"), ("monitor", "modularity")],
 )
 def test_parts_that_need_the_graph_say_so_before_training(part, value):
-    others = {"pairs": "views", "pseudo_labels": "selected"} | {part: value}
-
     def fail(embedding, labels):
         raise AssertionError("trained")
 
+    others = {"pairs": "views", "pseudo_labels": "selected", "monitor": fail} | {part: value}
+
     message = f"Got neighbors='none', but {part} need the neighbor graph, .* Set {part}="
     with pytest.raises(ValueError, match=message):
-        UMCClusterer(2, neighbors="none", monitor=fail, **others).fit(make_sequences()[0])
-    both = "pairs and pseudo_labels need .* Set pairs='views' and pseudo_labels='selected' as well"
-    with pytest.raises(ValueError, match=both):
+        UMCClusterer(2, neighbors="none", **others).fit(make_sequences()[0])
+    several = "pairs and pseudo_labels and monitor need .* Set .* and monitor='silhouette' as well"
+    with pytest.raises(ValueError, match=several):
         UMCClusterer(2, neighbors="none").fit(make_sequences()[0])
 
 

@@ -634,8 +634,10 @@ def tiny(name=None, settings=None, **parameters):
 
 def test_frozen_layers_run_once_a_fit(tmp_path):
     X, _ = make_sentences()
-    tiny(counting_pair(tmp_path / "n"), max_epochs=3).fit(X)
+    tiny(counting_pair(tmp_path / "n"), {"layer": "middle"}, max_epochs=3).fit(X)
     assert n_entered(tmp_path / "n") == len(set(X))
+    tiny(counting_pair(tmp_path / "m"), max_epochs=3).fit(X)
+    assert n_entered(tmp_path / "m") == 2 * len(set(X))  # once to choose the layer
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
@@ -650,8 +652,9 @@ def test_a_search_with_memory_runs_frozen_layers_once_for_each_text(tmp_path, n_
         error_score="raise",
     )
     search.fit(X)
-    n_first = n_entered(tmp_path / "n")  # a process waits for another only briefly
-    assert len(set(X)) <= n_first <= n_jobs * len(set(X))
+    # a process waits for another only briefly; means of layers, and states of two layers
+    n_first = n_entered(tmp_path / "n")
+    assert 2 * len(set(X)) <= n_first <= n_jobs * 3 * len(set(X))
     search.predict(X)
     tiny(counting_pair(tmp_path / "n"), {"memory": tmp_path / "memory"}).fit(X)
     assert n_entered(tmp_path / "n") == n_first
@@ -1059,6 +1062,7 @@ def test_real_sentences_are_clustered_end_to_end(layer, last):
         optimization=Optimization(weight_decay=0.0),
         pretrain_epochs=1,
         max_epochs=1,
+        monitor=Rising(),
         random_state=0,
     ).fit(train)
     assert (len(train), len(test)) == (1779, 445)

@@ -1003,6 +1003,7 @@ def test_preset_source_is_the_printed_way():
         "losses__supcon__average": "samples",
         "pairs": "dropout",
         "neighbors": "none",
+        "monitor": "silhouette",
         "pseudo_labels": "selected",
         "supervised_views": "leave_one_out",
         "pretrain_epochs": 100,

@@ -67,7 +67,8 @@ def _nearest_selected_means(
 ) -> NDArray[np.float64]:
     """Return the mean distance from a selected point to the nearest other one, per selection.
 
-    The mean is over the ``queries``, None being all points; the nearest point is exact.
+    The mean is over the ``queries``, None being all points; the nearest point is exact. It is the
+    score of section 3.5.8.2 of the UMC methodology.
     """
     # The selections overlap: distances within their union are computed once.
     union = np.flatnonzero(selections.any(axis=0))

@@ -15,7 +15,12 @@ from skumc.encoders._contract import (
 from skumc.encoders._dual_projection import DualProjection, LinearProjection
 from skumc.encoders._fusion import ConcatenationFusion, GatedFusion
 from skumc.encoders._guided_fusion import GuidedStream, TextGuidedFusion
-from skumc.encoders._pooling import AttentionPooling, masked_mean, segment_means
+from skumc.encoders._pooling import (
+    AttentionPooling,
+    log_deviations,
+    masked_mean,
+    segment_means,
+)
 from skumc.encoders._projection import ModalityProjection
 from skumc.encoders._projection_encoder import ProjectionEncoder, ProjectionNetwork
 from skumc.encoders._self_attention import SelfAttention
@@ -54,6 +59,7 @@ __all__ = [
     "encode_summaries",
     "encode_views",
     "hide_modalities",
+    "log_deviations",
     "masked_mean",
     "segment_means",
 ]

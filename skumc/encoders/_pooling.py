@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from skumc._sequences import Sequences, sent
 
+_LEAST_DEVIATION = 1e-3  # added before the logarithm; frames are standardized
+
 
 def masked_mean(frames: Tensor, lengths: Tensor) -> Tensor:
     """Average each sample's frames.
@@ -93,6 +95,35 @@ def segment_means(frames: Tensor, lengths: Tensor, n_segments: int) -> Tensor:
         sums = sums + share.unsqueeze(2) * precise[rows]
     means = sums / lengths.clamp(min=1).view(-1, 1, 1)
     return means.to(frames.dtype).view(n_samples, n_segments * width)
+
+
+def log_deviations(frames: Tensor, lengths: Tensor) -> Tensor:
+    r"""Logarithm of the standard deviation of each channel over each sample's frames.
+
+    Parameters
+    ----------
+    frames : Tensor of shape (n_frames_total, width)
+        Standardized frames of one sample after another.
+    lengths : Tensor of int, shape (n_samples,)
+        Number of frames per sample.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, width)
+        :math:`\log(\sigma + 0.001)`; 0 for a sample with fewer than two frames.
+
+    Examples
+    --------
+    >>> import torch
+    >>> frames, lengths = torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([2, 1])
+    >>> [[round(value, 3) for value in row] for row in log_deviations(frames, lengths).tolist()]
+    [[0.001], [0.0]]
+    """
+    sequences = Sequences.from_lengths(frames, lengths)
+    centered = frames - sequences.mean()[sequences.owner]
+    deviation = Sequences.from_lengths(centered.square(), lengths).mean().sqrt()
+    several = sent(sequences.lengths > 1, frames.device).unsqueeze(1)
+    return torch.where(several, (deviation + _LEAST_DEVIATION).log(), 0.0)
 
 
 class MeanPooling(nn.Module):

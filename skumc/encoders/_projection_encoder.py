@@ -12,62 +12,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skumc._moments import Moments
 from skumc._sequences import sent
 from skumc.encoders._batch import Batch, EncoderOutput, present_modalities
 from skumc.encoders._dropout import Dropout
 from skumc.encoders._dual_projection import DualProjection
 from skumc.encoders._fusion import GatedFusion
-from skumc.encoders._pooling import segment_means
 from skumc.encoders._projection import ModalityProjection
-from skumc.encoders._statistics import FrameStatistics, Standardization
-
-_SUMMARY_WIDTH = 512  # maximum width of a summary with more than one segment
-
-
-class Summary(nn.Module):
-    """Summary of one modality: a standardized vector per sample.
-
-    Parameters
-    ----------
-    statistics : FrameStatistics
-    n_segments : int
-        Maximum number of segments with a mean each, see :func:`~skumc.encoders.segment_means`.
-    standardize : bool
-        Whether the values are scaled to mean 0 and standard deviation 1 over the samples of
-        :meth:`calibrate`.
-    """
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, statistics: FrameStatistics, n_segments: int, standardize: bool) -> None:
-        super().__init__()
-        width = len(statistics.mean)
-        self.frames = Standardization(statistics if standardize else statistics.neutral())
-        # the order of raw frames is informative; wide ones are learned features with context
-        fitting = max(_SUMMARY_WIDTH // width, 1)
-        self.n_segments = max(min(n_segments, fitting, statistics.longest), 1)
-        self.width = self.n_segments * width
-        self.standardize = standardize
-        self.register_buffer("mean", torch.zeros(self.width))
-        self.register_buffer("scale", torch.ones(self.width))
-
-    def pooled(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return segment means of standardized frames, (n_samples, width)."""
-        return segment_means(self.frames(frames), lengths, self.n_segments)
-
-    def calibrate(self, moments: Moments) -> None:
-        """Set mean and standard deviation over samples."""
-        if self.standardize:
-            mean, scale = moments.mean_and_scale()
-            self.mean.copy_(mean)
-            self.scale.copy_(scale)
-
-    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Summarize to (n_samples, width); zeros for a sample without frames."""
-        standard = (self.pooled(frames, lengths) - self.mean) / self.scale
-        return standard * sent(lengths > 0, standard.device).unsqueeze(1)
+from skumc.encoders._statistics import FrameStatistics
+from skumc.encoders._summary import Summary
 
 
 class ProjectionNetwork(nn.Module):
@@ -79,6 +31,7 @@ class ProjectionNetwork(nn.Module):
         One entry per modality, in the order of the gates.
     hidden_width : int
     n_segments : int
+    deviation : bool
     dual_projection : bool
     dropout, input_dropout, input_noise : float
     gate_normalization : {"sum", "softmax"}
@@ -111,6 +64,7 @@ class ProjectionNetwork(nn.Module):
         *,
         hidden_width: int,
         n_segments: int,
+        deviation: bool,
         dual_projection: bool,
         dropout: float,
         input_dropout: float,
@@ -123,7 +77,7 @@ class ProjectionNetwork(nn.Module):
         offset = F.normalize(torch.randn(hidden_width), dim=0)
         # lists: a modality's name may hold dots, a module's may not
         self.summarize = nn.ModuleList(
-            Summary(stats, n_segments, standardize) for stats in statistics.values()
+            Summary(stats, n_segments, standardize, deviation) for stats in statistics.values()
         )
         self.projections = nn.ModuleList(
             ModalityProjection(summary.width, hidden_width, offset) for summary in self._summaries
@@ -144,14 +98,12 @@ class ProjectionNetwork(nn.Module):
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
         """Take mean and standard deviation of the summaries of all samples."""
-        all_moments = [Moments(summary.width, summary.mean.device) for summary in self._summaries]
+        all_moments = [summary.moments() for summary in self._summaries]
         for batch in batches:
             for name, summary, moments in zip(
                 self.names, self._summaries, all_moments, strict=True
             ):
-                frames, lengths = batch[name]
-                has = sent(torch.nonzero(lengths).squeeze(1), frames.device)
-                moments.add(summary.pooled(frames, lengths)[has])
+                summary.add_to(moments, *batch[name])
         for summary, moments in zip(self._summaries, all_moments, strict=True):
             summary.calibrate(moments)
 
@@ -225,6 +177,9 @@ class ProjectionEncoder(BaseEstimator):
         Number of segments of a sequence with a mean each, which keep the order of frames. There
         are fewer where a summary would be wider than 512 values or the longest sequence has fewer
         frames; 1 is the mean over all frames.
+    deviation : bool, default=True
+        Whether a summary also has the logarithm of each channel's standard deviation over the
+        frames, where segments of sequences have room for it: it counts as one segment.
     dual_projection : bool, default=True
         Whether projected summaries are refined by :class:`~skumc.encoders.DualProjection`.
     dropout : float, default=0.2
@@ -243,8 +198,8 @@ class ProjectionEncoder(BaseEstimator):
     -----
     For each modality:
 
-    1. summary: :func:`~skumc.encoders.segment_means` of the standardized frames, standardized over
-       samples;
+    1. summary: :func:`~skumc.encoders.segment_means` of the standardized frames and
+       :func:`~skumc.encoders.log_deviations`, standardized over samples;
     2. in training, noise and dropout on the summary;
     3. :class:`~skumc.encoders.ModalityProjection`, then dual projection that starts as the
        identity, then unit norm.
@@ -267,6 +222,7 @@ class ProjectionEncoder(BaseEstimator):
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_width": [Interval(Integral, 1, None, closed="left")],
         "n_segments": [Interval(Integral, 1, None, closed="left")],
+        "deviation": ["boolean"],
         "dual_projection": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -280,6 +236,7 @@ class ProjectionEncoder(BaseEstimator):
         *,
         hidden_width: int = 128,
         n_segments: int = 8,
+        deviation: bool = True,
         dual_projection: bool = True,
         dropout: float = 0.2,
         input_dropout: float = 0.2,
@@ -289,6 +246,7 @@ class ProjectionEncoder(BaseEstimator):
     ) -> None:
         self.hidden_width = hidden_width
         self.n_segments = n_segments
+        self.deviation = deviation
         self.dual_projection = dual_projection
         self.dropout = dropout
         self.input_dropout = input_dropout

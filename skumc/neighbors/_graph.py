@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skumc.data import MultimodalData
 from skumc.neighbors._search import Block, nearest, standardized
-from skumc.neighbors._trust import agreement, judge, n_compared
+from skumc.neighbors._trust import agreement, judge, modularity, n_compared
 
 _MAX_JUDGED = 2048  # samples by which modalities are judged
 _MAX_REFERENCES = 4096  # samples among which neighbors are searched
@@ -48,11 +48,17 @@ class NeighborGraph(BaseEstimator):
         [0, 1]; 1 if only one modality is trusted.
     partners_ : ndarray of int, shape (n_samples, n_partners)
         Nearest neighbors of each sample; fewer if there are too few samples.
+    near_ : dict of str to (ndarray of int (n_samples, n_nearest), ndarray of bool (n_samples,))
+        For each trusted modality the ten nearest neighbors of each sample in the input of this
+        modality alone, and the samples that have it.
     prior_shares_ : list of float
         Relative shares of the modalities' gates before training.
 
     Notes
     -----
+    :meth:`modularity` scores a clustering on the neighbors in each modality's own input, which
+    training does not change.
+
     The joint input is the standardized summary of each trusted modality, all with the same mean
     squared norm :math:`1 / M`; in a modality that one of two samples lacks, their distance is the
     average distance between two samples. :meth:`refresh` searches in :math:`a D_{input} + D_h`,
@@ -138,12 +144,19 @@ class NeighborGraph(BaseEstimator):
             self.trusted_ = judge(blocks, self._judged(rng), anchor)
         chosen = [name for name in names if self.trusted_[name]]
         self._input = [blocks[name]._replace(weight=1 / len(chosen)) for name in chosen]
-        partners = self._search(self._input, self.n_partners)
+        n_near = n_compared(len(references))
         if len(chosen) > 1:
-            near = [self._search([blocks[name]], n_compared(len(references))) for name in chosen]
-            self.agreement_ = agreement(
-                partners, near, [torch.as_tensor(blocks[name].present) for name in chosen]
-            )
+            partners = self._search(self._input, self.n_partners)
+            near = {name: self._search([blocks[name]], n_near) for name in chosen}
+            present = {name: cast(Tensor, blocks[name].present) for name in chosen}
+            self.agreement_ = agreement(partners, list(near.values()), list(present.values()))
+        else:
+            both = self._search(self._input, max(self.n_partners, n_near))
+            partners, near = both[:, : self.n_partners], {chosen[0]: both[:, :n_near]}
+        self.near_ = {
+            name: (rows.cpu().numpy(), data.present[:, names.index(name)])
+            for name, rows in near.items()
+        }
         self.partners_ = partners.cpu().numpy()
         self.prior_shares_ = [1.0 if self.trusted_[n] else self.untrusted_share for n in names]
         return self
@@ -163,6 +176,24 @@ class NeighborGraph(BaseEstimator):
         blocks = [block._replace(weight=self.agreement_ * block.weight) for block in self._input]
         partners = self._search([*blocks, Block(values, None, 1.0)], self.n_partners)
         self.partners_ = partners.cpu().numpy()
+
+    def modularity(self, labels: np.ndarray) -> float:
+        r"""Score a clustering on the neighbors in the input, without labels of classes.
+
+        Parameters
+        ----------
+        labels : ndarray of int, shape (n_samples,)
+            Cluster of each training sample.
+
+        Returns
+        -------
+        float
+            Mean over the trusted modalities of the share of the ten nearest neighbors that have
+            the sample's label, minus :math:`\sum_k p_k^2` for the shares :math:`p_k` of the
+            clusters; 0 is expected of random labels, 1 is the supremum.
+        """
+        scores = [modularity(labels, near, there) for near, there in self.near_.values()]
+        return float(np.mean(scores))
 
     def draw(self, rows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         """Draw one neighbor of each of the samples ``rows``."""
@@ -197,7 +228,7 @@ class NoNeighborGraph(BaseEstimator):
     Examples
     --------
     >>> from skumc import UMCClusterer
-    >>> UMCClusterer(neighbors="none", pairs="views", pseudo_labels="selected").neighbors
+    >>> UMCClusterer(neighbors="none", monitor="silhouette").neighbors
     'none'
     """
 

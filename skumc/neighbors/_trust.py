@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -107,3 +108,28 @@ def agreement(partners: Tensor, near: Sequence[Tensor], present: Sequence[Tensor
         return 1.0
     in_modalities = torch.stack(shared).sum(dim=0)
     return float((in_modalities[comparable] > 1).double().mean())
+
+
+def modularity(labels: np.ndarray, near: np.ndarray, present: np.ndarray) -> float:
+    """Share of neighbors with the sample's label, minus that expected of random labels.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n_samples,)
+    near : ndarray of int, shape (n_samples, n_nearest)
+        Nearest neighbors of each sample.
+    present : ndarray of bool, shape (n_samples,)
+        Samples that have the modality; the others have no neighbors and are none.
+
+    Returns
+    -------
+    float
+        0 for fewer than two samples.
+    """
+    rows = np.flatnonzero(present)
+    if len(rows) < 2:
+        return 0.0
+    known = present[near[rows]]
+    same = (labels[near[rows]] == labels[rows, None]) & known
+    shares = np.bincount(labels[rows]) / len(rows)
+    return float(same.sum() / max(known.sum(), 1) - np.square(shares).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +59,20 @@ class TextBackbone:
     ----------
     text : TextModel, str, path or (model, tokenizer)
         Specification of the model. A name, a folder or the loaded objects alone stand for a
-        :class:`TextModel` with its defaults, which freeze the model and read its middle layer.
+        :class:`TextModel` with its defaults.
     verbose : int, default=0
         1 writes a line with the remaining time of the frozen layers every ten seconds, larger
         numbers one per batch.
     argument : str, default="text"
         Name of the user's parameter for the model, for messages.
+    choose_layer : callable, default=None
+        Called with the backbone and the model if the specification has ``layer="auto"``; returns
+        the number of the layer. None reads the middle layer then.
 
     Attributes
     ----------
+    layer : int
+        Layer that is read, 1 being the first.
     tower : TextTower or None
         The trainable layers; None if the model is frozen.
     width : int
@@ -101,16 +106,26 @@ class TextBackbone:
     ([4, 0], 16)
     """
 
-    def __init__(self, text: Any, verbose: int = 0, argument: str = "text") -> None:
+    def __init__(
+        self,
+        text: Any,
+        verbose: int = 0,
+        argument: str = "text",
+        choose_layer: Callable[[TextBackbone, Any], int] | None = None,
+    ) -> None:
         text = TextModel.from_argument(text)
         text._validate_params()
         loaded = load_text_model(text.name, argument)
-        split = Split(loaded.model, text.n_trainable_layers, text.layer)
-        self.width = split.width
+        chooses = text.layer == "auto" and choose_layer is not None
+        split = Split(loaded.model, 0 if chooses else text.n_trainable_layers, text.layer)
         self.max_length = _longest_text(loaded, text.max_length)
         self.pooling = loaded.pooling
         self._tokenizer = loaded.tokenizer
         self._name, self._n_known = loaded.name, _count_known(loaded.model)
+        if chooses and choose_layer is not None:
+            layer = choose_layer(self, loaded.model)
+            split = Split(loaded.model, text.n_trainable_layers, layer)
+        self.layer, self.width = split.layer, split.width
         self._frozen: FrozenStates | None = None
         if split.front is not None:
             self._frozen = FrozenStates(split.front, self.width, self.max_length, verbose)
@@ -182,9 +197,14 @@ class TextBackbone:
             States (n_tokens, width) per sample, float32; token ids and types (n_tokens, 2) per
             sample, int64, if all layers train.
         """
+        tokens = self.known_tokens(sentences)
+        return tokens.tokens if self._frozen is None else self._frozen(tokens, device, memory)
+
+    def known_tokens(self, sentences: Strings | TokenIds) -> TokenIds:
+        """Tokenize, and refuse token ids that the model does not know."""
         tokens = self.tokenize(sentences)
         self._check_known(tokens)
-        return tokens.tokens if self._frozen is None else self._frozen(tokens, device, memory)
+        return tokens
 
     def _check_known(self, tokens: TokenIds) -> None:
         """Refuse token ids and types without an embedding."""

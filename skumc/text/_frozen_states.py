@@ -63,6 +63,8 @@ class FrozenStates:
         Maximum number of tokens that the model reads.
     verbose : int, default=0
         See :class:`~skumc._console.ExtractionProgress`.
+    means_of : str, default=None
+        Only the mean over the tokens is kept, one frame per text; names the states in the cache.
 
     Notes
     -----
@@ -72,7 +74,15 @@ class FrozenStates:
     one is filled up.
     """
 
-    def __init__(self, front: nn.Module, width: int, longest: int, verbose: int = 0) -> None:
+    def __init__(
+        self,
+        front: nn.Module,
+        width: int,
+        longest: int,
+        verbose: int = 0,
+        means_of: str | None = None,
+    ) -> None:
+        self._means_of = means_of
         self._front, self._width, self._verbose = front, width, verbose
         self._longest = longest
         self._name: str | None = None
@@ -94,7 +104,8 @@ class FrozenStates:
             result, in memory, or in a temporary file beyond 2 GiB.
         """
         keys, first = _distinct(tokens)
-        n_bytes = 4 * self._width * int(tokens.lengths[list(first.values())].sum())
+        n_frames = len(first) if self._means_of else tokens.lengths[list(first.values())].sum()
+        n_bytes = 4 * self._width * int(n_frames)
         folder = None if memory is None else self._folder(memory)
         is_large = memory is None and n_bytes > _BUDGET_BYTES
         scratch = tempfile.mkdtemp(prefix="skumc-") if is_large else None
@@ -108,7 +119,8 @@ class FrozenStates:
 
     def _folder(self, memory: Path) -> Path:
         """Name the folder of this model's states."""
-        self._name = self._name or fingerprint(self._front)
+        settings = [f"means of {self._means_of}"] if self._means_of else []
+        self._name = self._name or fingerprint(self._front, *settings)
         return memory / "text" / versioned(self._name)
 
     def _run(
@@ -162,5 +174,7 @@ class FrozenStates:
                 ids, types = torch.from_numpy(padded).to(device).unbind(2)
                 found = run(front, ids, torch.from_numpy(mask).to(device), types).float().cpu()
                 for row, place in enumerate(chosen):
-                    states[place] = found[row, : len(texts[place])].numpy()
+                    kept = found[row, : len(texts[place])]
+                    kept = kept.mean(dim=0, keepdim=True) if self._means_of else kept
+                    states[place] = kept.numpy()
         return states

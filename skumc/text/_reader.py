@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,8 @@ from skumc._moments import Moments
 from skumc.data import MultimodalData, Ragged, Strings, TokenIds, inference_batches
 from skumc.data._rows import name_rows
 from skumc.text._backbone import TextBackbone
+from skumc.text._layer_choice import candidate_layers, choose_layer, distinct_rows
+from skumc.text._split import find_layers
 from skumc.text._text_model import TextModel
 from skumc.text._tower import TextTower
 
@@ -30,6 +33,12 @@ class TextReader:
         :class:`TextBackbone`.
     verbose : int, default=0
         See :class:`TextBackbone`.
+    samples : MultimodalData, default=None
+        Samples by which the layer is chosen for ``layer="auto"``.
+    n_clusters : int, default=1
+        Number of clusters by which it is chosen.
+    device : torch.device, default=None
+        Device for that; None is the CPU.
 
     Raises
     ------
@@ -55,7 +64,15 @@ class TextReader:
     ['text']
     """
 
-    def __init__(self, names: Sequence[str], text: Any, verbose: int = 0) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        text: Any,
+        verbose: int = 0,
+        samples: MultimodalData | None = None,
+        n_clusters: int = 1,
+        device: torch.device | None = None,
+    ) -> None:
         text = TextModel.from_argument(text)
         text._validate_params()
         if text.name is not None and not names:
@@ -71,12 +88,36 @@ class TextReader:
                 "TextModel with one of these as its name; or turn the text into numbers first, "
                 "for example with TransformerTextFeatures."
             )
-        self.backbones = {name: TextBackbone(text, verbose) for name in names}
+
+        def choose(name: str, backbone: TextBackbone, model: Any) -> int:
+            assert samples is not None
+            texts = cast("Strings | TokenIds", samples.packed(name))
+            return choose_layer(
+                model,
+                backbone.known_tokens(texts.take(distinct_rows(texts))),
+                candidate_layers(len(find_layers(model)[1]), text.n_trainable_layers),
+                n_clusters,
+                backbone.max_length,
+                device or torch.device("cpu"),
+                text.memory_folder,
+            )
+
+        self.backbones = {
+            name: TextBackbone(
+                text, verbose, choose_layer=None if samples is None else partial(choose, name)
+            )
+            for name in names
+        }
 
     @property
     def towers(self) -> dict[str, TextTower]:
         """Trainable layers by modality; modalities with a frozen model are left out."""
         return {name: b.tower for name, b in self.backbones.items() if b.tower is not None}
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """Layer that is read, by modality."""
+        return {name: backbone.layer for name, backbone in self.backbones.items()}
 
     def pooling(self, name: str) -> str | None:
         """Look up the pooling that the configuration of a modality's text model names."""

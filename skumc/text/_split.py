@@ -75,7 +75,7 @@ def _unsupported(model: nn.Module, why: str) -> ValueError:
     )
 
 
-def _find_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
+def find_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
     """Find the path and the list of the model's layers."""
     n_layers = getattr(getattr(model, "config", None), "num_hidden_layers", None)
     found = [
@@ -103,7 +103,7 @@ def _count_layers(
     ValueError
         If the model has fewer layers.
     """
-    if layer == "middle":
+    if layer in ("middle", "auto"):  # "auto" without texts to choose by
         n_used = (n_layers + 1) // 2
         if n_trainable_layers != "all":
             n_used = min(max(n_used, int(n_trainable_layers)), n_layers)
@@ -180,7 +180,7 @@ class _RunOrder:
                 self.embeddings.add(module)
 
 
-def _hidden_width(model: Any) -> int:
+def hidden_width(model: Any) -> int:
     """Look up the width of a transformers model's hidden states."""
     return model.config.hidden_size
 
@@ -194,8 +194,9 @@ class Split:
         A transformers encoder without a head.
     n_trainable_layers : int or "all"
         Number of last layers that are trained.
-    layer : int, "middle" or None
-        Layer to take the states from; later ones are dropped. None is the last.
+    layer : int, "auto", "middle" or None
+        Layer to take the states from; later ones are dropped. None is the last, "auto" the middle
+        one.
 
     Attributes
     ----------
@@ -205,6 +206,8 @@ class Split:
     tail : Module or None
         Maps those states, or token ids if there is no front, to the states of ``layer``; None if
         nothing is trained. Only what is trained requires a gradient.
+    layer : int
+        Number of the layer that is read; -1 for the last one of a model that tells no number.
     width : int
         Width of the states.
 
@@ -222,19 +225,20 @@ class Split:
         self.tail: nn.Module | None = None
         if n_trainable_layers == 0 and layer is None:
             whole = self.front = model  # no need to find the layers
+            self.layer: int = getattr(getattr(model, "config", None), "num_hidden_layers", -1)
         else:
             whole = self._cut(model, n_trainable_layers, layer)
         self._check(model, whole)
-        self.width = _hidden_width(model)
+        self.width = hidden_width(model)
 
     def _cut(
         self, model: nn.Module, n_trainable_layers: int | str, layer: int | str | None
     ) -> nn.Module:
         """Set front and tail; return the model up to ``layer``."""
-        path, layers = _find_layers(model)
+        path, layers = find_layers(model)
         n_used, n_trained = _count_layers(len(layers), n_trainable_layers, layer)
         order = _RunOrder(model, list(layers))
-        n_frozen = n_used - n_trained
+        self.layer, n_frozen = n_used, n_used - n_trained
         trains_all = n_trainable_layers == "all"
         is_whole = layer is None or n_used == len(layers)
         ends = {} if is_whole else _identities(model, order.after)

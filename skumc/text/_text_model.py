@@ -29,10 +29,11 @@ class TextModel(PickledOnCPU, BaseEstimator):
         Number of last layers to fine-tune, together with the modules after them. 0 freezes the
         model, "all" trains the embeddings too. Frozen layers run once for each distinct text,
         which makes 0 many times faster.
-    layer : int in [0, inf), "middle" or None, default="middle"
+    layer : int in [0, inf), "auto", "middle" or None, default="auto"
         Layer to take the hidden states from, 1 being the first and 0 the embeddings; later layers
         are dropped. "middle" is half of the layers, rounded up, and at least
-        ``n_trainable_layers``. None is the last layer.
+        ``n_trainable_layers``. None is the last layer. "auto" chooses in ``fit``, without labels,
+        from the middle layer to the last one.
     learning_rate : float in (0, inf), default=2e-5
         Peak learning rate of the trainable layers, in pretraining and in the progressive loop.
     max_length : int in [1, inf) or None, default=None
@@ -58,7 +59,7 @@ class TextModel(PickledOnCPU, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "name": [str, os.PathLike, tuple, list, None],
         "n_trainable_layers": [Interval(Integral, 0, None, closed="left"), StrOptions({"all"})],
-        "layer": [Interval(Integral, 0, None, closed="left"), StrOptions({"middle"}), None],
+        "layer": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto", "middle"}), None],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "memory": [str, os.PathLike, HasMethods(["cache"]), None],
@@ -69,7 +70,7 @@ class TextModel(PickledOnCPU, BaseEstimator):
         name: Any = None,
         *,
         n_trainable_layers: int | str = 0,
-        layer: int | str | None = "middle",
+        layer: int | str | None = "auto",
         learning_rate: float = 2e-5,
         max_length: int | None = None,
         memory: Any = None,

@@ -4,7 +4,7 @@ from skumc.training._callbacks import Callback, GradientNorms, ProgressLines
 from skumc.training._history import History
 from skumc.training._losses import OutputGradient, StepReport
 from skumc.training._memory import MemoryEstimate
-from skumc.training._monitor import SilhouetteMonitor
+from skumc.training._monitor import ModularityMonitor, SilhouetteMonitor
 from skumc.training._optimization import Optimization
 from skumc.training._state import TrainingState
 
@@ -13,6 +13,7 @@ __all__ = [
     "GradientNorms",
     "History",
     "MemoryEstimate",
+    "ModularityMonitor",
     "Optimization",
     "OutputGradient",
     "ProgressLines",

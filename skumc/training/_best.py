@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,15 @@ from skumc.training._state import TrainingState
 class BestEpoch:
     """Keep the record, the centers and the weights of the epoch with the highest monitor.
 
+    Parameters
+    ----------
+    tolerance : float, default=0.0
+        A later epoch is kept if its monitor is less than this below the highest.
+
     Attributes
     ----------
+    highest : float
+        Highest monitor so far.
     record : dict or None
         Record of the epoch; None before the first.
     centers : ndarray of shape (n_clusters, n_components)
@@ -24,15 +32,24 @@ class BestEpoch:
     """
 
     record: dict[str, Any] | None = None
+    highest: float = -math.inf
     centers: np.ndarray
     selected: np.ndarray
+
+    def __init__(self, tolerance: float = 0.0) -> None:
+        self._tolerance = tolerance
 
     def keep_if_better(
         self, model: nn.Module, record: dict[str, Any], state: TrainingState
     ) -> bool:
-        """Keep an epoch that the monitor scores higher than all before; tell whether it is."""
-        if self.record is not None and record["monitor"] <= self.record["monitor"]:
+        """Keep an epoch that the monitor scores higher than all before; tell whether it is.
+
+        With a tolerance an epoch is also kept that scores less than that below the highest.
+        """
+        score = record["monitor"]
+        if score <= self.highest and not score > self.highest - self._tolerance:
             return False
+        self.highest = max(score, self.highest)
         assert state.centers is not None and state.selected is not None
         self.record = record
         self.centers, self.selected = state.centers.copy(), state.selected.copy()

@@ -156,7 +156,7 @@ class GradientNorms(BaseEstimator):
     >>> fitted = UMCClusterer(
     ...     2, callbacks=[GradientNorms()], pretrain_epochs=1, max_epochs=0, random_state=0
     ... ).fit(X)
-    >>> fitted.history_[0, "gradient_infonce"] > 0
+    >>> fitted.history_.phase("pretrain")[0, "gradient_infonce"] > 0
     True
     """
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from skumc._parts import clone_part
 
@@ -36,6 +40,7 @@ def cluster_embedding(
     n_clusters: int,
     start: np.ndarray | None,
     seed: int,
+    rate: Callable[[np.ndarray, float], float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Cluster an embedding, from given centers where there are some.
 
@@ -51,6 +56,9 @@ def cluster_embedding(
         (k-means++).
     seed : int
         Seed where the part has no ``random_state`` of its own.
+    rate : callable or None, default=None
+        Called with labels and inertia; the one of the part's ``n_init`` clusterings with the
+        highest value is kept, instead of that with the smallest inertia.
 
     Returns
     -------
@@ -80,7 +88,7 @@ def cluster_embedding(
     if start is not None:
         kmeans.set_params(init=start, n_init=1)
     try:
-        kmeans.fit(embedding)
+        kmeans = _fitted(kmeans, embedding, None if start is not None else rate)
     except (TypeError, ValueError) as error:
         origin = "" if start is None else " from given centers"
         raise ValueError(
@@ -89,6 +97,26 @@ def cluster_embedding(
         ) from error
     centers = kmeans.cluster_centers_.astype(embedding.dtype, copy=False)
     return assign_labels(embedding, centers), centers
+
+
+def _fitted(
+    kmeans: Any, embedding: np.ndarray, rate: Callable[[np.ndarray, float], float] | None
+) -> Any:
+    """Fit k-means once, or from ``n_init`` starts of which the one rated highest is kept."""
+    parameters = kmeans.get_params()
+    n_starts = parameters["n_init"]
+    if rate is None or not isinstance(n_starts, Integral) or "random_state" not in parameters:
+        return kmeans.fit(embedding)
+    rng = check_random_state(parameters["random_state"])
+    best, highest = None, -math.inf
+    for _ in range(int(n_starts)):
+        single = clone_part(kmeans).set_params(n_init=1, random_state=rng.randint(2**31 - 1))
+        centers = single.fit(embedding).cluster_centers_
+        labels = assign_labels(embedding, centers)
+        value = rate(labels, float(np.square(embedding - centers[labels]).sum()))
+        if best is None or value > highest:
+            best, highest = single, value
+    return best
 
 
 def clustering_objective(

@@ -33,5 +33,5 @@ class History(list):
         return History(records) if isinstance(key, slice) else records
 
     def phase(self, name: str) -> History:
-        """Return the records of one phase, ``"pretrain"`` or ``"main"``."""
+        """Return the records of one phase: ``"start"``, ``"pretrain"`` or ``"main"``."""
         return History(record for record in self if record["phase"] == name)

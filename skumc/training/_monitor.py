@@ -1,9 +1,10 @@
-"""The default monitor."""
+"""Label-free scores of an epoch."""
 
 from __future__ import annotations
 
-from numbers import Integral
-from typing import Any
+import math
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,9 +12,83 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import silhouette_score
 from sklearn.utils._param_validation import Interval
 
+_LEAST = 1e-6  # modularity or inertia of which the logarithm is taken
+
+
+class ModularityMonitor(BaseEstimator):
+    r"""Modularity of a clustering on the neighbor graph of the input: the default monitor.
+
+    Parameters
+    ----------
+    tolerance : float in [0, inf), default=0.005
+        Difference from the highest score within which a later epoch is kept all the same.
+    judge_start : bool, default=True
+        Whether the untrained encoder is a candidate like every epoch.
+
+    Notes
+    -----
+    The share of the ten nearest neighbors in the input that have the same label, minus
+    :math:`\sum_k p_k^2` for the shares :math:`p_k` of the clusters, as a mean over the trusted
+    modalities (:meth:`skumc.neighbors.NeighborGraph.modularity`); compare Newman (2006). The input
+    does not change in training, so that scores of different embeddings can be compared, those of
+    an untrained encoder included. The silhouette of an embedding rises as training goes on.
+
+    Among the starts of k-means in the first epoch, the clustering with the highest
+    :meth:`rate_start` is kept.
+
+    Examples
+    --------
+    >>> from skumc import UMCClusterer
+    >>> UMCClusterer().set_params(monitor__tolerance=0.0).monitor
+    ModularityMonitor(tolerance=0.0)
+    """
+
+    needs_neighbors = True
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "tolerance": [Interval(Real, 0, None, closed="left")],
+        "judge_start": ["boolean"],
+    }
+
+    def __init__(self, tolerance: float = 0.005, *, judge_start: bool = True) -> None:
+        self.tolerance = tolerance
+        self.judge_start = judge_start
+
+    def __call__(self, embedding: np.ndarray, labels: np.ndarray, graph: Any) -> float:
+        """Score a clustering.
+
+        Parameters
+        ----------
+        embedding : ndarray of shape (n_samples, n_components)
+            Not used.
+        labels : ndarray of int, shape (n_samples,)
+        graph : NeighborGraph
+
+        Returns
+        -------
+        float
+        """
+        return graph.modularity(labels)
+
+    def rate_start(self, labels: np.ndarray, inertia: float, graph: Any) -> float:
+        """Rate a start of k-means: logarithm of modularity over inertia.
+
+        Parameters
+        ----------
+        labels : ndarray of int, shape (n_samples,)
+        inertia : float
+            Sum of squared distances to the centers.
+        graph : NeighborGraph
+
+        Returns
+        -------
+        float
+        """
+        return math.log(max(graph.modularity(labels), _LEAST)) - math.log(max(inertia, _LEAST))
+
 
 class SilhouetteMonitor(BaseEstimator):
-    """Mean silhouette of a clustering, a label-free score of an epoch.
+    """Mean silhouette of a clustering in the space of the embedding.
 
     Parameters
     ----------

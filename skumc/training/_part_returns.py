@@ -13,22 +13,30 @@ from skumc.pseudo_labels import PseudoLabels
 _SAME_POINT = 1e-10  # squared distance of unit vectors under which they count as one
 
 
-def check_distinct(embedding: np.ndarray, n_clusters: int) -> None:
-    """Raise ValueError for an embedding with fewer distinct points than clusters.
+def count_distinct(embedding: np.ndarray, n_clusters: int) -> int:
+    """Count the distinct points of an embedding, up to ``n_clusters``.
 
     A farthest-point traversal, which ends where the farthest point equals an earlier one.
     """
     nearest = np.full(len(embedding), np.inf)
     row = 0
-    for n_found in range(1, n_clusters + 1):
+    for n_found in range(1, n_clusters):
         squared = np.square(embedding - embedding[row]).sum(axis=1)
         nearest = np.minimum(nearest, squared)
         row = int(nearest.argmax())
-        if nearest[row] < _SAME_POINT and n_found < n_clusters:
-            raise ValueError(
-                f"Got n_clusters={n_clusters}, but X has only {n_found} distinct sample(s) "
-                "after encoding. Choose a smaller n_clusters."
-            )
+        if nearest[row] < _SAME_POINT:
+            return n_found
+    return n_clusters
+
+
+def check_distinct(embedding: np.ndarray, n_clusters: int) -> None:
+    """Raise ValueError for an embedding with fewer distinct points than clusters."""
+    n_found = count_distinct(embedding, n_clusters)
+    if n_found < n_clusters:
+        raise ValueError(
+            f"Got n_clusters={n_clusters}, but X has only {n_found} distinct sample(s) "
+            "after encoding. Choose a smaller n_clusters."
+        )
 
 
 def finite_number(part: str, value: Any, epoch: int) -> float:

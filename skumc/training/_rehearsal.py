@@ -16,6 +16,7 @@ from skumc._batches import to_device
 from skumc.encoders import encode_views
 from skumc.training._clustering import cluster_embedding
 from skumc.training._embedding import embed
+from skumc.training._epoch_clustering import call_monitor
 from skumc.training._losses import LossTerms, clustering_space, contrastive_views
 from skumc.training._memory import trial_batch
 from skumc.training._part_returns import (
@@ -39,7 +40,8 @@ _EXPECTED = {
     "threshold": "update(epoch, n_epochs, performance, loss) that returns the share to select",
     "selector": "select(embedding, labels, threshold) that returns a mask of the samples",
     "pseudo_labels": "label(state) that returns PseudoLabels(labels, taught, centers)",
-    "monitor": "monitor(embedding, labels) that returns a number",
+    "monitor": "monitor(embedding, labels) that returns a number; with needs_neighbors = True "
+    "it gets the neighbor graph as well",
 }
 _N_SAMPLES = 32  # of the random embedding; more for many clusters
 _FROM_LIBRARIES = ("skumc", "sklearn")
@@ -117,6 +119,11 @@ def _with_random_values(state: TrainingState) -> TrainingState:
     graph = copy.copy(state.graph)
     if getattr(graph, "partners_", None) is not None:
         graph.partners_ = rng.randint(n_samples, size=(n_samples, graph.partners_.shape[1]))
+    if hasattr(graph, "near_"):
+        graph.near_ = {
+            name: (rng.randint(n_samples, size=(n_samples, near.shape[1])), there[:n_samples])
+            for name, (near, there) in graph.near_.items()
+        }
     return replace(
         state,
         data=state.data[:n_samples],
@@ -194,7 +201,8 @@ def _try_pseudo_labels(parts: TrainingParts, terms: LossTerms, state: TrainingSt
 
 def _try_monitor(parts: TrainingParts, terms: LossTerms, state: TrainingState) -> None:
     assert state.embedding is not None and state.labels is not None
-    score = copy.deepcopy(parts.monitor)(state.embedding, state.labels)
+    monitor = copy.deepcopy(parts.monitor)
+    score = call_monitor(monitor, state.embedding, state.labels, state.graph)
     finite_number("monitor", score, 0)
 
 

@@ -33,8 +33,8 @@ class TrainingState:
         Modalities that are visible in each view of the supervised step.
     history : History
         Records of the epochs so far.
-    phase : {"pretrain", "main"}
-        Phase of training.
+    phase : {"start", "pretrain", "main"}
+        Phase of training; "start" is the untrained encoder.
     epoch : int
         Epoch of the phase, from 0.
     n_epochs : int
@@ -76,3 +76,8 @@ class TrainingState:
     selected: np.ndarray | None = None
     taught: np.ndarray | None = None
     read_centers: Tensor | None = None
+
+    def forget_clustering(self) -> None:
+        """Forget embedding, labels, centers and masks, so that the next clustering starts again."""
+        self.embedding = self.labels = self.centers = None
+        self.selected = self.taught = self.read_centers = None

@@ -8,26 +8,18 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import numpy as np
-import torch
 from torch import nn
 
 from skumc._warnings import warn_caller
 from skumc.data import MultimodalData
 from skumc.pairs import supervised_views
-from skumc.pseudo_labels import label_means
 from skumc.training._best import BestEpoch
 from skumc.training._callbacks import CallbackList
-from skumc.training._clustering import assign_labels, cluster_embedding, clustering_objective
-from skumc.training._embedding import embed, summarize
+from skumc.training._embedding import summarize
+from skumc.training._epoch_clustering import EpochClustering
 from skumc.training._history import History
 from skumc.training._losses import LossTerms
 from skumc.training._optimization import Stepper
-from skumc.training._part_returns import (
-    check_distinct,
-    checked_mask,
-    checked_pseudo_labels,
-    finite_number,
-)
 from skumc.training._rehearsal import rehearse, rehearse_encoder
 from skumc.training._settings import TrainingParts, TrainingSettings
 from skumc.training._state import TrainingState
@@ -48,8 +40,9 @@ class ProgressiveTrainer:
     Attributes
     ----------
     history : History
-        One record per epoch. A main epoch's ``monitor``, ``objective`` and ``threshold`` are those
-        before it trains; the last record is that of the encoder after the last training.
+        One record per epoch, after one of phase "start" for the untrained encoder if the monitor
+        compares it with trained ones. A main epoch's ``monitor``, ``objective`` and ``threshold``
+        are those before it trains; the last record is that of the encoder after the last training.
     n_iter : int
         Number of main epochs that trained.
 
@@ -66,7 +59,7 @@ class ProgressiveTrainer:
     >>> X = np.random.default_rng(0).normal(size=(20, 3))
     >>> fitted = UMCClusterer(2, pretrain_epochs=1, max_epochs=2, random_state=0).fit(X)
     >>> fitted.history_[:, "phase"]
-    ['pretrain', 'main', 'main', 'main']
+    ['start', 'pretrain', 'main', 'main', 'main']
     """
 
     def __init__(
@@ -82,7 +75,8 @@ class ProgressiveTrainer:
         self.rng = rng
         self.history = History()
         self.n_iter = 0
-        self._best = BestEpoch()
+        self._clustering = EpochClustering(encoder, parts, rng)
+        self._best = BestEpoch(getattr(parts.monitor, "tolerance", 0.0))
         self._callbacks = CallbackList(parts.callbacks)
         self._steps = TrainingSteps(LossTerms(parts.losses), parts.pairs, self._callbacks, rng)
         self._model = nn.ModuleDict({"encoder": encoder, "losses": self._steps.terms.modules})
@@ -102,8 +96,10 @@ class ProgressiveTrainer:
         self._prepare(data)
         try:
             rehearse(self.parts, self._steps.terms, self._state)
+            self._judge_start()
             self._pretrain()
             self._learn_progressively()
+            self._warn_of_no_gain()
         except KeyboardInterrupt:
             self._finish_interrupted()
         self._best.restore(self._model)
@@ -141,6 +137,21 @@ class ProgressiveTrainer:
         rehearse_encoder(self._state)
         self._callbacks.train_begin(self._state)
 
+    def _judge_start(self) -> None:
+        """Make the untrained encoder a candidate; without pretraining epoch 0 is this encoder."""
+        state, settings = self._state, self.settings
+        if not (settings.pretrain_epochs and self._clustering.judges_start):
+            return
+        started = time.perf_counter()
+        state.phase, state.n_epochs = "start", settings.max_epochs
+        record = self._clustering.run_start(state)
+        if record is None:
+            return
+        self._best.keep_if_better(self._model, record, state)
+        record["seconds"] = time.perf_counter() - started
+        self.history.append(record)
+        state.forget_clustering()
+
     # 2. pretraining
 
     def _pretrain(self) -> None:
@@ -169,7 +180,7 @@ class ProgressiveTrainer:
         for state.epoch in range(settings.max_epochs + 1):  # the last one judges the final encoder
             started = time.perf_counter()
             with stepper.average.in_place():
-                record = self._cluster_and_judge(record)
+                record = self._clustering.run(state, record)
                 is_best = self._best.keep_if_better(self._model, record, state)
             starts_over = is_best or state.epoch < first_patient
             n_without_gain = 0 if starts_over else n_without_gain + 1
@@ -180,74 +191,6 @@ class ProgressiveTrainer:
             self._close(record, started)
             if ends:
                 return
-
-    def _cluster_and_judge(self, last: dict[str, Any]) -> dict[str, Any]:
-        """Embed, cluster, select and label all samples; return the record of the epoch so far.
-
-        ``last`` is the record of the epoch before, empty in the first.
-        """
-        state, settings = self._state, self.settings
-        found = embed(self.encoder, state.data, settings.device, settings.precision)
-        state.embedding = found.embedding
-        state.labels, state.centers = self._cluster(found.embedding)
-        state.graph.refresh(state.epoch, found.embedding)
-        threshold = self._select(found.embedding, state.labels, last)
-        pseudo = self.parts.pseudo_labels.label(state)
-        state.labels, state.taught, state.centers = checked_pseudo_labels(
-            pseudo, state.centers, len(state.labels)
-        )
-        read = state.centers
-        if found.clustering is not None:
-            read = label_means(found.clustering, state.labels, settings.n_clusters)
-        state.read_centers = torch.from_numpy(read).to(settings.device, torch.float32)
-        return {"phase": "main", "epoch": state.epoch} | self._judge(threshold)
-
-    def _cluster(self, embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Run k-means++ in the first epoch, k-means from a warm start in all others.
-
-        The start is the means of the last labels in the new embedding: the encoder has moved, so
-        the coordinates of the last centers no longer apply.
-        """
-        state, n_clusters = self._state, self.settings.n_clusters
-        start = None
-        if state.labels is None:
-            check_distinct(embedding, n_clusters)
-        else:
-            start = label_means(embedding, state.labels, n_clusters, state.centers)
-        seed = int(self.rng.randint(2**31 - 1))
-        return cluster_embedding(self.parts.kmeans, embedding, n_clusters, start, seed)
-
-    def _select(self, embedding: np.ndarray, labels: np.ndarray, last: dict[str, Any]) -> float:
-        """Update the threshold and select that share of each cluster (algorithm 2)."""
-        state, parts = self._state, self.parts
-        n_epochs = max(state.n_epochs, 1)
-        value = parts.threshold.update(
-            state.epoch, n_epochs, last.get("monitor"), last.get("loss_total")
-        )
-        threshold = finite_number("threshold", value, state.epoch)
-        selected = parts.selector.select(embedding, labels, threshold)
-        state.selected = checked_mask(selected, len(labels))
-        return threshold
-
-    def _judge(self, threshold: float) -> dict[str, Any]:
-        """Judge the clustering that ``fit`` returns if this epoch is kept."""
-        state, parts = self._state, self.parts
-        embedding, centers, selected, taught = (
-            cast(np.ndarray, value)
-            for value in (state.embedding, state.centers, state.selected, state.taught)
-        )
-        returned = assign_labels(embedding, centers)
-        score = finite_number("monitor", parts.monitor(embedding, returned), state.epoch)
-        terms = getattr(parts.threshold, "terms_", {})
-        return {
-            "monitor": score,
-            "threshold": threshold,
-            **{f"threshold_{name}": term for name, term in terms.items()},
-            "selected_share": float(selected.mean()),
-            "taught_share": float(taught.mean()),
-            **clustering_objective(embedding, returned, centers),
-            "restored": False,
-        }
 
     def _plan_epoch(self) -> list[Plan]:
         """Plan the supervised batches of the taught samples, then those of the rest."""
@@ -283,12 +226,30 @@ class ProgressiveTrainer:
         self.history.append(record)
         self._stopped = self._callbacks.epoch_end(self._state, record) or self._stopped
 
+    def _warn_of_no_gain(self) -> None:
+        """Warn if the untrained encoder is clearly the best candidate.
+
+        Clearly is by twice the largest standard error of a share of the samples.
+        """
+        scores = [record["monitor"] for record in self.history.phase("main")]
+        gap = self._best.highest - max(scores)
+        if gap < 1 / math.sqrt(len(self._state.data)):
+            return
+        warn_caller(
+            f"Training did not help: the monitor is {self._best.highest:.3f} for the untrained "
+            f"encoder and at most {max(scores):.3f} after training, so the untrained encoder is "
+            "kept. Try a smaller learning_rate and pretrain_learning_rate, another encoder, or "
+            "more samples; set monitor__judge_start=False to keep a trained encoder.",
+            RuntimeWarning,
+        )
+
     def _finish_interrupted(self) -> None:
         """Keep the best epoch so far; after an interrupted pretraining, cluster and keep that."""
         state = self._state
-        if self._best.record is None:
+        if self._best.record is None or self._best.record["phase"] == "start":
+            state.forget_clustering()
             state.phase, state.epoch, state.n_epochs = "main", 0, self.settings.max_epochs
-            self._best.keep_if_better(self._model, self._cluster_and_judge({}), state)
+            self._best.keep_if_better(self._model, self._clustering.run(state, {}), state)
         record = cast(dict[str, Any], self._best.record)
         if not any(known is record for known in self.history):
             record["seconds"] = None  # the epoch did not end
