@@ -1,5 +1,7 @@
 """Neighbors, trust and agreement against plain loops, and the views that are made of them."""
 
+import ast
+import re
 from fractions import Fraction
 from itertools import combinations
 
@@ -13,6 +15,7 @@ from data_makers import make_sequences
 from fitting import WITHOUT_NEIGHBORS
 from skumc import MultimodalData, UMCClusterer
 from skumc.datasets import make_multimodal_blobs
+from skumc.metrics import clustering_scores
 from skumc.neighbors import NeighborGraph
 from skumc.neighbors._search import Block, nearest, standardized
 from skumc.neighbors._trust import agreement
@@ -229,6 +232,7 @@ def test_draw_gives_each_neighbor_and_nobody_else():
 # trust
 
 
+@pytest.mark.filterwarnings("ignore:The anchor modality")
 @pytest.mark.parametrize("useless", [None, "text", "audio", "video"])
 def test_a_modality_without_relation_to_others_is_not_trusted(useless):
     for seed in range(5):
@@ -284,6 +288,7 @@ def test_where_nothing_is_shared_the_anchor_is_alone(anchor):
     assert_nearest([plain_block(MultimodalData(X), anchor)], graph.partners_)
 
 
+@pytest.mark.filterwarnings("ignore:The anchor modality")
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 @pytest.mark.parametrize("n_samples", [48, 130])  # a narrow look; a wide one too
 def test_trust_is_that_of_a_loop(n_samples, missing):
@@ -405,3 +410,73 @@ def test_trust_and_priors_are_settings():
 def test_graph_checks_its_parameters(name, value):
     with pytest.raises(ValueError, match=f"'{name}' parameter of NeighborGraph"):
         UMCClusterer(2, neighbors=NeighborGraph(**{name: value})).fit(make_sequences()[0])
+
+
+# weights
+
+
+def nuisance(seed, n_samples=240):
+    """Groups in the text; audio and duration share something else."""
+    rng = np.random.default_rng(seed)
+    topic, speaker = rng.integers(0, 6, n_samples), rng.integers(0, 4, n_samples)
+    text = rng.normal(2.5 * rng.normal(size=(6, 10))[topic], 1.0)
+    audio = rng.normal(4 * rng.normal(size=(4, 12))[speaker], 1.0)
+    duration = rng.normal(4.0 * speaker, 0.5)[:, None]
+    return {"text": text, "audio": audio, "duration": duration}, topic
+
+
+def scores_of(X, topic, seed, **parameters):
+    clusterer = UMCClusterer(6, random_state=seed).set_params(**parameters)
+    return np.mean(list(clustering_scores(topic, clusterer.fit(X).labels_, percent=True).values()))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_shared_nuisance_is_announced_and_a_weight_overrules_it(seed):
+    X, topic = nuisance(seed)
+    message = r"'text' is not trusted.*neighbors__modality_weight=(\{.*\}), or leave"
+    with pytest.warns(RuntimeWarning, match=message) as caught:
+        misled = scores_of(X, topic, seed)
+    advice = ast.literal_eval(re.search(message, str(caught[0].message)).group(1))
+    assert advice == {"text": 1.0, "audio": 0.0, "duration": 0.0}
+    alone = scores_of({"text": X["text"]}, topic, seed)
+    advised = scores_of(X, topic, seed, neighbors__modality_weight=advice)
+    assert advised > alone - 3 > misled
+
+
+def test_weights_shift_distances_gates_and_the_monitor():
+    X, _ = make_multimodal_blobs(60, 3, random_state=0)
+    first, second, third = X.names
+    graph = meet(X, modality_weight={first: 2.0, third: 0.0})
+    assert graph.trusted_ == {first: True, second: True, third: False}
+    assert graph.prior_shares_ == pytest.approx([2.0, 1.0, 1e-7])
+    blocks = [plain_block(X, first, 2 / 3), plain_block(X, second, 1 / 3)]
+    assert_nearest(blocks, graph.partners_)
+    labels = np.random.default_rng(0).integers(0, 3, 60)
+    alone = [meet(X.select([name])).modularity(labels) for name in (first, second)]
+    assert graph.modularity(labels) == pytest.approx((2 * alone[0] + alone[1]) / 3)
+    fitted = UMCClusterer(3, neighbors=NeighborGraph(modality_weight={third: 0.0}))
+    fitted.set_params(pretrain_epochs=0, max_epochs=0, random_state=0).fit(X)
+    assert (fitted.modality_weights(X)[:, 2] < 1e-5).all()
+    assert np.isfinite(fitted.transform({third: X.sequences(third)})).all()
+
+
+def test_a_weight_of_one_trusts_without_judgment():
+    X, _ = nuisance(0)
+    graph = meet(X, "text", modality_weight={"text": 1.0})
+    assert graph.trusted_ == {"text": True, "audio": True, "duration": True}
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"txt": 1.0}, "modality_weight='txt'.*Did you mean 'text'"),
+        ({"text": -1.0}, "finite numbers from 0. Change the weight of 'text'"),
+        ({"audio": "2"}, "Change the weight of 'audio'"),
+        ({"audio": True}, "Change the weight of 'audio'"),
+        ({"audio": float("inf")}, "Change the weight of 'audio'"),
+        ({"text": 0, "audio": 0, "duration": 0}, "no modality with a weight above 0"),
+    ],
+)
+def test_impossible_weights_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        meet(nuisance(0)[0], modality_weight=weights)

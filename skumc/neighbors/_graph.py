@@ -13,12 +13,15 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
+from skumc._parts import unknown_name_message
+from skumc._warnings import warn_caller
 from skumc.data import MultimodalData
 from skumc.neighbors._search import Block, nearest, standardized
 from skumc.neighbors._trust import agreement, judge, modularity, n_compared
 
 _MAX_JUDGED = 2048  # samples by which modalities are judged
 _MAX_REFERENCES = 4096  # samples among which neighbors are searched
+_LEAST_SHARE = 1e-6  # of a modality with weight 0; a sample may have no other
 
 
 class NeighborGraph(BaseEstimator):
@@ -36,6 +39,10 @@ class NeighborGraph(BaseEstimator):
     untrusted_share : float in (0, 1], default=0.1
         Share of an untrusted modality's gate before training, relative to a trusted one's. 1
         switches this prior off.
+    modality_weight : dict of str to float in [0, inf), or None, default=None
+        Weights of modalities in distances, in the monitor and in the gates before training; 1 for
+        those that are left out. A modality with a positive weight here is trusted without
+        judgment. One of weight 0 is not, and its gates start at almost 0.
 
     Attributes
     ----------
@@ -53,6 +60,12 @@ class NeighborGraph(BaseEstimator):
         modality alone, and the samples that have it.
     prior_shares_ : list of float
         Relative shares of the modalities' gates before training.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the anchor is not trusted: two other modalities may share something that is not what
+        the clusters should be about.
 
     Notes
     -----
@@ -87,6 +100,7 @@ class NeighborGraph(BaseEstimator):
         "refresh_every": [Interval(Integral, 1, None, closed="left"), None],
         "judge_trust": ["boolean"],
         "untrusted_share": [Interval(Real, 0, 1, closed="right")],
+        "modality_weight": [dict, None],
     }
 
     def __init__(
@@ -96,11 +110,13 @@ class NeighborGraph(BaseEstimator):
         refresh_every: int | None = 2,
         judge_trust: bool = True,
         untrusted_share: float = 0.1,
+        modality_weight: dict[str, float] | None = None,
     ) -> None:
         self.n_partners = n_partners
         self.refresh_every = refresh_every
         self.judge_trust = judge_trust
         self.untrusted_share = untrusted_share
+        self.modality_weight = modality_weight
 
     def build(
         self,
@@ -130,6 +146,7 @@ class NeighborGraph(BaseEstimator):
         """
         self._validate_params()
         names, n_samples, summaries = list(data.names), len(data), summarize()
+        weights = self._checked_weights(names)
         device = summaries[names[0]].device
         references = np.arange(n_samples)
         if n_samples > _MAX_REFERENCES:
@@ -142,8 +159,14 @@ class NeighborGraph(BaseEstimator):
         self.trusted_, self.agreement_ = dict.fromkeys(names, True), 1.0
         if len(names) > 1 and n_samples > 1 and self.judge_trust:
             self.trusted_ = judge(blocks, self._judged(rng), anchor)
+            self._warn_of_lost_anchor(anchor)
+        self.trusted_ |= {name: weights[name] > 0 for name in self.modality_weight or {}}
+        if not any(self.trusted_.values()):  # the anchor has weight 0
+            self.trusted_ = {name: weights[name] > 0 for name in names}
         chosen = [name for name in names if self.trusted_[name]]
-        self._input = [blocks[name]._replace(weight=1 / len(chosen)) for name in chosen]
+        total = sum(weights[name] for name in chosen)
+        self._weights = {name: weights[name] / total for name in chosen}
+        self._input = [blocks[name]._replace(weight=self._weights[name]) for name in chosen]
         n_near = n_compared(len(references))
         if len(chosen) > 1:
             partners = self._search(self._input, self.n_partners)
@@ -158,7 +181,11 @@ class NeighborGraph(BaseEstimator):
             for name, rows in near.items()
         }
         self.partners_ = partners.cpu().numpy()
-        self.prior_shares_ = [1.0 if self.trusted_[n] else self.untrusted_share for n in names]
+        self.prior_shares_ = [
+            max(weights[name], _LEAST_SHARE)
+            * (1.0 if self.trusted_[name] else self.untrusted_share)
+            for name in names
+        ]
         return self
 
     def refresh(self, epoch: int, embedding: np.ndarray) -> None:
@@ -188,12 +215,14 @@ class NeighborGraph(BaseEstimator):
         Returns
         -------
         float
-            Mean over the trusted modalities of the share of the ten nearest neighbors that have
-            the sample's label, minus :math:`\sum_k p_k^2` for the shares :math:`p_k` of the
-            clusters; 0 is expected of random labels, 1 is the supremum.
+            Weighted mean, over the trusted modalities, of the share of the ten nearest neighbors
+            that have the sample's label, minus :math:`\sum_k p_k^2` for the shares :math:`p_k` of
+            the clusters; 0 is expected of random labels, 1 is the supremum.
         """
-        scores = [modularity(labels, near, there) for near, there in self.near_.values()]
-        return float(np.mean(scores))
+        scores = {
+            name: modularity(labels, near, there) for name, (near, there) in self.near_.items()
+        }
+        return float(sum(self._weights[name] * score for name, score in scores.items()))
 
     def draw(self, rows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         """Draw one neighbor of each of the samples ``rows``."""
@@ -205,6 +234,40 @@ class NeighborGraph(BaseEstimator):
         if n_others < 1:
             return self._references.unsqueeze(1)
         return nearest(blocks, self._references, min(n_nearest, n_others))
+
+    def _checked_weights(self, names: Sequence[str]) -> dict[str, float]:
+        """Return the weight of each modality."""
+        given = self.modality_weight or {}
+        for name, weight in given.items():
+            if name not in names:
+                raise ValueError(unknown_name_message("modality_weight", name, names))
+            is_number = isinstance(weight, Real) and not isinstance(weight, bool)
+            if not is_number or not 0 <= weight < math.inf:
+                raise ValueError(
+                    f"Got modality_weight={given!r}, expected finite numbers from 0. Change "
+                    f"the weight of {name!r}."
+                )
+        weights = {name: float(given.get(name, 1.0)) for name in names}
+        if not any(weights.values()):
+            raise ValueError(
+                f"Got modality_weight={given!r}, which leaves no modality with a weight above 0. "
+                "Give one of them a positive weight."
+            )
+        return weights
+
+    def _warn_of_lost_anchor(self, anchor: str) -> None:
+        """Warn if other modalities are trusted, but not the anchor."""
+        if self.trusted_[anchor] or anchor in (self.modality_weight or {}):
+            return
+        others = [name for name, is_trusted in self.trusted_.items() if is_trusted]
+        zeros = ", ".join(f"{name!r}: 0.0" for name in others)
+        warn_caller(
+            f"The anchor modality {anchor!r} is not trusted: it shares no more neighbors with any "
+            f"other modality than by chance, while {' and '.join(map(repr, others))} do with each "
+            f"other. Clusters will follow these. If they should follow {anchor!r}, set "
+            f"neighbors__modality_weight={{{anchor!r}: 1.0, {zeros}}}, or leave these modalities "
+            "out. Otherwise set anchor= to one of them."
+        )
 
     def _judged(self, rng: np.random.RandomState) -> Tensor:
         references = self._references
