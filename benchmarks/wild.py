@@ -9,7 +9,8 @@ number of clusters is the number of classes. There are two protocols:
 
 Run with ``python benchmarks/wild.py --data FOLDER``: FOLDER/sets.py has ``names()`` and
 ``load(name) -> (views, classes, number of classes)``. Without ``--data`` only the sets that
-scikit-learn ships are compared. Every finished run is a line in ``wild_output/wild.csv``, and the
+scikit-learn ships are compared. ``--kept-back`` has three other sets, named before anything ran on
+them, see ``_kept_back.py``. Every finished run is a line in ``wild_output/wild.csv``, and the
 same command continues an interrupted run. ``--table CSV`` prints finished runs, ``--quick`` takes a
 minute.
 
@@ -27,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
+import _kept_back as kept_back
 import _quality_data as data_sets
 import _quality_report as report
 import _ranks
@@ -49,6 +51,8 @@ def load(name, folder=None, text_model=None):
     elif name in SHIPPED:
         found = data_sets.load(name)
         views, y = found.X, found.y
+    elif name in kept_back.PACKAGES:
+        views, y = kept_back.load(name)
     else:
         views, y, _ = _sets(folder).load(name)
     X = views if isinstance(views, MultimodalData) else MultimodalData(views)
@@ -79,6 +83,7 @@ def run_missing(options, path):
     done = {tuple(found[name] for name in report.KEY) for found in report.read_runs(path)}
     failed = []
     names = list(SHIPPED) + ([] if options.data is None else _sets(options.data).names())
+    names = kept_back.available() if options.kept_back else names
     for name in (name for name in names if options.sets is None or name in options.sets):
         data = load(name, options.data, options.text_model or data_sets.packaged_text_model())
         if data.holds_text and data.text_model is None:
@@ -175,6 +180,7 @@ def parse(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data", type=Path, help="folder with a sets.py that reads further data sets")
+    add("--kept-back", action="store_true", help="only the sets of installed packages")
     add("--sets", nargs="+", help="names of data sets; all by default")
     add("--methods", nargs="+", help="names of methods; all by default")
     add("--seeds", type=int, help="number of seeds, from 0; 5 by default")

@@ -115,7 +115,7 @@ class UMCClusterer(
     optimization : None or Optimization, default=None
         Optimizer, schedule, averaging of weights and ``min_epochs``. None is
         :class:`~skumc.training.Optimization`.
-    pretrain_epochs : int in [0, inf), default=10
+    pretrain_epochs : int in [0, inf), default=20
         Number of epochs of contrastive pretraining.
     max_epochs : int in [0, inf), default=12
         Maximum number of epochs of the progressive loop; 0 clusters the pretrained embedding.
@@ -234,7 +234,7 @@ class UMCClusterer(
         monitor: Any = None,
         callbacks: list | None = None,
         optimization: Any = None,
-        pretrain_epochs: int = 10,
+        pretrain_epochs: int = 20,
         max_epochs: int = 12,
         patience: int | None = 5,
         batch_size: int = 256,

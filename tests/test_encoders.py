@@ -41,6 +41,7 @@ from skumc.encoders import (
     masked_mean,
     segment_means,
 )
+from skumc.encoders._summary import Summary, SummaryCalibration
 from skumc.training import Optimization
 from skumc.training._embedding import calibrate, embed
 
@@ -582,3 +583,67 @@ def test_encoder_parameter_outside_its_interval_is_named(parameter, value):
     X, _ = make_sequences()
     with pytest.raises(ValueError, match=f"The '{parameter}' parameter of ProjectionEncoder"):
         UMCClusterer(2, encoder=ProjectionEncoder(**{parameter: value})).fit(X)
+
+
+# the start of the projection
+
+
+def wide_samples(n_samples, width, n_latent=3, seed=0):
+    """Many columns that vary in few directions, and a little noise."""
+    rng = np.random.default_rng(seed)
+    latent = rng.normal(size=(n_samples, n_latent))
+    values = latent @ rng.normal(size=(n_latent, width)) + 0.1 * rng.normal(size=(n_samples, width))
+    return MultimodalData({"x": values}), values
+
+
+@pytest.mark.parametrize("n_samples", [5, 60])
+def test_a_wide_summary_is_projected_on_its_principal_directions(n_samples):
+    X, values = wide_samples(n_samples, 40)
+    network = untrained(X, hidden_width=8)
+    weight = network.projections[0].linear.weight.detach().numpy().astype(float)
+    np.testing.assert_allclose(weight @ weight.T, np.eye(8), atol=1e-5)
+    standard = (values - values.mean(axis=0)) / values.std(axis=0)
+    largest = np.linalg.svd(standard, compute_uv=False)[:8] ** 2
+    kept = np.square(standard @ weight.T).sum()
+    assert kept == pytest.approx(largest.sum(), rel=1e-4)
+
+
+def test_a_narrow_summary_keeps_its_distances():
+    X, values = wide_samples(20, 6)
+    weight = untrained(X, hidden_width=8).projections[0].linear.weight.detach().numpy()
+    np.testing.assert_allclose(weight.T @ weight, np.eye(6), atol=1e-5)
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 9, 40, 41, 333])
+def test_the_samples_kept_for_directions_are_bounded_and_spread(monkeypatch, n_samples):
+    monkeypatch.setattr("skumc.encoders._summary._MAX_KEPT", 10)
+    summary = Summary(FrameStatistics(np.zeros(1), np.ones(1)), 1, False, False)
+    calibration = SummaryCalibration(summary)
+    numbers = torch.arange(float(n_samples)).unsqueeze(1)
+    for part in numbers.split(7):
+        calibration.add(part, torch.ones(len(part), dtype=torch.long))
+    kept = calibration.finish().squeeze(1).numpy()
+    assert len(kept) == len(set(kept)) and min(n_samples, 10) <= len(kept) <= 20
+    assert np.diff(kept).max(initial=1) <= -(-n_samples // 10) * 2
+    if n_samples <= 20:
+        assert len(kept) == n_samples
+
+
+def test_samples_without_frames_have_no_part_in_directions():
+    X, values = wide_samples(30, 40)
+    cells = [None if i % 3 == 0 else row for i, row in enumerate(values)]
+    X = MultimodalData({"x": cells, "y": np.ones((30, 1))})
+    weight = untrained(X, hidden_width=8).projections[0].linear.weight.detach().numpy()
+    shown = values[np.arange(30) % 3 != 0]
+    standard = (shown - shown.mean(axis=0)) / shown.std(axis=0)
+    largest = np.linalg.svd(standard, compute_uv=False)[:8] ** 2
+    assert np.square(standard @ weight.T).sum() == pytest.approx(largest.sum(), rel=1e-4)
+
+
+def test_directions_of_two_modalities_do_not_coincide():
+    _, values = wide_samples(60, 40)
+    X = MultimodalData({"x": values, "y": values})
+    first, second = (p.linear.weight.detach() for p in untrained(X, hidden_width=16).projections)
+    rows = torch.from_numpy(values - values.mean(axis=0)).float()
+    along = [(rows @ w.T).flatten().numpy() for w in (first, second)]
+    assert abs(np.corrcoef(*along)[0, 1]) < 0.3  # of equal directions it would be 1 or -1

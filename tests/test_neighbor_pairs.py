@@ -116,7 +116,7 @@ def shown(monkeypatch, agreement, trusted=("a", "b", "c"), **parameters):
     """What a fit shows, call by call."""
 
     class Fixed(NeighborGraph):
-        def build(self, data, summarize, anchor, rng):
+        def build(self, data, summarize, anchor, rng, n_clusters=None):
             self.trusted_ = {name: name in trusted for name in data.names}
             self.agreement_ = agreement
             self.partners_ = (np.arange(len(data))[:, None] + 1) % 20

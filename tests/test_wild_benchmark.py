@@ -95,3 +95,25 @@ def test_quick_variant_scores_both_protocols_and_continues(tmp_path, capsys, mon
     assert {(m, p) for m in ("umc", "kmeans") for p in ("all", "predict")} <= found
     assert wild.main(["--quick", "--out", str(tmp_path)]) == 0
     assert len(report.read_runs(tmp_path / "wild.csv")) == len(runs)
+
+
+def test_kept_back_sets_are_read_from_the_files_of_their_packages(tmp_path, monkeypatch):
+    folder = tmp_path / "aeon" / "datasets" / "data" / "PickupGestureWiimoteZ"
+    folder.mkdir(parents=True)
+    for part, lines in (("TRAIN", "1.5,2:a\n3:b"), ("TEST", "4,5,6:a")):
+        text = f"# a comment, with: marks\n@problemName x\n@data\n{lines}\n"
+        (folder / f"PickupGestureWiimoteZ_{part}.ts").write_text(text)
+    (tmp_path / "palmerpenguins" / "data").mkdir(parents=True)
+    columns = "species,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g\n"
+    rows = "Adelie,39.1,18.7,181,3750\nAdelie,NA,NA,NA,NA\nGentoo,46.1,13.2,211,4500\n"
+    (tmp_path / "palmerpenguins" / "data" / "penguins.csv").write_text(columns + rows)
+    for package in ("aeon", "palmerpenguins"):
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('is not imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert set(wild.kept_back.available()) == {"penguins", "osu_leaf", "pickup_gestures"}
+    views, y = wild.kept_back.load("pickup_gestures")
+    assert [frames.ravel().tolist() for frames in views["series"]] == [[1.5, 2], [3], [4, 5, 6]]
+    assert y.tolist() == ["a", "b", "a"]
+    data = wild.load("penguins")
+    assert data.X.widths == {"bill": 2, "body": 2} and data.y.tolist() == ["Adelie", "Gentoo"]
+    assert data.X.sequences("body")[1].tolist() == [[211.0, 4500.0]]

@@ -19,7 +19,7 @@ from skumc.encoders._dual_projection import DualProjection
 from skumc.encoders._fusion import GatedFusion
 from skumc.encoders._projection import ModalityProjection
 from skumc.encoders._statistics import FrameStatistics
-from skumc.encoders._summary import Summary
+from skumc.encoders._summary import Summary, SummaryCalibration, principal_subspace
 
 
 class ProjectionNetwork(nn.Module):
@@ -88,6 +88,7 @@ class ProjectionNetwork(nn.Module):
             else nn.Identity()
             for _ in statistics
         )
+        self.standardize = standardize
         self.input_dropout = Dropout(input_dropout)
         self.input_noise = input_noise
         self.fusion = GatedFusion(len(statistics), hidden_width, gate_normalization)
@@ -97,15 +98,17 @@ class ProjectionNetwork(nn.Module):
         return cast(list[Summary], list(self.summarize))
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
-        """Take mean and standard deviation of the summaries of all samples."""
-        all_moments = [summary.moments() for summary in self._summaries]
+        """Standardize the summaries of all samples; project on directions of largest variance."""
+        calibrations = [SummaryCalibration(summary) for summary in self._summaries]
         for batch in batches:
-            for name, summary, moments in zip(
-                self.names, self._summaries, all_moments, strict=True
-            ):
-                summary.add_to(moments, *batch[name])
-        for summary, moments in zip(self._summaries, all_moments, strict=True):
-            summary.calibrate(moments)
+            for name, calibration in zip(self.names, calibrations, strict=True):
+                calibration.add(*batch[name])
+        for place, calibration in enumerate(calibrations):
+            rows = calibration.finish()
+            weight = cast(ModalityProjection, self.projections[place]).linear.weight
+            if self.standardize and weight.shape[0] < weight.shape[1]:
+                with torch.no_grad():
+                    weight.copy_(principal_subspace(rows, weight.shape[0]))
 
     def set_prior_shares(self, shares: Sequence[float]) -> None:
         """Set the proportions in which the gates start; training can shift them."""

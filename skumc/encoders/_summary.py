@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from skumc._moments import Moments
@@ -13,6 +14,7 @@ from skumc.encoders._pooling import log_deviations, segment_means
 from skumc.encoders._statistics import FrameStatistics, Standardization
 
 _SUMMARY_WIDTH = 512  # maximum width of a summary with more than one segment
+_MAX_KEPT = 4096  # samples by which principal directions are found, or up to twice as many
 
 
 class Summary(nn.Module):
@@ -55,33 +57,12 @@ class Summary(nn.Module):
         means = segment_means(standard, lengths, self.n_segments)
         return [means, log_deviations(standard, lengths)] if self.deviation else [means]
 
-    def moments(self) -> list[Moments]:
-        """Return empty moments of segment means, and of log deviations if these are used."""
-        width, device = self.width // (self.n_segments + self.deviation), self.mean.device
-        means = Moments(self.n_segments * width, device)
-        return [means, Moments(width, device)] if self.deviation else [means]
-
-    def add_to(self, moments: Sequence[Moments], frames: Tensor, lengths: Tensor) -> None:
-        """Add a batch to moments; deviations count for samples of at least two frames."""
-        for least, (known, values) in enumerate(
-            zip(moments, self.pooled(frames, lengths), strict=True), start=1
-        ):
-            rows = torch.nonzero(lengths >= least).squeeze(1)
-            known.add(values[sent(rows, frames.device)])
-
-    def calibrate(self, moments: Sequence[Moments]) -> None:
-        """Set mean and standard deviation over samples."""
-        if self.standardize:
-            means, scales = zip(*(part.mean_and_scale() for part in moments), strict=True)
-            self.mean.copy_(torch.cat(means))
-            self.scale.copy_(torch.cat(scales))
-
-    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Summarize to (n_samples, width); zeros for a sample without frames.
+    def _standardized(self, pooled: Sequence[Tensor], lengths: Tensor) -> Tensor:
+        """Standardize; zeros for a sample without frames.
 
         The deviation of a single frame is unknown and counts as average.
         """
-        standard = (torch.cat(self.pooled(frames, lengths), dim=1) - self.mean) / self.scale
+        standard = (torch.cat(list(pooled), dim=1) - self.mean) / self.scale
         standard = standard * sent(lengths > 0, standard.device).unsqueeze(1)
         if self.deviation and bool((lengths == 1).any()):
             single = sent(lengths == 1, standard.device).unsqueeze(1)
@@ -89,3 +70,98 @@ class Summary(nn.Module):
             is_deviation = place >= self.width // (self.n_segments + 1) * self.n_segments
             standard = torch.where(single & is_deviation, 0.0, standard)
         return standard
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Summarize to (n_samples, width); zeros for a sample without frames."""
+        return self._standardized(self.pooled(frames, lengths), lengths)
+
+
+class SummaryCalibration:
+    """Calibrate a summary with batches of samples, and keep some of the samples.
+
+    Parameters
+    ----------
+    summary : Summary
+    """
+
+    def __init__(self, summary: Summary) -> None:
+        self._summary = summary
+        width = summary.width // (summary.n_segments + summary.deviation)
+        widths = [summary.n_segments * width, width][: 1 + summary.deviation]
+        self._moments = [Moments(width, summary.mean.device) for width in widths]
+        self._kept: list[tuple[list[Tensor], Tensor]] = []
+        self._stride, self._n_seen = 1, 0
+
+    def add(self, frames: Tensor, lengths: Tensor) -> None:
+        """Add a batch; deviations count for samples of at least two frames."""
+        pooled = self._summary.pooled(frames, lengths)
+        for least, (moments, values) in enumerate(zip(self._moments, pooled, strict=True), start=1):
+            rows = torch.nonzero(lengths >= least).squeeze(1)
+            moments.add(values[sent(rows, frames.device)])
+        self._keep(pooled, lengths)
+
+    def _keep(self, pooled: list[Tensor], lengths: Tensor) -> None:
+        """Keep every n-th sample, and ever fewer as more come."""
+        here = torch.nonzero(lengths).squeeze(1)
+        numbers = self._n_seen + torch.arange(len(here))
+        self._n_seen += len(here)
+        self._append(pooled, lengths, here[numbers % self._stride == 0])
+        while sum(len(sizes) for _, sizes in self._kept) > 2 * _MAX_KEPT:
+            self._stride *= 2
+            kept, self._kept = self._kept, []
+            n_before = 0
+            for parts, sizes in kept:
+                places = torch.arange(len(sizes))
+                self._append(parts, sizes, places[(n_before + places) % 2 == 0])
+                n_before += len(sizes)
+
+    def _append(self, pooled: Sequence[Tensor], lengths: Tensor, rows: Tensor) -> None:
+        if len(rows):
+            there = sent(rows, pooled[0].device)
+            self._kept.append(([part[there] for part in pooled], lengths[rows]))
+
+    def finish(self) -> Tensor:
+        """Set mean and deviation over samples; return at most 8,192 standardized summaries."""
+        summary = self._summary
+        if summary.standardize:
+            found = [moments.mean_and_scale() for moments in self._moments]
+            summary.mean.copy_(torch.cat([mean for mean, _ in found]))
+            summary.scale.copy_(torch.cat([scale for _, scale in found]))
+        rows = [summary._standardized(pooled, lengths) for pooled, lengths in self._kept]
+        return torch.cat([summary.mean.new_zeros(0, summary.width), *rows])
+
+
+def principal_subspace(rows: Tensor, n_directions: int) -> Tensor:
+    """Return a random orthonormal basis of the directions of the largest variance.
+
+    The basis is random because vectors of several modalities are added: the first direction of
+    one must not coincide with the first of another. Beyond the number of rows, directions are
+    random.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_rows, width)
+    n_directions : int
+        At most ``width``.
+
+    Returns
+    -------
+    Tensor of float32, shape (n_directions, width)
+
+    Examples
+    --------
+    >>> import torch
+    >>> rows = torch.tensor([[3.0, 0.1, 0.0], [-3.0, 0.1, 0.0], [0.0, -0.2, 0.0]])
+    >>> principal_subspace(rows, 1).abs().round().tolist()
+    [[1.0, 0.0, 0.0]]
+    """
+    n_found = min(n_directions, len(rows) - 1)
+    found = torch.zeros(0, rows.shape[1])
+    if n_found > 0:
+        # few rows of many columns: the randomized solver is far faster, the last digits differ
+        pca = PCA(n_found, random_state=0).fit(rows.double().cpu().numpy())
+        found = torch.from_numpy(pca.components_).float()
+    rest = torch.randn(rows.shape[1], n_directions - len(found))
+    rest = rest - found.T @ (found @ rest)
+    directions = torch.cat([found, torch.linalg.qr(rest).Q.T])
+    return torch.linalg.qr(torch.randn(n_directions, n_directions)).Q @ directions

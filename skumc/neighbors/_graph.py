@@ -21,6 +21,7 @@ from skumc.neighbors._trust import agreement, judge, modularity, n_compared
 
 _MAX_JUDGED = 2048  # samples by which modalities are judged
 _MAX_REFERENCES = 4096  # samples among which neighbors are searched
+_LEAST_NEAR, _MOST_NEAR = 10, 100  # neighbors by which a clustering is scored
 _LEAST_SHARE = 1e-6  # of a modality with weight 0; a sample may have no other
 
 
@@ -56,8 +57,9 @@ class NeighborGraph(BaseEstimator):
     partners_ : ndarray of int, shape (n_samples, n_partners)
         Nearest neighbors of each sample; fewer if there are too few samples.
     near_ : dict of str to (ndarray of int (n_samples, n_nearest), ndarray of bool (n_samples,))
-        For each trusted modality the ten nearest neighbors of each sample in the input of this
-        modality alone, and the samples that have it.
+        For each trusted modality the nearest neighbors of each sample in the input of this modality
+        alone, as many as a quarter of a cluster of average size, from 10 to 100; and the samples
+        that have it.
     prior_shares_ : list of float
         Relative shares of the modalities' gates before training.
 
@@ -124,6 +126,7 @@ class NeighborGraph(BaseEstimator):
         summarize: Callable[[], Mapping[str, Tensor]],
         anchor: str,
         rng: np.random.RandomState,
+        n_clusters: int | None = None,
     ) -> NeighborGraph:
         """Judge the modalities and find the neighbors of the input.
 
@@ -138,6 +141,9 @@ class NeighborGraph(BaseEstimator):
             Modality to trust where no two share neighbors.
         rng : RandomState
             Draws the references beyond 4,096 samples, and those to judge by beyond 2,048.
+        n_clusters : int or None, default=None
+            Number of clusters, for the size of the neighborhoods of :meth:`modularity`. None gives
+            them ten neighbors.
 
         Returns
         -------
@@ -167,17 +173,21 @@ class NeighborGraph(BaseEstimator):
         total = sum(weights[name] for name in chosen)
         self._weights = {name: weights[name] / total for name in chosen}
         self._input = [blocks[name]._replace(weight=self._weights[name]) for name in chosen]
-        n_near = n_compared(len(references))
+        n_compare = n_compared(len(references))
+        n_near = n_compare
+        if n_clusters is not None and n_compare == _LEAST_NEAR:
+            n_near = min(max(len(references) // (4 * n_clusters), _LEAST_NEAR), _MOST_NEAR)
         if len(chosen) > 1:
             partners = self._search(self._input, self.n_partners)
             near = {name: self._search([blocks[name]], n_near) for name in chosen}
             present = {name: cast(Tensor, blocks[name].present) for name in chosen}
-            self.agreement_ = agreement(partners, list(near.values()), list(present.values()))
+            nearest_ten = [rows[:, :n_compare] for rows in near.values()]
+            self.agreement_ = agreement(partners, nearest_ten, list(present.values()))
         else:
             both = self._search(self._input, max(self.n_partners, n_near))
             partners, near = both[:, : self.n_partners], {chosen[0]: both[:, :n_near]}
         self.near_ = {
-            name: (rows.cpu().numpy(), data.present[:, names.index(name)])
+            name: (rows.to(torch.int32).cpu().numpy(), data.present[:, names.index(name)])
             for name, rows in near.items()
         }
         self.partners_ = partners.cpu().numpy()
@@ -215,7 +225,7 @@ class NeighborGraph(BaseEstimator):
         Returns
         -------
         float
-            Weighted mean, over the trusted modalities, of the share of the ten nearest neighbors
+            Weighted mean, over the trusted modalities, of the share of the nearest neighbors
             that have the sample's label, minus :math:`\sum_k p_k^2` for the shares :math:`p_k` of
             the clusters; 0 is expected of random labels, 1 is the supremum.
         """
@@ -305,6 +315,7 @@ class NoNeighborGraph(BaseEstimator):
         summarize: Callable[[], Mapping[str, Tensor]],
         anchor: str,
         rng: np.random.RandomState,
+        n_clusters: int | None = None,
     ) -> NoNeighborGraph:
         """Trust all modalities; see :meth:`NeighborGraph.build`."""
         self.trusted_ = dict.fromkeys(data.names, True)

@@ -27,7 +27,7 @@ class ModularityMonitor(BaseEstimator):
 
     Notes
     -----
-    The share of the ten nearest neighbors in the input that have the same label, minus
+    The share of the nearest neighbors in the input that have the same label, minus
     :math:`\sum_k p_k^2` for the shares :math:`p_k` of the clusters, as a mean over the trusted
     modalities (:meth:`skumc.neighbors.NeighborGraph.modularity`); compare Newman (2006). The input
     does not change in training, so that scores of different embeddings can be compared, those of

@@ -116,6 +116,7 @@ class ProgressiveTrainer:
             lambda: summarize(self.encoder, data, settings.device),
             settings.anchor,
             self.rng,
+            n_clusters=settings.n_clusters,
         )
         set_shares = getattr(self.encoder, "set_prior_shares", None)
         if graph.prior_shares_ is not None and set_shares is not None:
