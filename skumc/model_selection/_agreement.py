@@ -73,9 +73,9 @@ def modality_agreement_score(estimator: Any, X: Any, y: ArrayLike | None = None)
     - A nuisance that modalities share, such as the speaker in voice and face, raises agreement as
       the wanted groups do.
     - Each pair of modalities counts the same; an uninformative modality adds zeros.
-    - Few samples make it variable: for independent predictions of 5 clusters the standard error is
-      about 0.04 with 50 samples, 0.01 with 200 and 0.002 with 1,000, and for related ones it is
-      larger. Take the mean over several splits.
+    - Few samples make it variable. In simulations with 5 clusters and one pair of modalities, the
+      standard error with 50, 200 and 1,000 samples was 0.05, 0.01 and 0.002 for independent
+      predictions, and 0.10, 0.05 and 0.02 for related ones. Take the mean over several splits.
     - It does not choose ``n_clusters``: agreement is often highest for two or three clusters.
 
     References
