@@ -30,8 +30,8 @@ def _mutual_information(first: np.ndarray, second: np.ndarray) -> float:
 def modality_agreement_score(estimator: Any, X: Any, y: ArrayLike | None = None) -> float:
     r"""Score a clusterer by how well predictions from single modalities agree.
 
-    What one modality says about a new sample, another should confirm. The score needs no labels
-    and does not depend on the space of the embedding, so that it can compare estimators with
+    Predictions for new samples from one modality should be confirmed by another. The score needs no
+    labels and does not depend on the space of the embedding, so that it can compare estimators with
     different encoders or training.
 
     Parameters
