@@ -414,12 +414,7 @@ class UMCClusterer(
         -------
         ndarray of int32, shape (n_samples,)
         """
-        data = read_samples(self, X, missing_rows)
-        present, labels = data.present.any(axis=1), np.full(len(data), -1, dtype=np.int32)
-        if present.any():
-            embedding = self._embed(data if present.all() else data[present]).embedding
-            labels[present] = assign_labels(embedding, self.cluster_centers_)
-        return labels
+        return self._assign(read_samples(self, X, missing_rows))
 
     def modality_weights(self, X: Any) -> np.ndarray:
         """Return the share of each modality in the embedding of each sample.
@@ -495,6 +490,14 @@ class UMCClusterer(
     @property
     def _n_features_out(self) -> int:
         return self.embedding_.shape[1]
+
+    def _assign(self, data: MultimodalData) -> np.ndarray:
+        """Assign samples with frames in the place of text; -1 for those without any modality."""
+        present, labels = data.present.any(axis=1), np.full(len(data), -1, dtype=np.int32)
+        if present.any():
+            embedding = self._embed(data if present.all() else data[present]).embedding
+            labels[present] = assign_labels(embedding, self.cluster_centers_)
+        return labels
 
     def _embed(self, data: MultimodalData) -> Embedded:
         device = resolve_device(self.device)

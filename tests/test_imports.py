@@ -55,6 +55,10 @@ ESTIMATOR = {
     "_assembly": ({"_parameters"} | CHOSEN, {"torch"}),
     "_clusterer": ({"_assembly", "_parameters", "_presets"} | CHOSEN, {"torch"}),
     "__init__": ({"_clusterer", "data"}, {"torch"}),
+    "model_selection": (
+        {"_assembly", "_clusterer", "data", "encoders", "neighbors"},
+        {"torch"},
+    ),
 }
 ALLOWED = {
     **HELPERS,

@@ -1,0 +1,85 @@
+"""Choice among candidates by the sum of their standardized scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_MEAN = "mean_test_"
+
+
+def z_score_sums(cv_results: Mapping[str, Any]) -> np.ndarray:
+    """Add the standardized mean test scores of each candidate.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_candidates,)
+        NaN for a candidate with a score that is not finite.
+    """
+    total: Any = 0.0
+    names = [name for name in cv_results if name.startswith(_MEAN)]
+    if not names:
+        raise ValueError(
+            f"Got results with {sorted(cv_results)}, expected some {_MEAN}... among them. Pass the "
+            "cv_results_ of a search."
+        )
+    means = [np.asarray(cv_results[name], dtype=float) for name in names]
+    usable = np.isfinite(means).all(axis=0)
+    for scores in means:
+        compared = scores[usable]
+        if not len(compared):
+            break
+        deviation = compared.std()
+        # equal scores may differ by rounding
+        scale = deviation if deviation > 1e-9 * np.abs(compared).max() else np.inf
+        total = total + (np.where(usable, scores, np.nan) - compared.mean()) / scale
+    return np.where(usable, total, np.nan)
+
+
+def select_candidate(cv_results: Mapping[str, Any]) -> int:
+    r"""Choose the candidate with the largest sum of standardized scores.
+
+    Pass the function itself as ``refit=`` to a search of scikit-learn with several scores, such as
+    :class:`~sklearn.model_selection.RandomizedSearchCV`.
+
+    Parameters
+    ----------
+    cv_results : dict of str to array-like of shape (n_candidates,)
+        Results of a search; each ``mean_test_...`` counts.
+
+    Returns
+    -------
+    index : int
+        The first one of equals. A candidate with a score that is not finite is not chosen.
+
+    Raises
+    ------
+    ValueError
+        If no candidate has finite scores.
+
+    Notes
+    -----
+    .. math:: \arg\max_i \sum_s \frac{x_{is} - \mu_s}{\sigma_s}
+
+    where :math:`x_{is}` is the mean of score :math:`s` over the splits for candidate :math:`i`, and
+    :math:`\mu_s` and :math:`\sigma_s` are mean and standard deviation over the candidates. A score
+    that is the same for all candidates is left out.
+
+    Examples
+    --------
+    >>> from skumc.model_selection import select_candidate
+    >>> select_candidate({
+    ...     "mean_test_modularity": [0.1, 0.5, 0.4],
+    ...     "mean_test_agreement": [0.9, 0.2, 0.8],
+    ... })
+    2
+    """
+    sums = z_score_sums(cv_results)
+    if np.isnan(sums).all():
+        raise ValueError(
+            "No candidate has finite scores: fitting or scoring failed for each of them. Set "
+            'error_score="raise" to see the first error.'
+        )
+    return int(np.nanargmax(sums))
