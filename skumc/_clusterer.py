@@ -146,15 +146,14 @@ class UMCClusterer(
     cluster_centers_ : ndarray of float32, shape (n_clusters, n_components)
         Centers in the space of the embedding.
     embedding_ : ndarray of float32, shape (n_samples, n_components)
-        Unit-norm embedding of the training samples, equal to ``transform`` on them.
+        Unit-norm embedding of the training samples.
     high_quality_mask_ : ndarray of bool, shape (n_samples,)
         Samples selected in the epoch that was kept.
     history_ : History
         One record per epoch: threshold and its terms, shares of selected and of taught samples,
         each loss (None if it was not called), monitor and objective of section 3.1.2 of the
         clustering that ``fit`` returns for the epoch, learning rate, seconds, and ``restored``,
-        true for the epoch that was kept. The untrained encoder comes first if the monitor judges
-        it, the final one last, both without losses.
+        true for the one that was kept. The untrained encoder is first, the final one last.
     trusted_modalities_ : dict of str to bool
         Whether each modality is trusted (see ``NeighborGraph``); all are without a neighbor graph.
     agreement_ : float
@@ -171,7 +170,7 @@ class UMCClusterer(
     anchor_ : str
         Name of the anchor modality.
     modality_widths_ : dict of str to int
-        Names of the modalities, in order, and widths of their frames.
+        Names and frame widths of the modalities, in order.
     n_features_in_ : int
         Number of columns of a table, otherwise number of modalities.
     feature_names_in_ : ndarray of str, shape (n_features,)
@@ -182,17 +181,15 @@ class UMCClusterer(
     TypeError
         If X is sparse, or a part lacks a method that it needs.
     ValueError
-        If X or a parameter is invalid; the message names it and the remedy.
+        If X or a parameter is invalid.
     FloatingPointError
         If a loss stops being finite.
 
     Notes
     -----
     The method is UMC, unsupervised multimodal clustering for semantics discovery: algorithms 1 and
-    2 of its methodology (sections 3.7.2 and 3.8.2). ``predict`` assigns the nearest of the stored
-    centers. The guide lists where the defaults differ from the source, with figures.
-
-    Ctrl-C ends training, warns, and leaves an estimator fitted with the best state so far.
+    2 of its methodology (sections 3.7.2 and 3.8.2). The guide lists where the defaults differ.
+    Ctrl-C ends training, warns, and keeps the best state so far.
 
     Examples
     --------
@@ -456,16 +453,14 @@ class UMCClusterer(
         if not weights:
             raise AttributeError(
                 f"The encoder {type(self.encoder_).__name__} has no attention_weights: it has no "
-                'cross-attention. Use encoder="umc", or a UMCEncoder with cross_attention=True, '
-                "and several modalities."
+                'cross-attention. Use encoder="umc" and several modalities.'
             )
         return weights
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean silhouette of the predicted clusters in the space of the embedding.
 
-        The embedding is that of the estimator's own encoder, so the score cannot compare estimators
-        with different encoders or training; if you have labels, use a metric that reads them.
+        It cannot compare encoders or training: :mod:`skumc.model_selection` has scores that can.
 
         Parameters
         ----------

@@ -96,6 +96,16 @@ def mean_and_scale(rows):
     return rows.mean(axis=0), np.where(scale > 1e-6, scale, 1.0)
 
 
+def deviations_by_loop(frames):
+    """Standardized logarithms of deviations; 0 for single frames."""
+    known = np.array([np.log(cell.std(axis=0) + 1e-3) for cell in frames if len(cell) > 1])
+    mean, scale = mean_and_scale(known)
+    return np.array([
+        (np.log(cell.std(axis=0) + 1e-3) - mean) / scale if len(cell) > 1 else 0 * mean
+        for cell in frames
+    ])  # fmt: skip
+
+
 def modularity_by_loop(labels, X, gaps=None):
     """The score from its formula; X is a dict of lists of frames, None where missing.
 
@@ -109,11 +119,18 @@ def modularity_by_loop(labels, X, gaps=None):
             continue
         frames = [np.asarray(cells[row], dtype=float) for row in rows]
         every = np.concatenate(frames)
-        n_segments = max(min(8, 512 // every.shape[1], max(map(len, frames))), 1)
+        longest, n_fitting = max(map(len, frames)), 512 // every.shape[1]
+        has_deviations = longest > 1 and n_fitting > 1
+        n_segments = max(min(8, n_fitting - has_deviations, longest), 1)
         mean, scale = mean_and_scale(every)
-        vectors = np.array([segments_by_loop((cell - mean) / scale, n_segments) for cell in frames])
+        frames = [(cell - mean) / scale for cell in frames]
+        vectors = np.array([segments_by_loop(cell, n_segments) for cell in frames])
         mean, scale = mean_and_scale(vectors)
         vectors = (vectors - mean) / scale
+        if has_deviations:
+            vectors = np.hstack([vectors, deviations_by_loop(frames)])
+            mean, scale = mean_and_scale(vectors)  # single frames count as average
+            vectors = (vectors - mean) / scale
         same = 0
         for i in range(len(rows)):
             distances = sorted(

@@ -869,7 +869,7 @@ def test_encoder_without_attention_weights_says_so(encoder, name):
         fitted.attention_weights(X)
     assert str(error.value) == (
         f"The encoder {name} has no attention_weights: it has no cross-attention. Use "
-        'encoder="umc", or a UMCEncoder with cross_attention=True, and several modalities.'
+        'encoder="umc" and several modalities.'
     )
 
 

@@ -13,6 +13,7 @@ from skumc._clusterer import UMCClusterer
 from skumc.data import MultimodalData, read_X
 from skumc.model_selection._inner import fitted_clusterer
 from skumc.model_selection._summaries import input_neighbors
+from skumc.neighbors._trust import modularity
 
 _N_NEAREST = 10
 _MAX_SAMPLES = 4096  # per modality
@@ -38,13 +39,6 @@ def _labels_and_frames(estimator: Any, X: Any) -> tuple[np.ndarray, MultimodalDa
             "TransformerTextFeatures."
         )
     return np.asarray(clusterer.predict(X)), data
-
-
-def _modularity(labels: np.ndarray, neighbors: np.ndarray) -> float:
-    """Subtract the sum of squared cluster shares from the share of neighbors in one's cluster."""
-    _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    same = codes[neighbors] == codes[:, None]
-    return float(same.mean() - np.square(counts / len(labels)).sum())
 
 
 def neighborhood_modularity_score(estimator: Any, X: Any, y: ArrayLike | None = None) -> float:
@@ -143,7 +137,9 @@ def neighborhood_modularity_score(estimator: Any, X: Any, y: ArrayLike | None = 
             rng = np.random.RandomState(0)
             rows = np.sort(rng.choice(rows, _MAX_SAMPLES, replace=False))
         if len(rows) > _N_NEAREST:
-            scores.append(_modularity(labels[rows], input_neighbors(data[rows], name, _N_NEAREST)))
+            codes = np.unique(labels[rows], return_inverse=True)[1]
+            near = input_neighbors(data[rows], name, _N_NEAREST)
+            scores.append(modularity(codes, near, np.ones(len(rows), dtype=bool)))
     if not scores:
         raise ValueError(
             f"Got {len(data)} samples, of which at most {data.present.sum(axis=0).max()} have the "

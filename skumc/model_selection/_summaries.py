@@ -12,7 +12,7 @@ from skumc._batches import to_batch
 from skumc._evaluation import evaluating
 from skumc.data import MultimodalData, Ragged, inference_batches
 from skumc.encoders import FrameStatistics, ProjectionEncoder
-from skumc.encoders._projection_encoder import Summary
+from skumc.encoders._summary import Summary, SummaryCalibration
 from skumc.neighbors._search import Block, nearest, standardized
 
 
@@ -22,14 +22,18 @@ def _summaries(data: MultimodalData, name: str) -> Tensor:
     Returns
     -------
     Tensor of float32, shape (n_samples, width)
-        Not yet standardized over samples.
     """
     frames = cast(Ragged, data.packed(name))
     statistics = FrameStatistics(*frames.mean_and_scale(), longest=int(frames.lengths.max()))
-    summary = Summary(statistics, ProjectionEncoder().n_segments, standardize=True)
+    summary = Summary(statistics, ProjectionEncoder().n_segments, standardize=True, deviation=True)
+    batches = list(inference_batches(data))
+    calibration = SummaryCalibration(summary)
+    for rows in batches:
+        calibration.add(*to_batch(data, rows)[name])
+    calibration.finish()
     found = torch.zeros(len(data), summary.width, dtype=torch.float32, device="cpu")
-    for rows in inference_batches(data):
-        found[torch.from_numpy(rows)] = summary.pooled(*to_batch(data, rows)[name])
+    for rows in batches:
+        found[torch.from_numpy(rows)] = summary(*to_batch(data, rows)[name]).float()
     return found
 
 
@@ -52,7 +56,7 @@ def input_neighbors(data: MultimodalData, name: str, n_nearest: int) -> np.ndarr
 
     Examples
     --------
-    >>> X = MultimodalData({"audio": [[[0.0], [4.0]], [[1.0]], [[0.0], [5.0]], [[2.0]]]})
+    >>> X = MultimodalData({"audio": [[0.0], [4.0], [1.0], [5.0]]})
     >>> input_neighbors(X, "audio", 1).ravel().tolist()
     [2, 3, 0, 1]
     """

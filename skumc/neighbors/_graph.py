@@ -17,11 +17,10 @@ from skumc._parts import unknown_name_message
 from skumc._warnings import warn_caller
 from skumc.data import MultimodalData
 from skumc.neighbors._search import Block, nearest, standardized
-from skumc.neighbors._trust import agreement, judge, modularity, n_compared
+from skumc.neighbors._trust import agreement, judge, modularity, n_compared, n_scored
 
 _MAX_JUDGED = 2048  # samples by which modalities are judged
 _MAX_REFERENCES = 4096  # samples among which neighbors are searched
-_LEAST_NEAR, _MOST_NEAR = 10, 100  # neighbors by which a clustering is scored
 _LEAST_SHARE = 1e-6  # of a modality with weight 0; a sample may have no other
 
 
@@ -142,8 +141,8 @@ class NeighborGraph(BaseEstimator):
         rng : RandomState
             Draws the references beyond 4,096 samples, and those to judge by beyond 2,048.
         n_clusters : int or None, default=None
-            Number of clusters, for the size of the neighborhoods of :meth:`modularity`. None gives
-            them ten neighbors.
+            Number of clusters, which sets the size of the neighborhoods of :meth:`modularity`. None
+            gives them ten neighbors.
 
         Returns
         -------
@@ -174,9 +173,7 @@ class NeighborGraph(BaseEstimator):
         self._weights = {name: weights[name] / total for name in chosen}
         self._input = [blocks[name]._replace(weight=self._weights[name]) for name in chosen]
         n_compare = n_compared(len(references))
-        n_near = n_compare
-        if n_clusters is not None and n_compare == _LEAST_NEAR:
-            n_near = min(max(len(references) // (4 * n_clusters), _LEAST_NEAR), _MOST_NEAR)
+        n_near = n_compare if n_clusters is None else n_scored(len(references), n_clusters)
         if len(chosen) > 1:
             partners = self._search(self._input, self.n_partners)
             near = {name: self._search([blocks[name]], n_near) for name in chosen}

@@ -20,6 +20,15 @@ def n_compared(n_samples: int) -> int:
     return min(_N_SHARED, max(n_samples // 4, 1))
 
 
+def n_scored(n_samples: int, n_clusters: int) -> int:
+    """Size of the neighborhoods by which a clustering is scored.
+
+    A quarter of a cluster of average size, from 10 to 100; a quarter of few samples.
+    """
+    narrow = n_compared(n_samples)
+    return narrow if narrow < _N_SHARED else min(max(n_samples // (4 * n_clusters), narrow), 100)
+
+
 def _bar(n_nearest: int) -> float:
     """Ratio of shared neighbors to chance that counts as more than chance.
 
