@@ -61,6 +61,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     },
     "monitor of the embedding: silhouette (source: 3.8.2)": {"monitor": "silhouette"},
     "untrained encoder no candidate": {"monitor__judge_start": False},
+    "10 epochs of pretraining": {"pretrain_epochs": 10},
     "no pretraining": {"pretrain_epochs": 0},
     "no progressive loop": {"max_epochs": 0},
     "untrained": {"pretrain_epochs": 0, "max_epochs": 0},
@@ -89,8 +90,10 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "batches of 128 (source: 3.7.3)": {"batch_size": 128},
     "width 256 (source: 3.10.1)": {"encoder__hidden_width": 256},
     "last text layer (source: 3.2)": {"text__layer": None},
+    "middle text layer": {"text__layer": "middle"},
     "frames not standardized (source: 3.8.1)": {"encoder__standardize": False},
     "means of frames": {"encoder__n_segments": 1},
+    "no deviations of frames": {"encoder__deviation": False},
     "no dual projection": {"encoder__dual_projection": False},
     "constant threshold": {"threshold": "constant"},
     "linear threshold": {"threshold": "linear"},
@@ -124,7 +127,11 @@ NEED_SEVERAL_MODALITIES = {
     "umc encoder, no cross-attention",
     "umc encoder, no gates",
 }
-NEED_TEXT = {"last text layer (source: 3.2)", "one text layer trained (source: 3.2)"}
+NEED_TEXT = {
+    "last text layer (source: 3.2)",
+    "middle text layer",
+    "one text layer trained (source: 3.2)",
+}
 
 
 @dataclass(frozen=True)
