@@ -629,6 +629,16 @@ def test_the_samples_kept_for_directions_are_bounded_and_spread(monkeypatch, n_s
         assert len(kept) == n_samples
 
 
+def test_few_samples_are_kept_of_wide_summaries(monkeypatch):
+    monkeypatch.setattr("skumc.encoders._summary._MAX_VALUES", 1000)
+    monkeypatch.setattr("skumc.encoders._summary._MIN_KEPT", 3)
+    calibration = SummaryCalibration(
+        Summary(FrameStatistics(np.zeros(100), np.ones(100)), 1, False, False)
+    )
+    calibration.add(torch.randn(50, 100), torch.ones(50, dtype=torch.long))
+    assert 10 <= len(calibration.finish()) <= 20
+
+
 def test_samples_without_frames_have_no_part_in_directions():
     X, values = wide_samples(30, 40)
     cells = [None if i % 3 == 0 else row for i, row in enumerate(values)]

@@ -15,6 +15,8 @@ from skumc.encoders._statistics import FrameStatistics, Standardization
 
 _SUMMARY_WIDTH = 512  # maximum width of a summary with more than one segment
 _MAX_KEPT = 4096  # samples by which principal directions are found, or up to twice as many
+_MAX_VALUES = 4_000_000  # of these samples, if they are wide
+_MIN_KEPT = 256
 
 
 class Summary(nn.Module):
@@ -106,7 +108,8 @@ class SummaryCalibration:
         numbers = self._n_seen + torch.arange(len(here))
         self._n_seen += len(here)
         self._append(pooled, lengths, here[numbers % self._stride == 0])
-        while sum(len(sizes) for _, sizes in self._kept) > 2 * _MAX_KEPT:
+        limit = min(_MAX_KEPT, max(_MAX_VALUES // self._summary.width, _MIN_KEPT))
+        while sum(len(sizes) for _, sizes in self._kept) > 2 * limit:
             self._stride *= 2
             kept, self._kept = self._kept, []
             n_before = 0
