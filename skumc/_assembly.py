@@ -13,6 +13,7 @@ from skumc._parameters import PART_CHOICES, check_callbacks, check_parts
 from skumc._parts import unknown_name_message
 from skumc.data import MultimodalData, read_X
 from skumc.encoders import EncoderWithText, FrameStatistics
+from skumc.encoders._statistics import frame_counts
 from skumc.losses import ROLES, WeightedLosses
 from skumc.text import TextModel, TextReader
 from skumc.training import MemoryEstimate, ProgressLines
@@ -171,14 +172,11 @@ def build_encoder(
     """
     module = encoder
     if not isinstance(encoder, torch.nn.Module):
-        statistics = {
-            name: FrameStatistics(
-                *reader.mean_and_scale(data, name, device),
-                reader.pooling(name),
-                max(int(data.packed(name).lengths.max()), 1),
-            )
-            for name in data.names
-        }
+        statistics = {}
+        for name in data.names:
+            mean, scale = reader.mean_and_scale(data, name, device)
+            counts = frame_counts(data.packed(name).lengths)
+            statistics[name] = FrameStatistics(mean, scale, reader.pooling(name), *counts)
         module = encoder.build(statistics, anchor)
         if not isinstance(module, torch.nn.Module):
             raise TypeError(

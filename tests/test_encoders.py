@@ -41,6 +41,7 @@ from skumc.encoders import (
     masked_mean,
     segment_means,
 )
+from skumc.encoders._statistics import frame_counts
 from skumc.encoders._summary import Summary, SummaryCalibration
 from skumc.training import Optimization
 from skumc.training._embedding import calibrate, embed
@@ -53,7 +54,7 @@ def untrained(X, **parameters):
     torch.default_generator.manual_seed(0)
     statistics = {
         name: FrameStatistics(
-            *X.packed(name).mean_and_scale(), longest=int(X.packed(name).lengths.max())
+            *X.packed(name).mean_and_scale(), None, *frame_counts(X.packed(name).lengths)
         )
         for name in X.names
     }
@@ -259,7 +260,8 @@ def test_untrained_embedding_is_ordered_as_the_standardized_input(dual_projectio
     assert agreement > 0.98
 
 
-def test_calibrated_summaries_have_mean_zero_and_deviation_one():
+def test_calibrated_summaries_have_mean_zero_and_deviation_one(monkeypatch):
+    monkeypatch.setattr("skumc.encoders._summary._MIN_FRAMES", 1)
     X, _ = make_sequences(40, 2, missing=True)
     network = untrained(X)
     summaries = network.summaries(batch_of(X))
@@ -279,7 +281,8 @@ def test_calibrated_summaries_have_mean_zero_and_deviation_one():
         np.testing.assert_allclose(seen[:, -X.widths[name] :], expected, atol=1e-4)
 
 
-def test_deviation_is_unknown_for_single_frames_and_can_be_left_out():
+def test_deviation_is_unknown_for_single_frames_and_can_be_left_out(monkeypatch):
+    monkeypatch.setattr("skumc.encoders._summary._MIN_FRAMES", 1)
     rng = np.random.default_rng(0)
     X = MultimodalData({"x": [rng.normal(size=(n, 3)) for n in (1, 4, 6, 1, 5)]})
     summary = untrained(X).summaries(batch_of(X))["x"]
@@ -289,6 +292,15 @@ def test_deviation_is_unknown_for_single_frames_and_can_be_left_out():
     np.testing.assert_allclose(
         untrained(X, deviation=False).summaries(batch_of(X))["x"], summary[:, :-3], atol=1e-6
     )
+
+
+@pytest.mark.parametrize(("n_short", "has_deviations"), [(1, True), (2, False)])
+def test_deviations_need_enough_frames_in_nine_of_ten_samples(n_short, has_deviations):
+    rng = np.random.default_rng(0)
+    lengths = [31] * n_short + [32] * (11 - n_short)
+    X = MultimodalData({"x": [rng.normal(size=(n, 3)) for n in lengths]})
+    assert untrained(X).summarize[0].deviation == has_deviations
+    assert untrained(X).summaries(batch_of(X))["x"].shape == (11, (8 + has_deviations) * 3)
 
 
 def test_samples_that_differ_in_spread_alone_are_told_apart():
@@ -328,7 +340,8 @@ def test_a_constant_feature_and_raw_features_are_left_as_they_are():
     ],
 )
 def test_segments_fit_into_the_width_of_a_summary(width, longest, asked, expected):
-    statistics = {"x": FrameStatistics(np.zeros(width), np.ones(width), None, longest)}
+    typical = 32 if longest > 1 else 1
+    statistics = {"x": FrameStatistics(np.zeros(width), np.ones(width), None, longest, typical)}
     network = ProjectionEncoder(n_segments=asked, hidden_width=8).build(statistics, "x")
     (summary,) = network.summarize
     has_deviation = longest > 1 and 2 * width <= 512

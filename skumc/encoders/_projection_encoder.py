@@ -182,7 +182,8 @@ class ProjectionEncoder(BaseEstimator):
         frames; 1 is the mean over all frames.
     deviation : bool, default=True
         Whether a summary also has the logarithm of each channel's standard deviation over the
-        frames, where segments of sequences have room for it: it counts as one segment.
+        frames, where nine of ten training samples have 32 frames or more, and segments leave room
+        for it: it counts as one segment.
     dual_projection : bool, default=True
         Whether projected summaries are refined by :class:`~skumc.encoders.DualProjection`.
     dropout : float, default=0.2

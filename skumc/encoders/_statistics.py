@@ -21,6 +21,8 @@ class FrameStatistics(NamedTuple):
         there is no such model or configuration.
     longest : int
         Number of frames of the longest training sample.
+    typical : int
+        Number of frames that nine of ten training samples have at least.
 
     Examples
     --------
@@ -33,10 +35,26 @@ class FrameStatistics(NamedTuple):
     scale: np.ndarray
     pooling: str | None = None
     longest: int = 1
+    typical: int = 1
 
     def neutral(self) -> FrameStatistics:
         """Return statistics of the same width with mean 0 and scale 1."""
         return self._replace(mean=np.zeros_like(self.mean), scale=np.ones_like(self.scale))
+
+
+def frame_counts(lengths: np.ndarray) -> tuple[int, int]:
+    """Count the frames of the longest sample, and those that nine of ten samples have at least.
+
+    Samples without frames are left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frame_counts(np.array([0, *range(1, 11)])), frame_counts(np.zeros(3, dtype=int))
+    ((10, 2), (1, 1))
+    """
+    here = np.sort(lengths[lengths > 0])
+    return (int(here[-1]), int(here[len(here) // 10])) if len(here) else (1, 1)
 
 
 class Standardization(nn.Module):

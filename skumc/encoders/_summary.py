@@ -14,6 +14,7 @@ from skumc.encoders._pooling import log_deviations, segment_means
 from skumc.encoders._statistics import FrameStatistics, Standardization
 
 _SUMMARY_WIDTH = 512  # maximum width of a summary with more than one segment
+_MIN_FRAMES = 32  # of nine in ten samples: the standard error of a deviation is then 13 %
 _MAX_KEPT = 4096  # samples by which principal directions are found, or up to twice as many
 _MAX_VALUES = 4_000_000  # of these samples, if they are wide
 _MIN_KEPT = 256
@@ -45,7 +46,7 @@ class Summary(nn.Module):
         self.frames = Standardization(statistics if standardize else statistics.neutral())
         # the order of raw frames is informative; wide ones are learned features with context
         fitting = max(_SUMMARY_WIDTH // width, 1)
-        self.deviation = deviation and fitting > 1 and statistics.longest > 1
+        self.deviation = deviation and fitting > 1 and statistics.typical >= _MIN_FRAMES
         fitting -= self.deviation
         self.n_segments = max(min(n_segments, fitting, statistics.longest), 1)
         self.width = (self.n_segments + self.deviation) * width

@@ -12,6 +12,7 @@ from skumc._batches import to_batch
 from skumc._evaluation import evaluating
 from skumc.data import MultimodalData, Ragged, inference_batches
 from skumc.encoders import FrameStatistics, ProjectionEncoder
+from skumc.encoders._statistics import frame_counts
 from skumc.encoders._summary import Summary, SummaryCalibration
 from skumc.neighbors._search import Block, nearest, standardized
 
@@ -24,7 +25,7 @@ def _summaries(data: MultimodalData, name: str) -> Tensor:
     Tensor of float32, shape (n_samples, width)
     """
     frames = cast(Ragged, data.packed(name))
-    statistics = FrameStatistics(*frames.mean_and_scale(), longest=int(frames.lengths.max()))
+    statistics = FrameStatistics(*frames.mean_and_scale(), None, *frame_counts(frames.lengths))
     summary = Summary(statistics, ProjectionEncoder().n_segments, standardize=True, deviation=True)
     batches = list(inference_batches(data))
     calibration = SummaryCalibration(summary)
