@@ -131,6 +131,8 @@ def scores_by_method(runs, protocol):
 def best_of(table, names, group):
     """Best score per set among the methods of a group; -inf where it has none."""
     columns = [place for place, name in enumerate(names) if group(name)]
+    if not columns:
+        return np.full(len(table), -np.inf)
     return np.nanmax(np.where(np.isnan(table[:, columns]), -np.inf, table[:, columns]), axis=1)
 
 

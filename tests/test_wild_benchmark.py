@@ -117,3 +117,10 @@ def test_kept_back_sets_are_read_from_the_files_of_their_packages(tmp_path, monk
     data = wild.load("penguins")
     assert data.X.widths == {"bill": 2, "body": 2} and data.y.tolist() == ["Adelie", "Gentoo"]
     assert data.X.sequences("body")[1].tolist() == [[211.0, 4500.0]]
+
+
+def test_a_table_of_our_methods_alone_is_printed(tmp_path, capsys):
+    arguments = ["--sets", "wine", "--seeds", "1", "--quick", "--methods", "umc"]
+    assert wild.main([*arguments, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "umc " in printed and "against the best other method" not in printed
