@@ -122,7 +122,7 @@ def plot_curves(umc, path):
     kept = [record["epoch"] for record in history if record["restored"]]  # none: untrained
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     axes[0].plot(epochs, history[:, "monitor"])
-    axes[0].set(title="monitor (modularity, no labels)")
+    axes[0].set(title="monitor: the last within 0.005 is kept")
     axes[1].plot(epochs, history[:, "threshold"], label="threshold")
     axes[1].plot(epochs, history[:, "selected_share"], label="share of samples selected")
     axes[1].plot(epochs, history[:, "taught_share"], label="share taught by pseudo-labels")
