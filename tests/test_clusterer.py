@@ -374,6 +374,7 @@ def mean_gates(useless, seed, clusterer):
     return X.names, fitted.modality_weights(X).mean(axis=0)
 
 
+@pytest.mark.filterwarnings("ignore:The anchor modality")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "clusterer",
