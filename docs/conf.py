@@ -25,7 +25,11 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 default_role = "code"
 nitpicky = True  # a role that leads nowhere is a warning
-nitpick_ignore_regex = [(r"py:.*", r"(torch|numpy|sklearn|pandas|joblib|transformers)\..*")]
+nitpick_ignore_regex = [
+    (r"py:.*", r"(torch|numpy|sklearn|pandas|joblib|transformers)\..*"),
+    (r"py:obj", "n_features_in_"),  # an inherited property of a search
+]
+suppress_warnings = ["ref.term"]  # inherited docstrings refer to the glossary of scikit-learn
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skumc"
