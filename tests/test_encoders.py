@@ -631,7 +631,7 @@ def test_a_narrow_summary_keeps_its_distances():
 def test_the_samples_kept_for_directions_are_bounded_and_spread(monkeypatch, n_samples):
     monkeypatch.setattr("skumc.encoders._summary._MAX_KEPT", 10)
     summary = Summary(FrameStatistics(np.zeros(1), np.ones(1)), 1, False, False)
-    calibration = SummaryCalibration(summary)
+    calibration = SummaryCalibration(summary, keeps=True)
     numbers = torch.arange(float(n_samples)).unsqueeze(1)
     for part in numbers.split(7):
         calibration.add(part, torch.ones(len(part), dtype=torch.long))
@@ -646,7 +646,7 @@ def test_few_samples_are_kept_of_wide_summaries(monkeypatch):
     monkeypatch.setattr("skumc.encoders._summary._MAX_VALUES", 1000)
     monkeypatch.setattr("skumc.encoders._summary._MIN_KEPT", 3)
     calibration = SummaryCalibration(
-        Summary(FrameStatistics(np.zeros(100), np.ones(100)), 1, False, False)
+        Summary(FrameStatistics(np.zeros(100), np.ones(100)), 1, False, False), keeps=True
     )
     calibration.add(torch.randn(50, 100), torch.ones(50, dtype=torch.long))
     assert 10 <= len(calibration.finish()) <= 20

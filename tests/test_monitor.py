@@ -231,3 +231,87 @@ def test_the_default_monitor_needs_a_graph():
         UMCClusterer(2, **settings).fit(make_sequences()[0])
     with pytest.raises(ValueError, match="'tolerance' parameter of ModularityMonitor"):
         UMCClusterer(2, monitor=ModularityMonitor(-1.0)).fit(make_sequences()[0])
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_clusters", "expected"),
+    [(1000, 4, 62), (1000, 2, 100), (1000, 100, 10), (20, 2, 5), (1000, None, 10)],
+)
+def test_neighborhoods_are_a_quarter_of_an_average_cluster(n_samples, n_clusters, expected):
+    rows = np.random.default_rng(0).normal(size=(n_samples, 3))
+    for X in ({"text": rows}, {"text": rows, "audio": rows + 0.01}):
+        X = MultimodalData(X)
+        means = lambda: summarize(torch.nn.Identity(), X, torch.device("cpu"))  # noqa: B023, E731
+        rng = np.random.RandomState(0)
+        graph = NeighborGraph().build(X, means, "text", rng, n_clusters=n_clusters)
+        assert {near.shape for near, _ in graph.near_.values()} == {(n_samples, expected)}
+        assert graph.partners_.shape == (n_samples, 5)
+
+
+def test_a_fit_scores_neighborhoods_of_the_size_of_its_clusters():
+    X, _ = make_multimodal_blobs(240, 3, random_state=0)
+    seen = []
+
+    class Looks(ModularityMonitor):
+        def __call__(self, embedding, labels, graph):
+            seen.append({near.shape for near, _ in graph.near_.values()})
+            return super().__call__(embedding, labels, graph)
+
+    UMCClusterer(3, monitor=Looks(), **SHORT).fit(X)
+    assert seen[-1] == {(240, 20)}
+
+
+def test_starts_of_kmeans_are_rated_by_modularity_and_inertia():
+    labels = np.repeat([0, 1], 20)
+    graph = graph_of(MultimodalData({"text": np.repeat([[0.0], [9.0]], 20, axis=0)}))
+    rate = ModularityMonitor().rate_start
+    assert rate(labels, 2.0, graph) == pytest.approx(np.log(graph.modularity(labels)) - np.log(2))
+    assert np.isfinite(rate(np.zeros(40, dtype=int), 0.0, graph))
+
+
+def test_a_fit_rates_the_starts_of_its_first_epochs_only():
+    X, _ = make_sequences()
+    rated = []
+
+    class Rates(ModularityMonitor):
+        def rate_start(self, labels, inertia, graph):
+            rated.append((labels.copy(), graph.modularity(labels)))
+            return super().rate_start(labels, inertia, graph)
+
+    UMCClusterer(2, monitor=Rates(), **SHORT).fit(X)
+    assert len([labels for labels, _ in rated if len(labels) == len(X)]) == 2 * 10
+
+
+def test_the_start_does_not_refresh_the_neighbors():
+    X, _ = make_sequences()
+    refreshed = []
+
+    class Watched(NeighborGraph):
+        def refresh(self, epoch, embedding):
+            refreshed.append(epoch)
+
+    UMCClusterer(2, neighbors=Watched(), **SHORT).fit(X)
+    assert refreshed == [0, 1, 2, 3]
+
+
+@pytest.mark.usefixtures("no_trial")
+def test_the_warning_is_given_only_where_the_untrained_encoder_is_kept():
+    class Generous(Scripted):
+        tolerance = 1.0
+
+    monitor = Generous([0.9, 0.1, 0.3, 0.2, 0.1])  # all epochs are within the tolerance
+    fitted = UMCClusterer(2, monitor=monitor, **SHORT).fit(make_sequences()[0])
+    assert fitted.history_[-1, "restored"]
+
+
+@pytest.mark.usefixtures("no_trial")
+def test_an_interrupted_pretraining_is_clustered_even_if_the_start_was_judged():
+    X, _ = make_sequences()
+
+    class Stops(Callback):
+        def on_epoch_end(self, state, record):
+            raise KeyboardInterrupt
+
+    with pytest.warns(RuntimeWarning, match="fit was interrupted after 0 of 3"):
+        fitted = UMCClusterer(2, monitor=Scripted([0.1, 0.9]), callbacks=[Stops()], **SHORT).fit(X)
+    assert [r["phase"] for r in fitted.history_ if r.get("restored")] == ["main"]

@@ -99,14 +99,15 @@ class ProjectionNetwork(nn.Module):
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
         """Standardize the summaries of all samples; project on directions of largest variance."""
-        calibrations = [SummaryCalibration(summary) for summary in self._summaries]
+        weights = [cast(ModalityProjection, p).linear.weight for p in self.projections]
+        is_wide = [self.standardize and w.shape[0] < w.shape[1] for w in weights]
+        calibrations = list(map(SummaryCalibration, self._summaries, is_wide))
         for batch in batches:
             for name, calibration in zip(self.names, calibrations, strict=True):
                 calibration.add(*batch[name])
-        for place, calibration in enumerate(calibrations):
+        for calibration, weight, wide in zip(calibrations, weights, is_wide, strict=True):
             rows = calibration.finish()
-            weight = cast(ModalityProjection, self.projections[place]).linear.weight
-            if self.standardize and weight.shape[0] < weight.shape[1]:
+            if wide:
                 with torch.no_grad():
                     weight.copy_(principal_subspace(rows, weight.shape[0]))
 

@@ -85,10 +85,12 @@ class SummaryCalibration:
     Parameters
     ----------
     summary : Summary
+    keeps : bool, default=False
+        Whether some of the samples are kept.
     """
 
-    def __init__(self, summary: Summary) -> None:
-        self._summary = summary
+    def __init__(self, summary: Summary, keeps: bool = False) -> None:
+        self._summary, self._keeps = summary, keeps
         width = summary.width // (summary.n_segments + summary.deviation)
         widths = [summary.n_segments * width, width][: 1 + summary.deviation]
         self._moments = [Moments(width, summary.mean.device) for width in widths]
@@ -101,7 +103,8 @@ class SummaryCalibration:
         for least, (moments, values) in enumerate(zip(self._moments, pooled, strict=True), start=1):
             rows = torch.nonzero(lengths >= least).squeeze(1)
             moments.add(values[sent(rows, frames.device)])
-        self._keep(pooled, lengths)
+        if self._keeps:
+            self._keep(pooled, lengths)
 
     def _keep(self, pooled: list[Tensor], lengths: Tensor) -> None:
         """Keep every n-th sample, and ever fewer as more come."""
@@ -125,7 +128,7 @@ class SummaryCalibration:
             self._kept.append(([part[there] for part in pooled], lengths[rows]))
 
     def finish(self) -> Tensor:
-        """Set mean and deviation over samples; return at most 8,192 standardized summaries."""
+        """Set mean and deviation over samples; return the kept summaries, standardized."""
         summary = self._summary
         if summary.standardize:
             found = [moments.mean_and_scale() for moments in self._moments]

@@ -176,15 +176,15 @@ class NeighborGraph(BaseEstimator):
         n_near = n_compare if n_clusters is None else n_scored(len(references), n_clusters)
         if len(chosen) > 1:
             partners = self._search(self._input, self.n_partners)
-            near = {name: self._search([blocks[name]], n_near) for name in chosen}
+            near = {name: self._search([blocks[name]], n_near).int() for name in chosen}
             present = {name: cast(Tensor, blocks[name].present) for name in chosen}
             nearest_ten = [rows[:, :n_compare] for rows in near.values()]
             self.agreement_ = agreement(partners, nearest_ten, list(present.values()))
         else:
             both = self._search(self._input, max(self.n_partners, n_near))
-            partners, near = both[:, : self.n_partners], {chosen[0]: both[:, :n_near]}
+            partners, near = both[:, : self.n_partners], {chosen[0]: both[:, :n_near].int()}
         self.near_ = {
-            name: (rows.to(torch.int32).cpu().numpy(), data.present[:, names.index(name)])
+            name: (rows.cpu().numpy(), data.present[:, names.index(name)])
             for name, rows in near.items()
         }
         self.partners_ = partners.cpu().numpy()

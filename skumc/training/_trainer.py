@@ -234,7 +234,8 @@ class ProgressiveTrainer:
         """
         scores = [record["monitor"] for record in self.history.phase("main")]
         gap = self._best.highest - max(scores)
-        if gap < 1 / math.sqrt(len(self._state.data)):
+        is_kept = cast(dict[str, Any], self._best.record)["phase"] == "start"
+        if not is_kept or gap < 1 / math.sqrt(len(self._state.data)):
             return
         warn_caller(
             f"Training did not help: the monitor is {self._best.highest:.3f} for the untrained "
