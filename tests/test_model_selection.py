@@ -15,6 +15,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.model_selection import (
+    GridSearchCV,
     HalvingGridSearchCV,
     KFold,
     ParameterGrid,
@@ -391,9 +392,9 @@ def results_of(columns):
 
 
 @given(
-    st.integers(1, 6).flatmap(
+    st.integers(2, 6).flatmap(
         lambda n: st.lists(
-            st.lists(st.integers(-10, 10), min_size=n, max_size=n), min_size=1, max_size=3
+            st.lists(st.integers(-10, 10), min_size=n, max_size=n), min_size=2, max_size=3
         )
     )
 )
@@ -535,14 +536,14 @@ def test_search_uses_modularity_alone_with_one_modality(blobs):
     assert list(search.scorer_) == ["modularity", "agreement"]
 
 
-def test_search_finds_the_setting_that_spoils_clusters(blobs):
+def test_search_finds_the_useful_modalities(blobs):
     X, _ = blobs
-    grid = {"encoder__input_noise": [50.0, 0.2]}
-    # the default monitor would keep the untrained encoder
-    settings = {"encoder": "projection", "pretrain_epochs": 4, "learning_rate": 0.5}
-    estimator = umc(**settings, monitor="silhouette")
-    search = UnsupervisedSearchCV(estimator, grid, random_state=0)
-    assert search.fit(X).best_params_ == {"encoder__input_noise": 0.2}
+    noise = np.random.default_rng(0).normal(size=(len(X), 3))
+    noisy = MultimodalData({**cells_of(X), "noise": noise})
+    grid = {"modalities": [["audio", "noise"], ["text", "audio"]]}
+    for seed in range(2):
+        search = UnsupervisedSearchCV(umc(), grid, random_state=seed).fit(noisy)
+        assert search.best_params_ == {"modalities": ["text", "audio"]}
 
 
 def test_automatic_candidates_are_those_of_the_function(blobs, monkeypatch):
@@ -629,6 +630,29 @@ def test_fit_that_fails_keeps_the_fit_before(blobs):
     with pytest.raises(ValueError, match="10 nearest neighbors"):
         search.set_params(error_score="raise").fit(X[:20])
     assert vars(search) == before | {"error_score": "raise"}
+    # the rule fails after scikit-learn's search: fits succeed, and no score is finite
+    search.set_params(error_score=np.nan, refit=False)
+    before = dict(vars(search))
+    with pytest.warns(UserWarning, match="Scoring failed|non-finite"):
+        with pytest.raises(ValueError, match="No candidate has finite scores"):
+            search.fit(X[:20])
+    assert vars(search) == before
+
+
+def test_settings_reach_the_search_of_scikit_learn(blobs, monkeypatch):
+    X, _ = blobs
+    given = {}
+
+    class Recording(GridSearchCV):
+        def __init__(self, estimator, param_grid, **parameters):
+            given.update(parameters)
+            super().__init__(estimator, param_grid, **parameters)
+
+    monkeypatch.setattr("skumc.model_selection._unsupervised_search.GridSearchCV", Recording)
+    cv = KFold(2, shuffle=True, random_state=0)
+    settings = {"n_jobs": 1, "pre_dispatch": 1, "verbose": 0, "error_score": -1.0, "cv": cv}
+    UnsupervisedSearchCV(umc(), {}, **settings).fit(X)
+    assert {name: given[name] for name in settings} == settings
 
 
 def test_other_rules_and_no_refit(blobs):
