@@ -146,7 +146,7 @@ class UMCClusterer(
     cluster_centers_ : ndarray of float32, shape (n_clusters, n_components)
         Centers in the space of the embedding.
     embedding_ : ndarray of float32, shape (n_samples, n_components)
-        Unit-norm embedding of the training samples.
+        Unit-norm embedding of the training samples, equal to ``transform`` on them.
     high_quality_mask_ : ndarray of bool, shape (n_samples,)
         Samples selected in the epoch that was kept.
     history_ : History
@@ -181,7 +181,7 @@ class UMCClusterer(
     TypeError
         If X is sparse, or a part lacks a method that it needs.
     ValueError
-        If X or a parameter is invalid.
+        If X or a parameter is invalid; the message names it and the remedy.
     FloatingPointError
         If a loss stops being finite.
 

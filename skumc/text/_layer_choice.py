@@ -110,10 +110,9 @@ def choose_layer(
 
     Notes
     -----
-    For each layer, k-means clusters the standardized means
-    of the texts' states. The score of a layer is the modularity of its clustering on its own graph
-    of ten nearest neighbors, plus the mean of the modularity on the other layers' graphs. No labels
-    are read.
+    For each layer, k-means clusters the standardized means of the texts' states. The score of a
+    layer is the modularity of its clustering on its own graph of ten nearest neighbors, plus the
+    mean of the modularity on the other layers' graphs. No labels are read.
     """
     tokens = tokens.take(np.flatnonzero(tokens.lengths))
     numbers, n_texts = list(numbers), len(tokens)
