@@ -126,6 +126,8 @@ def check_parts(parts: dict[str, Any]) -> None:
 def _check_neighbors(parts: dict[str, Any]) -> None:
     """Raise ValueError for parts that need neighbors where there is no graph."""
     if getattr(parts["neighbors"], "partners_", ...) is not None:
+        if isinstance(parts["monitor"], ModularityMonitor):
+            require_methods("neighbors", parts["neighbors"], ["modularity"])
         return
     others = {"pairs": "views", "pseudo_labels": "selected", "monitor": "silhouette"}
     needy = [name for name in others if getattr(parts[name], "needs_neighbors", False)]

@@ -318,3 +318,17 @@ def test_an_interrupted_pretraining_is_clustered_even_if_the_start_was_judged():
     with pytest.warns(RuntimeWarning, match="fit was interrupted after 0 of 3"):
         fitted = UMCClusterer(2, monitor=Scripted([0.1, 0.9]), callbacks=[Stops()], **SHORT).fit(X)
     assert [r["phase"] for r in fitted.history_ if r.get("restored")] == ["main"]
+
+
+def test_a_graph_of_ones_own_without_modularity_is_refused_before_training():
+    class Bare:
+        def build(self, data, summarize, anchor, rng, n_clusters=None):
+            raise AssertionError("built")
+
+        def refresh(self, epoch, embedding):
+            pass
+
+    with pytest.raises(TypeError, match="neighbors=.*modularity"):
+        UMCClusterer(2, neighbors=Bare()).fit(make_sequences()[0])
+    with pytest.raises(AssertionError, match="built"):
+        UMCClusterer(2, neighbors=Bare(), monitor="silhouette").fit(make_sequences()[0])
