@@ -501,7 +501,9 @@ def transform(options):
     fitted.fit({name: values[:1000] for name, values in views.items()})
     encoder = fitted.encoder_
     weights = []
-    for projection, refinement in zip(encoder.projections, encoder.refinements, strict=True):
+    for projection, refinement in zip(
+        encoder.paths.projections, encoder.paths.refinements, strict=True
+    ):
         both = torch.cat([refinement.similar.weight, refinement.dissimilar.weight])
         weights.append([projection.linear.weight.T, both.T, refinement.fusion.weight.T])
 

@@ -16,15 +16,16 @@ _DENSITY = 1 / math.sqrt(2 * math.pi)  # of the standard normal distribution at 
 class _Gelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        ctx.save_for_backward(values)
-        return (values * _ROOT_HALF).erf_().add_(1).mul_(values).mul_(0.5)
+        share = (values * _ROOT_HALF).erf_().add_(1).mul_(0.5)
+        if ctx.needs_input_grad[0]:  # the slope takes the memory that the values would take
+            density = (-0.5 * values * values).exp_()
+            ctx.save_for_backward(torch.addcmul(share, values, density, value=_DENSITY))
+        return share.mul_(values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (values,) = ctx.saved_tensors
-        slope = (values * _ROOT_HALF).erf_().add_(1).mul_(0.5)
-        slope.addcmul_(values, (-0.5 * values * values).exp_(), value=_DENSITY)
-        return slope.mul_(gradients[0])
+        (slope,) = ctx.saved_tensors
+        return slope * gradients[0]
 
 
 def gelu(values: Tensor) -> Tensor:

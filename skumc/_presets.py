@@ -36,7 +36,13 @@ def _published_losses(average: str = "anchors", **weights: Any) -> WeightedLosse
 def _source() -> dict[str, Any]:
     """Return the methodology as printed, where the defaults differ."""
     return {
-        "encoder": UMCEncoder(anchor_summary="cls", missing="zeros", standardize=False),
+        "encoder": UMCEncoder(
+            anchor_summary="cls",
+            missing="zeros",
+            standardize=False,
+            max_positions=None,
+            shortcuts=False,
+        ),
         "losses": _published_losses("samples"),
         "kmeans": KMeans(n_init=1),
         **_WITHOUT_NEIGHBORS,

@@ -165,6 +165,31 @@ class Sequences:
             self.n_positions,
         )
 
+    def shortened(self, n_positions: int) -> Sequences:
+        """Average equal parts of sequences with more than ``n_positions`` rows.
+
+        Examples
+        --------
+        >>> import torch
+        >>> values = torch.tensor([[1.0], [3.0], [5.0], [7.0]])
+        >>> sequences = Sequences.from_lengths(values, torch.tensor([3, 1]))
+        >>> sequences.shortened(2).values.squeeze(1).tolist()
+        [2.0, 5.0, 7.0]
+        """
+        if self.n_positions <= n_positions:
+            return self
+        lengths = self.lengths.clamp(max=n_positions)
+        before, after = sent(self.lengths, self.owner.device), sent(lengths, self.owner.device)
+        # part p of P has the rows from p n / P rounded up
+        part = self.position * after[self.owner] // before[self.owner]
+        rows = (torch.cumsum(after, 0) - after)[self.owner] + part
+        sums = self.values.new_zeros(int(lengths.sum()), self.values.shape[1])
+        counts = self.values.new_zeros(len(sums)).index_add(
+            0, rows, torch.ones_like(rows, dtype=sums.dtype)
+        )
+        means = sums.index_add(0, rows, self.values) / counts.unsqueeze(1)
+        return Sequences.from_lengths(means, lengths)
+
     def padded(self, values: Tensor) -> Tensor:
         """Lay out rows as (n_samples, n_positions, width), with zeros in empty places."""
         flat = values.new_zeros(self.n_samples * self.n_positions, values.shape[1])

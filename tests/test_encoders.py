@@ -67,7 +67,7 @@ def build(X, **parameters):
     network = untrained(X, **parameters)
     with torch.no_grad():  # gates that differ from sample to sample
         network.fusion.weight.normal_()
-        for refinement in network.refinements:
+        for refinement in network.paths.refinements:
             refinement.fusion.weight.normal_(std=0.1)
     return network
 
@@ -247,7 +247,7 @@ def test_untrained_embedding_is_ordered_as_the_standardized_input(dual_projectio
     network = untrained(X, dual_projection=dual_projection)
     h = embed(network, X, CPU, "float32").embedding
     standard = (values - values.mean(axis=0)) / values.std(axis=0)
-    linear = network.projections[0].linear
+    linear = network.paths.projections[0].linear
     mapped = standard @ linear.weight.detach().numpy().T + linear.bias.detach().numpy()
     centered = mapped - mapped.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(
@@ -299,7 +299,7 @@ def test_deviations_need_enough_frames_in_nine_of_ten_samples(n_short, has_devia
     rng = np.random.default_rng(0)
     lengths = [31] * n_short + [32] * (11 - n_short)
     X = MultimodalData({"x": [rng.normal(size=(n, 3)) for n in lengths]})
-    assert untrained(X).summarize[0].deviation == has_deviations
+    assert untrained(X).paths.summarize[0].deviation == has_deviations
     assert untrained(X).summaries(batch_of(X))["x"].shape == (11, (8 + has_deviations) * 3)
 
 
@@ -308,11 +308,13 @@ def test_samples_that_differ_in_spread_alone_are_told_apart():
     topic = np.arange(80) % 2
     X = {"sensor": [rng.normal(0, 1 + t, (rng.integers(60, 90), 4)) for t in topic]}
     found = {}
-    for deviation in (True, False):
+    for deviation, frame_path in ((True, False), (False, True), (False, False)):
         settings = {"pretrain_epochs": 0, "max_epochs": 0, "random_state": 0}
-        clusterer = UMCClusterer(2, **settings).set_params(encoder__deviation=deviation)
-        found[deviation] = adjusted_rand_score(topic, clusterer.fit(X).labels_)
-    assert found[True] > 0.9 and found[False] < 0.1
+        encoder = ProjectionEncoder(deviation=deviation, frame_path=frame_path)
+        labels = UMCClusterer(2, encoder=encoder, **settings).fit(X).labels_
+        found[deviation, frame_path] = adjusted_rand_score(topic, labels)
+    # frames one by one tell the spread too, a mean does not
+    assert found[True, False] > 0.9 and found[False, True] > 0.9 and found[False, False] < 0.1
 
 
 def test_a_constant_feature_and_raw_features_are_left_as_they_are():
@@ -343,7 +345,7 @@ def test_segments_fit_into_the_width_of_a_summary(width, longest, asked, expecte
     typical = 32 if longest > 1 else 1
     statistics = {"x": FrameStatistics(np.zeros(width), np.ones(width), None, longest, typical)}
     network = ProjectionEncoder(n_segments=asked, hidden_width=8).build(statistics, "x")
-    (summary,) = network.summarize
+    (summary,) = network.paths.summarize
     has_deviation = longest > 1 and 2 * width <= 512
     assert (summary.n_segments, summary.width) == (expected, (expected + has_deviation) * width)
     output = network.eval()({"x": (torch.randn(7, width), torch.tensor([5, 2]))})
@@ -613,7 +615,7 @@ def wide_samples(n_samples, width, n_latent=3, seed=0):
 def test_a_wide_summary_is_projected_on_its_principal_directions(n_samples):
     X, values = wide_samples(n_samples, 40)
     network = untrained(X, hidden_width=8)
-    weight = network.projections[0].linear.weight.detach().numpy().astype(float)
+    weight = network.paths.projections[0].linear.weight.detach().numpy().astype(float)
     np.testing.assert_allclose(weight @ weight.T, np.eye(8), atol=1e-5)
     standard = (values - values.mean(axis=0)) / values.std(axis=0)
     largest = np.linalg.svd(standard, compute_uv=False)[:8] ** 2
@@ -623,7 +625,7 @@ def test_a_wide_summary_is_projected_on_its_principal_directions(n_samples):
 
 def test_a_narrow_summary_keeps_its_distances():
     X, values = wide_samples(20, 6)
-    weight = untrained(X, hidden_width=8).projections[0].linear.weight.detach().numpy()
+    weight = untrained(X, hidden_width=8).paths.projections[0].linear.weight.detach().numpy()
     np.testing.assert_allclose(weight.T @ weight, np.eye(6), atol=1e-5)
 
 
@@ -656,7 +658,7 @@ def test_samples_without_frames_have_no_part_in_directions():
     X, values = wide_samples(30, 40)
     cells = [None if i % 3 == 0 else row for i, row in enumerate(values)]
     X = MultimodalData({"x": cells, "y": np.ones((30, 1))})
-    weight = untrained(X, hidden_width=8).projections[0].linear.weight.detach().numpy()
+    weight = untrained(X, hidden_width=8).paths.projections[0].linear.weight.detach().numpy()
     shown = values[np.arange(30) % 3 != 0]
     standard = (shown - shown.mean(axis=0)) / shown.std(axis=0)
     largest = np.linalg.svd(standard, compute_uv=False)[:8] ** 2
@@ -666,7 +668,9 @@ def test_samples_without_frames_have_no_part_in_directions():
 def test_directions_of_two_modalities_do_not_coincide():
     _, values = wide_samples(60, 40)
     X = MultimodalData({"x": values, "y": values})
-    first, second = (p.linear.weight.detach() for p in untrained(X, hidden_width=16).projections)
+    first, second = (
+        p.linear.weight.detach() for p in untrained(X, hidden_width=16).paths.projections
+    )
     rows = torch.from_numpy(values - values.mean(axis=0)).float()
     along = [(rows @ w.T).flatten().numpy() for w in (first, second)]
     assert abs(np.corrcoef(*along)[0, 1]) < 0.3  # of equal directions it would be 1 or -1

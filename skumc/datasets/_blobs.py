@@ -139,12 +139,21 @@ def _modality(
     centers: np.ndarray,
     noise: float,
     frame_noise: float,
+    n_informative: int | None,
     rng: np.random.RandomState,
 ) -> Ragged:
-    """Draw frames around samples, and samples around the centers of their labels."""
+    """Draw frames around samples, and samples around the centers of their labels.
+
+    Only ``n_informative`` frames of a sequence are, all others are noise.
+    """
     n_samples, width = len(labels), centers.shape[1]
     samples = centers[labels] + noise * rng.standard_normal((n_samples, width))
     frames = np.repeat(samples, lengths, axis=0)
+    if n_informative is not None:
+        owner = np.repeat(np.arange(n_samples), lengths)
+        order = np.lexsort((rng.random_sample(len(frames)), owner))
+        place = np.arange(len(frames)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        frames[order[place >= n_informative]] = 0.0
     frames += frame_noise * rng.standard_normal(frames.shape)
     return Ragged.from_lengths(frames.astype(np.float32), lengths)
 
@@ -159,6 +168,7 @@ def make_multimodal_blobs(
     noise: float | Mapping[str, float] = 1.0,
     frame_noise: float | Mapping[str, float] = 1.0,
     missing: float | Mapping[str, float] = 0.0,
+    n_informative_frames: int | Mapping[str, int | None] | None = None,
     uninformative: str | Sequence[str] | None = None,
     imbalance: float | ArrayLike = 0.0,
     random_state: int | np.random.RandomState | None = None,
@@ -185,6 +195,9 @@ def make_multimodal_blobs(
     missing : float or dict of str to float, default=0.0
         Share of the samples that miss a modality, 0 to 1. The shares sum to at most the number of
         modalities minus 1.
+    n_informative_frames : int, None, or dict of such by modality, default=None
+        Number of frames of a sequence that tell about its sample, at random places; all other
+        frames are noise. None is all frames.
     uninformative : str, sequence of str, or None, default=None
         Modalities that are independent of the clusters.
     imbalance : float or array-like of shape (n_clusters,), default=0.0
@@ -216,7 +229,8 @@ def make_multimodal_blobs(
 
     where the centers :math:`\mu_{mk}` have independent normal coordinates with standard deviation
     :math:`\gamma`, :math:`a_{mi}` and :math:`e_{mit}` are vectors of independent standard normal
-    numbers, and :math:`z_{mi} = y_i`. In an uninformative modality :math:`z_m` is a random
+    numbers, and :math:`z_{mi} = y_i`. A frame that is not informative is
+    :math:`x_{mit} = \tau_m e_{mit}`. In an uninformative modality :math:`z_m` is a random
     permutation of :math:`y`, drawn for this modality. Its frames have the same distribution as
     those of an informative one with the same width and settings: number and scale of the centers,
     shares of samples, noise within and between samples, and lengths are the same. They are
@@ -256,6 +270,12 @@ def make_multimodal_blobs(
     noises = _numbers("noise", noise, 1.0, widths)
     frame_noises = _numbers("frame_noise", frame_noise, 1.0, widths)
     shares = _numbers("missing", missing, 0.0, widths, highest=1.0)
+    informative = {
+        name: None if n is None else _whole(f"n_informative_frames for {name!r}", n, 1)
+        for name, n in _by_modality(
+            "n_informative_frames", n_informative_frames, None, widths
+        ).items()
+    }
     uninformative = [uninformative] if isinstance(uninformative, str) else uninformative or []
     _check_names("uninformative", uninformative, widths)
     sizes = _cluster_sizes(n_samples, _cluster_weights(imbalance, n_clusters))
@@ -269,5 +289,7 @@ def make_multimodal_blobs(
         low, high = ranges[name]
         n_frames = np.where(absent[:, column], 0, rng.randint(low, high + 1, n_samples))
         centers = center_scale * rng.standard_normal((n_clusters, width))
-        stores[name] = _modality(labels, n_frames, centers, noises[name], frame_noises[name], rng)
+        stores[name] = _modality(
+            labels, n_frames, centers, noises[name], frame_noises[name], informative[name], rng
+        )
     return MultimodalData(stores), y

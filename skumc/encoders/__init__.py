@@ -2,7 +2,7 @@
 
 from skumc._sequences import Sequences
 from skumc.encoders._attention import MultiHeadAttention
-from skumc.encoders._batch import Batch, EncoderOutput, hide_modalities
+from skumc.encoders._batch import Batch, EncoderOutput, RepeatableBatches, hide_modalities
 from skumc.encoders._causal_encoder import CausalEncoder, CausalNetwork
 from skumc.encoders._contract import (
     Encoder,
@@ -49,6 +49,7 @@ __all__ = [
     "OptionalEncoderMethods",
     "ProjectionEncoder",
     "ProjectionNetwork",
+    "RepeatableBatches",
     "SelfAttention",
     "Sequences",
     "Standardization",

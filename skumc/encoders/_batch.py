@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -15,6 +15,28 @@ Batch: TypeAlias = Mapping[str, tuple[Tensor, Tensor]]
 
 Samples follow one another; a sample without the modality has length 0. Lengths stay on the CPU when
 frames are on a GPU: they determine shapes, and reading them must not wait."""
+
+
+class RepeatableBatches:
+    """Batches that can be iterated several times.
+
+    Parameters
+    ----------
+    make : callable
+        Returns a new iterator over the batches.
+
+    Examples
+    --------
+    >>> batches = RepeatableBatches(lambda: iter([{}, {}]))
+    >>> len(list(batches)), len(list(batches))
+    (2, 2)
+    """
+
+    def __init__(self, make: Callable[[], Iterator[Batch]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._make()
 
 
 class EncoderOutput(NamedTuple):

@@ -103,7 +103,7 @@ class OptionalEncoderMethods(Protocol):
         Parameters
         ----------
         batches : iterable of dict
-            Each training sample in one batch. Can be iterated once.
+            Each training sample in one batch. Can be iterated several times.
         """
         ...
 

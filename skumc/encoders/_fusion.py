@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -51,6 +53,11 @@ class GatedFusion(nn.Module):
         self.weight = nn.Parameter(torch.zeros(n_modalities, width))
         self.bias = nn.Parameter(torch.zeros(n_modalities))
         self.register_buffer("log_prior", torch.zeros(n_modalities))
+
+    def set_prior_shares(self, shares: Sequence[float]) -> None:
+        """Set the proportions in which the gates start; training can shift them."""
+        prior = torch.as_tensor(shares, dtype=torch.float32).log()
+        self.log_prior.copy_(prior - prior.max())
 
     def forward(self, summaries: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Fuse summaries.

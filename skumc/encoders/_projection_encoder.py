@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -14,12 +14,10 @@ from torch.nn import functional as F
 
 from skumc._sequences import sent
 from skumc.encoders._batch import Batch, EncoderOutput, present_modalities
-from skumc.encoders._dropout import Dropout
-from skumc.encoders._dual_projection import DualProjection
 from skumc.encoders._fusion import GatedFusion
-from skumc.encoders._projection import ModalityProjection
+from skumc.encoders._modality_paths import ModalityPaths
+from skumc.encoders._standardized_sums import StandardizedSums, SumsCalibration
 from skumc.encoders._statistics import FrameStatistics
-from skumc.encoders._summary import Summary, SummaryCalibration, principal_subspace
 
 
 class ProjectionNetwork(nn.Module):
@@ -30,12 +28,9 @@ class ProjectionNetwork(nn.Module):
     statistics : dict of str to FrameStatistics
         One entry per modality, in the order of the gates.
     hidden_width : int
-    n_segments : int
-    deviation : bool
-    dual_projection : bool
-    dropout, input_dropout, input_noise : float
     gate_normalization : {"sum", "softmax"}
-    standardize : bool
+    **settings : dict
+        Of ``ModalityPaths``.
 
     Examples
     --------
@@ -63,71 +58,36 @@ class ProjectionNetwork(nn.Module):
         statistics: Mapping[str, FrameStatistics],
         *,
         hidden_width: int,
-        n_segments: int,
-        deviation: bool,
-        dual_projection: bool,
-        dropout: float,
-        input_dropout: float,
-        input_noise: float,
         gate_normalization: str,
-        standardize: bool,
+        **settings: Any,
     ) -> None:
         super().__init__()
         self.names = tuple(statistics)
-        offset = F.normalize(torch.randn(hidden_width), dim=0)
-        # lists: a modality's name may hold dots, a module's may not
-        self.summarize = nn.ModuleList(
-            Summary(stats, n_segments, standardize, deviation) for stats in statistics.values()
-        )
-        self.projections = nn.ModuleList(
-            ModalityProjection(summary.width, hidden_width, offset) for summary in self._summaries
-        )
-        self.refinements = nn.ModuleList(
-            DualProjection(hidden_width, dropout, starts_at_input=True)
-            if dual_projection
-            else nn.Identity()
-            for _ in statistics
-        )
-        self.standardize = standardize
-        self.input_dropout = Dropout(input_dropout)
-        self.input_noise = input_noise
+        self.paths = ModalityPaths(statistics, hidden_width=hidden_width, **settings)
+        self.sums = StandardizedSums({n: self.paths.n_paths(n) for n in statistics}, hidden_width)
         self.fusion = GatedFusion(len(statistics), hidden_width, gate_normalization)
 
-    @property
-    def _summaries(self) -> list[Summary]:
-        return cast(list[Summary], list(self.summarize))
-
     def calibrate(self, batches: Iterable[Batch]) -> None:
-        """Standardize the summaries of all samples; project on directions of largest variance."""
-        weights = [cast(ModalityProjection, p).linear.weight for p in self.projections]
-        is_wide = [self.standardize and w.shape[0] < w.shape[1] for w in weights]
-        calibrations = list(map(SummaryCalibration, self._summaries, is_wide))
+        """Take statistics of all samples: of the summaries, then of the paths."""
+        self.paths.calibrate(batches)
+        if not self.sums.is_needed:
+            return
+        calibration = SumsCalibration(self.sums)
         for batch in batches:
-            for name, calibration in zip(self.names, calibrations, strict=True):
-                calibration.add(*batch[name])
-        for calibration, weight, wide in zip(calibrations, weights, is_wide, strict=True):
-            rows = calibration.finish()
-            if wide:
-                with torch.no_grad():
-                    weight.copy_(principal_subspace(rows, weight.shape[0]))
+            for name in self.names:
+                frames, lengths = batch[name]
+                here = lengths[lengths > 0]
+                if len(here):
+                    calibration.add(name, self.paths(name, frames, here))
+        calibration.finish()
 
     def set_prior_shares(self, shares: Sequence[float]) -> None:
         """Set the proportions in which the gates start; training can shift them."""
-        prior = torch.as_tensor(shares, dtype=torch.float32).log()
-        self.fusion.log_prior.copy_(prior - prior.max())
+        self.fusion.set_prior_shares(shares)
 
     def summaries(self, batch: Batch) -> dict[str, Tensor]:
         """Return standardized summaries, before any learned layer."""
-        return {
-            name: summary(*batch[name])
-            for name, summary in zip(self.names, self._summaries, strict=True)
-        }
-
-    def _project(self, place: int, summary: Tensor) -> Tensor:
-        if self.training and self.input_noise:
-            summary = summary + self.input_noise * torch.randn_like(summary)
-        projected = self.projections[place](self.input_dropout(summary))
-        return F.normalize(self.refinements[place](projected), dim=-1)
+        return self.paths.summaries(batch)
 
     def _modalities(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Compute a unit vector per sample and modality.
@@ -141,10 +101,10 @@ class ProjectionNetwork(nn.Module):
         """
         present = present_modalities(batch, self.names)
         vectors = []
-        for place, name in enumerate(self.names):
+        for name in self.names:
             frames, lengths = batch[name]
             has = lengths > 0
-            vector = self._project(place, self.summarize[place](frames, lengths[has]))
+            vector = self.sums(name, self.paths(name, frames, lengths[has]))
             if len(vector) < len(lengths):
                 rows = sent(torch.nonzero(has).squeeze(1), vector.device)
                 vector = vector.new_zeros(len(lengths), vector.shape[1]).index_copy(0, rows, vector)
@@ -187,6 +147,10 @@ class ProjectionEncoder(BaseEstimator):
         for it: it counts as one segment.
     dual_projection : bool, default=True
         Whether projected summaries are refined by :class:`~skumc.encoders.DualProjection`.
+    frame_path : bool, default=True
+        Whether the frames of sequences are also projected and refined one by one, and averaged
+        then; only where frames are at most 256 wide. Wider ones are learned features that have
+        seen their context.
     dropout : float, default=0.2
         Dropout inside dual projection.
     input_dropout : float, default=0.2
@@ -207,7 +171,12 @@ class ProjectionEncoder(BaseEstimator):
        :func:`~skumc.encoders.log_deviations`, standardized over samples;
     2. in training, noise and dropout on the summary;
     3. :class:`~skumc.encoders.ModalityProjection`, then dual projection that starts as the
-       identity, then unit norm.
+       identity;
+    4. for sequences of raw frames a second path: standardized frames, another
+       :class:`~skumc.encoders.ModalityProjection` and dual projection of each frame, then the mean
+       over frames. Both paths are standardized over the training samples, as they are before
+       training, and added;
+    5. unit norm.
 
     Then :class:`~skumc.encoders.GatedFusion` over the modalities that are present, and unit norm.
     The untrained embedding is the standardized input with the same weight for each modality, so
@@ -229,6 +198,7 @@ class ProjectionEncoder(BaseEstimator):
         "n_segments": [Interval(Integral, 1, None, closed="left")],
         "deviation": ["boolean"],
         "dual_projection": ["boolean"],
+        "frame_path": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
         "input_noise": [Interval(Real, 0, None, closed="left")],
@@ -243,6 +213,7 @@ class ProjectionEncoder(BaseEstimator):
         n_segments: int = 8,
         deviation: bool = True,
         dual_projection: bool = True,
+        frame_path: bool = True,
         dropout: float = 0.2,
         input_dropout: float = 0.2,
         input_noise: float = 0.2,
@@ -253,6 +224,7 @@ class ProjectionEncoder(BaseEstimator):
         self.n_segments = n_segments
         self.deviation = deviation
         self.dual_projection = dual_projection
+        self.frame_path = frame_path
         self.dropout = dropout
         self.input_dropout = input_dropout
         self.input_noise = input_noise

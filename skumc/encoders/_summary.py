@@ -46,6 +46,7 @@ class Summary(nn.Module):
         self.frames = Standardization(statistics if standardize else statistics.neutral())
         # the order of raw frames is informative; wide ones are learned features with context
         fitting = max(_SUMMARY_WIDTH // width, 1)
+        self.is_of_raw_sequences = fitting > 1 and statistics.longest > 1
         self.deviation = deviation and fitting > 1 and statistics.typical >= _MIN_FRAMES
         fitting -= self.deviation
         self.n_segments = max(min(n_segments, fitting, statistics.longest), 1)

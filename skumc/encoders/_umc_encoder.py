@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from skumc._parts import unknown_name_message
+from skumc.encoders._projection_encoder import ProjectionEncoder
 from skumc.encoders._statistics import FrameStatistics
 from skumc.encoders._umc_network import UMCNetwork
 
@@ -71,6 +72,14 @@ class UMCEncoder(BaseEstimator):
         Treatment of a missing or hidden modality: it is not computed and has gate 0, or it runs
         through the network as a frame of zeros, as in the source, and has a gate like any other.
 
+    max_positions : int or None, default=32
+        Largest number of positions of a sequence in attention and pooling: a longer one has means
+        of that many equal parts of its refined frames. None keeps all frames.
+    shortcuts : bool, default=True
+        Whether the vectors of :class:`~skumc.encoders.ProjectionEncoder` (of the summary, and of
+        frames one by one) are added to each modality's summary, all standardized over the training
+        samples as they are before training, and brought to unit norm.
+
     Notes
     -----
     In order, with the sections of the UMC methodology: projection to one width and LayerNorm
@@ -109,6 +118,8 @@ class UMCEncoder(BaseEstimator):
         "clustering_projector": ["boolean"],
         "standardize": ["boolean"],
         "missing": [StrOptions({"absent", "zeros"})],
+        "max_positions": [Interval(Integral, 1, None, closed="left"), None],
+        "shortcuts": ["boolean"],
     }
 
     def __init__(
@@ -130,6 +141,8 @@ class UMCEncoder(BaseEstimator):
         clustering_projector: bool = False,
         standardize: bool = True,
         missing: str = "absent",
+        max_positions: int | None = 32,
+        shortcuts: bool = True,
     ) -> None:
         self.hidden_width = hidden_width
         self.n_heads = n_heads
@@ -147,6 +160,8 @@ class UMCEncoder(BaseEstimator):
         self.clustering_projector = clustering_projector
         self.standardize = standardize
         self.missing = missing
+        self.max_positions = max_positions
+        self.shortcuts = shortcuts
 
     def build(self, statistics: Mapping[str, FrameStatistics], anchor: str) -> nn.Module:
         """Build the network for modalities with these statistics.
@@ -174,9 +189,18 @@ class UMCEncoder(BaseEstimator):
         parameters["dual_projection"] = self._dual_projections(list(statistics), anchor)
         parameters["anchor_summary"] = self._summary(statistics[anchor])
         parameters["hidden_as_zeros"] = parameters.pop("missing") == "zeros"
+        parameters["paths"] = self._paths() if parameters.pop("shortcuts") else None
         if not parameters.pop("standardize"):
             statistics = {name: stats.neutral() for name, stats in statistics.items()}
         return UMCNetwork(statistics, anchor, **parameters)
+
+    def _paths(self) -> dict[str, Any]:
+        settings = ProjectionEncoder(standardize=self.standardize).get_params(deep=False)
+        return {
+            name: value
+            for name, value in settings.items()
+            if name not in ("hidden_width", "gate_normalization")
+        }
 
     def _summary(self, anchor: FrameStatistics) -> str:
         if self.anchor_summary != "model":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,10 @@ from skumc.encoders._batch import (
 from skumc.encoders._dual_projection import DualProjection, LinearProjection
 from skumc.encoders._fusion import ConcatenationFusion, GatedFusion
 from skumc.encoders._guided_fusion import TextGuidedFusion
+from skumc.encoders._modality_paths import ModalityPaths
+from skumc.encoders._pooling import masked_mean
 from skumc.encoders._projection import ModalityProjection, isometric_linear
+from skumc.encoders._standardized_sums import StandardizedSums, SumsCalibration
 from skumc.encoders._statistics import FrameStatistics, Standardization
 
 _GROUP_SIZE = 32  # minimum number of samples that are padded to a common length
@@ -55,6 +59,7 @@ class _Shared:
     anchor_summary: Tensor | None
     streams: dict[str, Sequences]
     zeros: dict[str, Sequences]  # streams of zeros in place of hidden modalities
+    paths: dict[str, list[Tensor]]  # vectors that are added to the summaries
 
 
 class UMCNetwork(nn.Module):
@@ -80,6 +85,9 @@ class UMCNetwork(nn.Module):
     contrastive_projector, clustering_projector : bool
     hidden_as_zeros : bool
         Whether a missing or hidden modality runs through the network as zeros.
+    max_positions : int or None
+    paths : dict or None
+        Settings of ``ModalityPaths``, whose vectors are added to the summaries.
 
     Examples
     --------
@@ -117,12 +125,15 @@ class UMCNetwork(nn.Module):
         contrastive_projector: bool,
         clustering_projector: bool,
         hidden_as_zeros: bool,
+        max_positions: int | None,
+        paths: Mapping[str, Any] | None,
     ) -> None:
         super().__init__()
         self.names = tuple(statistics)
         self.anchor = anchor
         self.anchor_summary = anchor_summary
         self.hidden_as_zeros = hidden_as_zeros
+        self.max_positions = max_positions
         widths = {name: len(stats.mean) for name, stats in statistics.items()}
         offset = F.normalize(torch.randn(hidden_width), dim=0)
         self.guided = TextGuidedFusion(
@@ -162,6 +173,37 @@ class UMCNetwork(nn.Module):
         self.projectors = nn.ModuleDict(
             {name: _projector(hidden_width) for name, is_on in wanted.items() if is_on}
         )
+        self.paths = None
+        if paths is not None:
+            self.paths = ModalityPaths(statistics, hidden_width=hidden_width, **paths)
+            n_terms = {name: self.paths.n_paths(name) + 1 for name in self.names}
+            self.sums = StandardizedSums(n_terms, hidden_width)
+
+    # before training
+
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Take statistics of all samples for the paths that are added to the summaries."""
+        if self.paths is None:
+            return
+        self.paths.calibrate(batches)
+        calibration = SumsCalibration(self.sums)
+        for batch in batches:
+            shared = self._share(batch, [self.names])
+            for place, (name, terms) in enumerate(self._terms(shared, shared.streams).items()):
+                has = sent(torch.nonzero(shared.present[:, place]).squeeze(1), terms[0].device)
+                calibration.add(name, [term[has] for term in terms])
+        calibration.finish()
+
+    def summaries(self, batch: Batch) -> dict[str, Tensor]:
+        """Return a vector per sample and modality, before any learned layer."""
+        if self.paths is None:
+            return {name: masked_mean(*batch[name]) for name in self.names}
+        return self.paths.summaries(batch)
+
+    def set_prior_shares(self, shares: Sequence[float]) -> None:
+        """Set the proportions in which the gates start, if paths are added and gates learned."""
+        if self.paths is not None and isinstance(self.fusion, GatedFusion):
+            self.fusion.set_prior_shares(shares)
 
     # shared by all views
 
@@ -172,13 +214,30 @@ class UMCNetwork(nn.Module):
         """Standardize, project and refine the frames of one modality."""
         place = self.names.index(name)
         standard = self.standardizations[place](frames)
-        return Sequences.from_lengths(
+        sequences = Sequences.from_lengths(
             self.refinements[place](self.projections[place](standard)), lengths
         )
+        return sequences if self.max_positions is None else sequences.shortened(self.max_positions)
+
+    def _path_vectors(self, batch: Batch) -> dict[str, list[Tensor]]:
+        """Compute the vectors of all paths; zeros for a missing modality."""
+        if self.paths is None:
+            return {}
+        found = {}
+        for name in self.names:
+            frames, lengths = batch[name]
+            has = lengths > 0
+            rows = sent(torch.nonzero(has).squeeze(1), frames.device)
+            found[name] = [
+                vector.new_zeros(len(lengths), vector.shape[1]).index_copy(0, rows, vector)
+                for vector in self.paths(name, frames, lengths[has])
+            ]
+        return found
 
     def _share(self, batch: Batch, views: Sequence[Sequence[str]]) -> _Shared:
         """Compute what the views, all of which show the anchor, have in common."""
         present = present_modalities(batch, self.names)
+        paths = self._path_vectors(batch)
         if self.hidden_as_zeros:
             batch = self._filled(batch)
         anchor = self._frames(self.anchor, *batch[self.anchor]) if self.projects_anchor else None
@@ -197,7 +256,7 @@ class UMCNetwork(nn.Module):
         streams, zero_streams = self.guided.guide(anchor, frames), self.guided.guide(anchor, zeros)
         if anchor is not None and self.guided.reads_anchor:
             anchor = self.guided.prepare(anchor)
-        return _Shared(present, anchor, anchor_summary, streams, zero_streams)
+        return _Shared(present, anchor, anchor_summary, streams, zero_streams, paths)
 
     def _summarize_anchor(
         self, anchor: Sequences | None, frames: Tensor, lengths: Tensor
@@ -219,10 +278,24 @@ class UMCNetwork(nn.Module):
         if self.hidden_as_zeros:
             present = torch.ones_like(present)
         streams = self._streams(shared, visible, left_with_none)
+        if self.paths is None:
+            return self._fuse(self._summaries(shared, streams), present)
+        terms = self._terms(shared, streams)
+        return self._fuse({name: self.sums(name, found) for name, found in terms.items()}, present)
+
+    def _summaries(self, shared: _Shared, streams: Mapping[str, Sequences]) -> dict[str, Tensor]:
+        """Summarize the streams, and the anchor."""
         summaries = self.guided.summarize(shared.anchor, streams)
         if shared.anchor_summary is not None:
             summaries[self.anchor] = shared.anchor_summary
-        return self._fuse(summaries, present)
+        return summaries
+
+    def _terms(self, shared: _Shared, streams: Mapping[str, Sequences]) -> dict[str, list[Tensor]]:
+        """Collect the vectors of the paths and the summary of each modality that has one."""
+        summaries = self._summaries(shared, streams)
+        return {
+            name: [*shared.paths[name], summaries[name]] for name in self.names if name in summaries
+        }
 
     def _streams(
         self, shared: _Shared, visible: Sequence[str], left_with_none: Tensor

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from skumc.encoders._batch import Batch, EncoderOutput
+from skumc.encoders._batch import Batch, EncoderOutput, RepeatableBatches
 from skumc.encoders._contract import encode_summaries, encode_views
 
 
@@ -76,7 +76,7 @@ class EncoderWithText(nn.Module):
         """Calibrate the encoder with all training samples, if it can be."""
         own = getattr(self.encoder, "calibrate", None)
         if own is not None:
-            own(map(self._read, batches))
+            own(RepeatableBatches(lambda: map(self._read, batches)))
 
     def set_prior_shares(self, shares: Sequence[float]) -> None:
         """Set the proportions in which the encoder's gates start, if it has such gates."""

@@ -13,7 +13,7 @@ from skumc._batches import to_batch, to_device
 from skumc._evaluation import evaluating
 from skumc.data import MultimodalData, Ragged, inference_batches
 from skumc.data._rows import name_rows
-from skumc.encoders import Batch, checked_output, encode_summaries
+from skumc.encoders import Batch, RepeatableBatches, checked_output, encode_summaries
 from skumc.training._isolation import autocast
 
 _LARGEST_SQUARED = float(np.sqrt(np.finfo(np.float32).max))
@@ -67,7 +67,7 @@ def calibrate(encoder: nn.Module, data: MultimodalData, device: torch.device) ->
     own = getattr(encoder, "calibrate", None)
     if own is not None and not getattr(encoder, "is_calibrated_", False):
         with evaluating(encoder):
-            own(batch for _, batch in _batches(data, device))
+            own(RepeatableBatches(lambda: (batch for _, batch in _batches(data, device))))
         encoder.is_calibrated_ = True  # type: ignore[assignment]  # a plain attribute, pickled
 
 

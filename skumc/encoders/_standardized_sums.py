@@ -1,0 +1,92 @@
+"""Sum of the vectors of several paths, each standardized over samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skumc._moments import Moments
+
+
+class StandardizedSums(nn.Module):
+    """Sum of a modality's vectors, each standardized over the training samples, to unit norm.
+
+    Without it, a vector whose mean over samples is long next to its deviations would hardly tell
+    samples apart. A single vector is brought to unit norm as it is.
+
+    Parameters
+    ----------
+    n_terms : dict of str to int
+        Number of vectors of each modality.
+    width : int
+
+    Notes
+    -----
+    Means and deviations are those of the vectors before training, see :class:`SumsCalibration`,
+    and stay as they are: a result does not depend on the other samples of a batch.
+
+    Examples
+    --------
+    >>> sums = StandardizedSums({"audio": 2}, 2)
+    >>> calibration = SumsCalibration(sums)
+    >>> calibration.add("audio", [torch.tensor([[1.0, 5.0], [3.0, 7.0]]), torch.eye(2)])
+    >>> calibration.finish()
+    >>> sums("audio", [torch.tensor([[3.0, 6.0]]), torch.full((1, 2), 0.5)]).tolist()
+    [[1.0, 0.0]]
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_terms: Mapping[str, int], width: int) -> None:
+        super().__init__()
+        ends = torch.tensor(list(n_terms.values())).cumsum(0).tolist()
+        self._places = {
+            name: range(end - n, end) for (name, n), end in zip(n_terms.items(), ends, strict=True)
+        }
+        self.register_buffer("mean", torch.zeros(ends[-1], width))
+        self.register_buffer("scale", torch.ones(ends[-1], width))
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a modality has more than one vector."""
+        return any(len(places) > 1 for places in self._places.values())
+
+    def forward(self, name: str, terms: Sequence[Tensor]) -> Tensor:
+        """Add the vectors of a modality, (n_samples, width) each."""
+        places = self._places[name]
+        if len(places) == 1:
+            return F.normalize(terms[0], dim=-1)
+        total = torch.zeros_like(terms[0])
+        for place, term in zip(places, terms, strict=True):
+            total = total + (term - self.mean[place]) / self.scale[place]
+        return F.normalize(total, dim=-1)
+
+
+class SumsCalibration:
+    """Take means and deviations of vectors from batches of samples.
+
+    Parameters
+    ----------
+    sums : StandardizedSums
+    """
+
+    def __init__(self, sums: StandardizedSums) -> None:
+        self._sums = sums
+        n_terms, width = sums.mean.shape
+        self._moments = [Moments(width, sums.mean.device) for _ in range(n_terms)]
+
+    def add(self, name: str, terms: Sequence[Tensor]) -> None:
+        """Add the vectors of a modality for a batch of samples, (n_samples, width) each."""
+        for place, term in zip(self._sums._places[name], terms, strict=True):
+            self._moments[place].add(term)
+
+    def finish(self) -> None:
+        """Set means and deviations."""
+        for place, moments in enumerate(self._moments):
+            mean, scale = moments.mean_and_scale()
+            self._sums.mean[place] = mean
+            self._sums.scale[place] = scale
