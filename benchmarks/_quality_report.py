@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 
 import numpy as np
 from _quality_methods import PROTOCOLS
@@ -13,29 +14,46 @@ COLUMNS = (*KEY[:4], *METRICS, "mean", "seconds", *KEY[4:])
 SHOWN = (*METRICS, "mean")
 
 
-def read_runs(path):
-    """Rows of the CSV, without an incomplete line of an interrupted run."""
+def read_rows(path):
+    """Rows of a CSV as text, without an incomplete line of an interrupted run."""
     if not path.exists():
         return []
-    with open(path, encoding="utf8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
+    with open(path, encoding="utf8") as file:
+        # line by line: an open quote in an incomplete line does not reach the next one
+        rows = [cells for line in file for cells in csv.reader([line])]
+    header = rows[0] if rows else []
+    return [
+        dict(zip(header, cells, strict=True)) for cells in rows[1:] if len(cells) == len(header)
+    ]
+
+
+def read_runs(path):
+    """Rows of the CSV of runs, with their numbers."""
+    rows = read_rows(path)
     for row in rows:
         row["seed"] = int(row["seed"])
         row |= {name: float(row[name]) for name in (*SHOWN, "seconds")}
     return rows
 
 
-def append_run(path, run):
-    """Append one row, after the header if the file is new."""
+def append_rows(path, rows, columns):
+    """Append rows in one write, after the header if the file is new."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
     is_new = not path.exists() or path.stat().st_size == 0
     with open(path, "a+", encoding="utf8", newline="") as file:
         file.seek(0)
         if not is_new and not file.read().endswith("\n"):
             file.write("\r\n")  # an incomplete line of an interrupted run stays separate
-        writer = csv.DictWriter(file, COLUMNS)
         if is_new:
             writer.writeheader()
-        writer.writerow(run)
+        writer.writerows(rows)
+        file.write(text.getvalue())
+
+
+def append_run(path, run):
+    """Append one run."""
+    append_rows(path, [run], COLUMNS)
 
 
 def _last_versions(runs):

@@ -96,6 +96,18 @@ def test_stopped_run_continues_with_what_is_missing(tmp_path, monkeypatch):
     assert fits == []
 
 
+def test_line_cut_within_quotes_does_not_swallow_the_next(tmp_path):
+    path = tmp_path / "some.csv"
+    runs = [make_run(seed, (1.0, 2.0, 3.0, 4.0), method="a, b") for seed in range(2)]
+    report.append_run(path, runs[0])
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'd,"a, ')
+    report.append_run(path, runs[1])
+    assert [run["seed"] for run in report.read_runs(path)] == [0, 1]
+    path.write_bytes(b"")
+    assert report.read_runs(path) == []
+
+
 def test_other_parameters_or_code_run_again(tmp_path):
     data = data_sets.load("digits")
     method = next(m for m in methods.baselines(data) if m.name == "ward blocks")
