@@ -69,6 +69,7 @@ CONTRACTS = {
     "skumc.encoders": {
         "Batch",
         "EncoderOutput",
+        "RepeatableBatches",
         "checked_output",
         "encode_summaries",
         "encode_views",

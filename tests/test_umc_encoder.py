@@ -63,6 +63,8 @@ DEFAULTS = {
     "contrastive_projector": False,
     "clustering_projector": False,
     "missing": "absent",
+    "max_positions": None,
+    "shortcuts": False,
 }
 
 SWITCHES = {

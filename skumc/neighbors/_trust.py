@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 import torch
@@ -32,10 +33,10 @@ def n_scored(n_samples: int, n_clusters: int) -> int:
 def _bar(n_nearest: int) -> float:
     """Ratio of shared neighbors to chance that counts as more than chance.
 
-    Four standard deviations, if the approximately ``n_nearest ** 2`` neighbors that are shared by
-    chance were independent; at least 1.15, because they are not.
+    Four and a half standard deviations, if the approximately ``n_nearest ** 2`` neighbors that are
+    shared by chance were independent; at least 1.15, because they are not.
     """
-    return 1 + min(max(4 / n_nearest, 0.15), 0.4)
+    return 1 + min(max(4.5 / n_nearest, 0.15), 0.45)
 
 
 def share_neighbors(near: Sequence[Tensor], both: Tensor) -> bool:
@@ -57,36 +58,39 @@ def share_neighbors(near: Sequence[Tensor], both: Tensor) -> bool:
     return bool((first & second).sum() > _bar(n_nearest) * by_chance)
 
 
-def judge(blocks: Mapping[str, Block], judged: Tensor, anchor: str) -> dict[str, bool]:
+def judge(looks: Sequence[Mapping[str, Block]], anchor: str) -> dict[str, bool]:
     """Trust the modalities that share neighbors, narrow or wide ones, with another modality.
 
     Parameters
     ----------
-    blocks : dict of str to Block
-        One block per modality.
-    judged : Tensor of int, shape (n_judged,)
-        Rows of the samples to look at.
+    looks : sequence of dict of str to Block
+        Different features of the samples to judge by; sharing neighbors in one of them counts.
     anchor : str
         The one modality to trust where no two share neighbors.
     """
-    all_judged = torch.arange(len(judged), device=judged.device)
-    n_near, n_wide = n_compared(len(judged)), len(judged) // _ONE_IN
+    trusted = dict.fromkeys(looks[0], False)
+    for blocks in looks:
+        for pair in _sharing(blocks):
+            trusted |= dict.fromkeys(pair, True)
+    return trusted if any(trusted.values()) else {name: name == anchor for name in trusted}
+
+
+def _sharing(blocks: Mapping[str, Block]) -> list[tuple[str, str]]:
+    """List the pairs of modalities that share neighbors."""
+    n_samples = len(next(iter(blocks.values())).values)
+    n_near, n_wide = n_compared(n_samples), n_samples // _ONE_IN
     sizes = [n_near, n_wide] if n_wide > n_near else [n_near]
     found = {}
-    presence = {}
-    for name, (values, present, weight) in blocks.items():
-        assert present is not None
-        presence[name] = present[judged]
-        found[name] = nearest(
-            [Block(values[judged], presence[name], weight)], all_judged, sizes[-1]
-        )
-    trusted = dict.fromkeys(blocks, False)
+    for name, block in blocks.items():
+        numbers = torch.arange(n_samples, device=block.values.device)
+        found[name] = nearest([block], numbers, sizes[-1])
+    pairs = []
     for first, second in combinations(blocks, 2):
-        both = presence[first] & presence[second]
+        both = cast(Tensor, blocks[first].present) & cast(Tensor, blocks[second].present)
         near = [found[first], found[second]]  # nearest first
         if any(share_neighbors([rows[:, :n] for rows in near], both) for n in sizes):
-            trusted[first] = trusted[second] = True
-    return trusted if any(trusted.values()) else {name: name == anchor for name in blocks}
+            pairs.append((first, second))
+    return pairs
 
 
 def agreement(partners: Tensor, near: Sequence[Tensor], present: Sequence[Tensor]) -> float:

@@ -1,0 +1,184 @@
+"""Frames one by one: what the default encoder adds to summaries."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import normalized_mutual_info_score
+
+from skumc import UMCClusterer
+from skumc._batches import to_batch
+from skumc.datasets import make_multimodal_blobs
+from skumc.encoders import DualProjection, FrameStatistics, ProjectionEncoder, masked_mean
+from skumc.encoders._frame_path import FramePath
+from skumc.encoders._standardized_sums import StandardizedSums, SumsCalibration
+from skumc.encoders._statistics import frame_counts
+from skumc.training._embedding import calibrate
+
+CPU = torch.device("cpu")
+
+
+def network_for(X, **parameters):
+    torch.default_generator.manual_seed(0)
+    statistics = {
+        name: FrameStatistics(
+            *X.packed(name).mean_and_scale(), None, *frame_counts(X.packed(name).lengths)
+        )
+        for name in X.names
+    }
+    network = ProjectionEncoder(hidden_width=16, **parameters).build(statistics, X.names[0])
+    calibrate(network, X, CPU)
+    return network.eval()
+
+
+def needles(n_samples=600, n_modalities=1, longest=40, random_state=0):
+    """A noisy vector, and sequences in which one frame tells the cluster."""
+    names = ("audio", "video")[:n_modalities]
+    return make_multimodal_blobs(
+        n_samples,
+        6,
+        modalities={"text": 16, **dict.fromkeys(names, 24)},
+        lengths={"text": 1, **dict.fromkeys(names, (longest // 2, longest))},
+        n_informative_frames=dict.fromkeys(names, 1),
+        noise={"text": 2.5},
+        random_state=random_state,
+    )
+
+
+def test_mean_of_dual_projection_is_the_mean_of_its_frames():
+    torch.default_generator.manual_seed(0)
+    dual = DualProjection(8, dropout=0.0)
+    frames, lengths = torch.randn(9, 8), torch.tensor([4, 0, 1, 4])
+    found = dual.mean(frames, lengths)
+    torch.testing.assert_close(found, masked_mean(dual(frames), lengths), rtol=0, atol=1e-6)
+    assert found[1].abs().max() == 0
+
+
+def test_frame_path_averages_frames_that_were_encoded_alone():
+    torch.default_generator.manual_seed(0)
+    path = FramePath(FrameStatistics(np.ones(3), np.full(3, 2.0)), 8, 0.0, torch.zeros(8))
+    frames = torch.randn(5, 3)
+    alone = path(frames, torch.ones(5, dtype=torch.int64))
+    found = path(frames, torch.tensor([2, 3]))
+    expected = torch.stack([alone[:2].mean(dim=0), alone[2:].mean(dim=0)])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_sums_standardize_each_vector_over_samples():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(5, 3, (50, 4)), rng.normal(-2, 0.1, (50, 4))
+    sums = StandardizedSums({"other": 1, "audio": 2}, 4)
+    calibration = SumsCalibration(sums)
+    for rows in np.array_split(np.arange(50), 3):
+        calibration.add("audio", [torch.from_numpy(first[rows]), torch.from_numpy(second[rows])])
+    calibration.finish()
+    expected = sum((v - v.mean(axis=0)) / v.std(axis=0) for v in (first, second))
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    found = sums("audio", [torch.from_numpy(first), torch.from_numpy(second)])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    # one vector alone only gets unit norm
+    alone = sums("other", [torch.from_numpy(first)])
+    np.testing.assert_allclose(
+        alone, first / np.linalg.norm(first, axis=1, keepdims=True), rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "longest", "expected"), [(256, 9, True), (257, 9, False), (4, 1, False)]
+)
+def test_only_sequences_of_raw_frames_have_a_frame_path(width, longest, expected):
+    statistics = {"x": FrameStatistics(np.zeros(width), np.ones(width), None, longest)}
+    for frame_path in (True, False):
+        encoder = ProjectionEncoder(hidden_width=8, frame_path=frame_path)
+        network = encoder.build(statistics, "x")
+        assert bool(network.paths.frame_paths) == (expected and frame_path)
+
+
+def test_vectors_do_not_depend_on_the_switch():
+    X = np.random.default_rng(0).normal(size=(60, 6))
+    found = [
+        UMCClusterer(
+            3,
+            encoder=ProjectionEncoder(frame_path=frame_path),
+            pretrain_epochs=1,
+            max_epochs=1,
+            random_state=0,
+        ).fit_transform(X)
+        for frame_path in (True, False)
+    ]
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_sample_alone_is_encoded_as_in_a_batch():
+    X, _ = make_multimodal_blobs(40, 3, missing={"audio": 0.3}, random_state=0)
+    network = network_for(X)
+    assert len(network.paths.frame_paths) == 3
+    with torch.no_grad():
+        whole = network(to_batch(X, np.arange(40))).embedding
+        for row in (0, 17, 39):
+            alone = network(to_batch(X, np.array([row]))).embedding
+            torch.testing.assert_close(alone[0], whole[row], rtol=0, atol=1e-5)
+
+
+def test_terms_have_mean_zero_and_deviation_one_over_the_training_samples():
+    X, _ = make_multimodal_blobs(80, 3, missing={"audio": 0.3}, random_state=0)
+    network = network_for(X)
+    for place, name in enumerate(X.names):
+        rows = np.flatnonzero(X.present[:, place])
+        with torch.no_grad():
+            terms = network.paths(name, *to_batch(X, rows)[name])
+        for number, term in zip(network.sums._places[name], terms, strict=True):
+            standard = (term - network.sums.mean[number]) / network.sums.scale[number]
+            assert standard.mean(dim=0).abs().max() < 1e-4
+            torch.testing.assert_close(
+                standard.std(dim=0, correction=0), torch.ones(16), rtol=0, atol=1e-3
+            )
+
+
+def test_frames_that_only_some_tell_are_noise_elsewhere():
+    X, y = needles(300, longest=20)
+    audio = [X.packed("audio")[row] for row in range(300)]
+    # one frame of each sequence is far from 0, the others are standard normal
+    norms = [np.sort(np.linalg.norm(frames, axis=1)) for frames in audio]
+    assert np.mean([ordered[-1] for ordered in norms]) > 1.4 * np.mean(
+        [ordered[-2] for ordered in norms]
+    )
+    all_frames, _ = make_multimodal_blobs(300, 6, n_informative_frames=99, random_state=0)
+    as_ever, _ = make_multimodal_blobs(300, 6, random_state=0)
+    for name in as_ever.names:  # more than there are is all of them
+        assert all_frames.packed(name).values.std() == pytest.approx(
+            as_ever.packed(name).values.std(), rel=0.1
+        )
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, {"smell": 1}, {"audio": 0}])
+def test_numbers_of_informative_frames_are_checked(bad):
+    with pytest.raises(ValueError, match="n_informative_frames"):
+        make_multimodal_blobs(30, 3, n_informative_frames=bad)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "least"),
+    [({}, 0.95), ({"n_modalities": 2}, 0.95), ({"longest": 500, "n_samples": 300}, 0.5)],
+    ids=["one modality", "two modalities", "of 500 frames"],
+)
+def test_one_frame_of_a_sequence_is_enough(settings, least):
+    X, y = needles(**settings)
+    found = {}
+    for frame_path in (True, False):
+        encoder = ProjectionEncoder(frame_path=frame_path)
+        labels = UMCClusterer(6, encoder=encoder, random_state=0).fit_predict(X)
+        found[frame_path] = normalized_mutual_info_score(y, labels)
+    print(settings, found)
+    assert found[True] > least and found[True] > found[False], found
+
+
+@pytest.mark.slow
+def test_more_samples_do_not_cost_trust():
+    scores = []
+    for n_samples in range(600, 1601, 100):
+        X, y = needles(n_samples)
+        clusterer = UMCClusterer(6, random_state=0)
+        scores.append(100 * normalized_mutual_info_score(y, clusterer.fit_predict(X)))
+        assert all(clusterer.trusted_modalities_.values())
+    assert max(np.maximum.accumulate(scores) - scores) <= 3, scores
