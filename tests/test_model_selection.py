@@ -643,12 +643,12 @@ def test_settings_reach_the_search_of_scikit_learn(blobs, monkeypatch):
     X, _ = blobs
     given = {}
 
-    class Recording(GridSearchCV):
-        def __init__(self, estimator, param_grid, **parameters):
-            given.update(parameters)
-            super().__init__(estimator, param_grid, **parameters)
+    def fit(self, X, y=None, **params):
+        given.update(self.get_params(deep=False), **vars(self))
+        return fit_unchanged(self, X, y, **params)
 
-    monkeypatch.setattr("skumc.model_selection._unsupervised_search.GridSearchCV", Recording)
+    fit_unchanged = GridSearchCV.fit
+    monkeypatch.setattr(GridSearchCV, "fit", fit)
     cv = KFold(2, shuffle=True, random_state=0)
     settings = {"n_jobs": 1, "pre_dispatch": 1, "verbose": 0, "error_score": -1.0, "cv": cv}
     UnsupervisedSearchCV(umc(), {}, **settings).fit(X)
@@ -679,6 +679,8 @@ def test_parameters_are_stored_untouched_and_cloned(blobs):
         "cv": KFold(2, shuffle=True, random_state=0),
         "n_jobs": 1,
         "refit": True,
+        "factor": 2,
+        "memory": None,
         "verbose": 0,
         "error_score": "raise",
         "pre_dispatch": 1,
