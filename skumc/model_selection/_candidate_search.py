@@ -131,6 +131,8 @@ class CandidateSearch(GridSearchCV):
     factor : int or None
         One in ``factor`` candidates goes on to the next round. None is a single round.
     progress : SearchProgress
+    n_splits : int
+        Number of splits, for the progress.
     **settings : dict
         Parameters of scikit-learn's search.
     """
@@ -141,11 +143,13 @@ class CandidateSearch(GridSearchCV):
         param_grid: Any,
         factor: int | None,
         progress: SearchProgress,
+        n_splits: int,
         **settings: Any,
     ) -> None:
         super().__init__(estimator, param_grid, **settings)
         self.factor = factor
         self.progress = progress
+        self.n_splits = n_splits
 
     def _run_search(self, evaluate_candidates: Callable[..., dict[str, Any]]) -> None:
         """Evaluate all candidates, round by round."""
@@ -155,8 +159,8 @@ class CandidateSearch(GridSearchCV):
             rounds = halving_rounds(len(candidates), self.factor)
         n_refits = int(bool(self.refit))
         self.progress.begin(
-            self.n_splits_ * sum(n for n, _ in rounds) + n_refits,
-            self.n_splits_ * sum(n * share for n, share in rounds) + n_refits,
+            self.n_splits * sum(n for n, _ in rounds) + n_refits,
+            self.n_splits * sum(n * share for n, share in rounds) + n_refits,
         )
         if self.factor is None:
             evaluate_candidates(candidates)

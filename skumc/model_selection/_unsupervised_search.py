@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.model_selection import GridSearchCV, ShuffleSplit
+from sklearn.model_selection import GridSearchCV, ShuffleSplit, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -233,7 +233,7 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
             if isinstance(X, Mapping):  # its length is the number of modalities
                 X = read_X(BaseEstimator(), X, None, reset=True)
             with TemporaryDirectory(prefix="skumc-", ignore_cleanup_errors=True) as folder:
-                search, scores = self._search(X, Path(folder))
+                search, scores = self._search(X, Path(folder), params.get("groups"))
                 search.fit(X, **params)
             self._keep(search, X)
             self.scorer_ = scores
@@ -261,7 +261,7 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
         scores = [score(self.best_estimator_, X) for score in self.scorer_.values()]
         return float(np.mean(scores))
 
-    def _search(self, X: Any, folder: Path) -> tuple[CandidateSearch, dict[str, Any]]:
+    def _search(self, X: Any, folder: Path, groups: Any) -> tuple[CandidateSearch, dict[str, Any]]:
         """Build scikit-learn's search with the candidates, scores and splits for X."""
         clusterer, prepared, prefix = unfitted_clusterer(self.estimator, X)
         scores: dict[str, Any] = {"modularity": neighborhood_modularity_score}
@@ -277,6 +277,7 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
             seed = check_random_state(self.random_state).randint(_MAX_SEED)
             n_splits = _n_splits(_num_samples(X)) if self.factor is None else 1
             cv = ShuffleSplit(n_splits, test_size=_TEST_SIZE, random_state=seed)
+        cv = check_cv(cv)  # an iterable can be read only once
         refit = choose_in_last_round if self.refit is True else self.refit
         if self.factor is not None and isinstance(refit, str) and refit in scores:
             refit = partial(choose_in_last_round, name=refit)
@@ -290,6 +291,7 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
             self._candidates(clusterer, prepared, prefix),
             self.factor,
             progress,
+            cv.get_n_splits(X, None, groups) if self.verbose else 0,
             scoring={
                 name: partial(score_trial, name=name, score=score) for name, score in scores.items()
             },
