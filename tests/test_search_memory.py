@@ -92,6 +92,7 @@ def test_more_candidates_fit_only_the_new_ones(blobs, fits, tmp_path):
     assert len(fits) == 3
 
 
+@pytest.mark.slow
 def test_scores_are_found_by_content(blobs, fits, tmp_path):
     def n_new(X=blobs, **changes):
         del fits[:]
@@ -234,6 +235,7 @@ print(json.dumps({name: search.cv_results_[name].tolist() for name in names}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_killed_search_does_not_repeat_finished_fits(tmp_path):
     script = tmp_path / "script.py"

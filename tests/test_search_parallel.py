@@ -41,6 +41,7 @@ def assert_same(found, expected, X):
     np.testing.assert_array_equal(found.predict(X), expected.predict(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [None, 2])
 def test_serial_processes_and_dask_choose_the_same(client, factor):
     X, _ = make_multimodal_blobs(
