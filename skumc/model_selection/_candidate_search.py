@@ -132,7 +132,7 @@ class CandidateSearch(GridSearchCV):
         One in ``factor`` candidates goes on to the next round. None is a single round.
     progress : SearchProgress
     n_splits : int
-        Number of splits, for the progress.
+        Number of splits by which the progress is counted.
     **settings : dict
         Parameters of scikit-learn's search.
     """

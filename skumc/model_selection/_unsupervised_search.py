@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -176,7 +177,7 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
         },
         "param_grid": [StrOptions({"auto"}), dict, list],
         "factor": [Interval(Integral, 2, None, closed="left"), None],
-        "memory": [str, Path, HasMethods(["cache"]), None],
+        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
         "random_state": ["random_state"],
     }
 
