@@ -304,7 +304,7 @@ def test_each_text_is_read_once(texts, read, tmp_path, monkeypatch, layer, as_mo
     best = search.best_estimator_
     assert type(best.text) is type(text) and TextModel.from_argument(best.text).memory is None
     assert TextModel.from_argument(estimator.text).memory is None
-    assert not list(left.iterdir())
+    assert not list(left.glob("skumc-*"))
     expected = umc(text=text, n_clusters=2, **search.best_params_).fit(texts)
     np.testing.assert_array_equal(search.predict(texts), expected.labels_)
 
