@@ -56,7 +56,7 @@ ESTIMATOR = {
     "_clusterer": ({"_assembly", "_parameters", "_presets"} | CHOSEN, {"torch"}),
     "__init__": ({"_clusterer", "data"}, {"torch"}),
     "model_selection": (
-        {"_assembly", "_clusterer", "data", "encoders", "neighbors"},
+        {"_assembly", "_clusterer", "data", "encoders", "neighbors", "text"},
         {"torch"},
     ),
 }

@@ -546,6 +546,43 @@ def test_search_finds_the_useful_modalities(blobs):
         assert search.best_params_ == {"modalities": ["text", "audio"]}
 
 
+def with_two_groupings(seed, n_samples=200):
+    """A topic in words and gesture, and a speaker, which is easier to find, in voice and face."""
+    rng = np.random.default_rng(seed)
+    topic, speaker = rng.integers(2, size=(2, n_samples))
+    parts = {
+        "words": 3 * topic,
+        "gesture": 3 * topic,
+        "voice": 6 * speaker,
+        "face": 6 * speaker,
+    }
+    frames = {name: mean[:, None] + rng.normal(size=(n_samples, 3)) for name, mean in parts.items()}
+    return MultimodalData(frames), topic, speaker
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_search_follows_a_shared_nuisance_unless_told_which_modalities_matter(seed):
+    """The warning of modality_agreement_score, and its two remedies."""
+    X, topic, speaker = with_two_groupings(seed)
+    clusterer = umc(2, pretrain_epochs=4, max_epochs=2)
+    useful = ["words", "gesture"]
+    grid = {"modalities": [useful, ["voice", "face"]]}
+    search = UnsupervisedSearchCV(clusterer, grid, random_state=0).fit(X)
+    assert search.best_params_ == {"modalities": ["voice", "face"]}
+    agreement = search.cv_results_["mean_test_agreement"]
+    assert agreement[1] > agreement[0]
+    weight = {"voice": 0.0, "face": 0.0}
+    for remedy, wanted, other in (
+        ({}, speaker, topic),
+        ({"modalities": useful}, topic, speaker),
+        ({"neighbors__modality_weight": weight}, topic, speaker),
+    ):
+        estimator = clone(clusterer).set_params(**remedy)
+        search = UnsupervisedSearchCV(estimator, [{}, UNTRAINED], random_state=0).fit(X)
+        assert adjusted_mutual_info_score(wanted, search.labels_) > 0.8
+        assert adjusted_mutual_info_score(other, search.labels_) < 0.1
+
+
 def test_automatic_candidates_are_those_of_the_function(blobs, monkeypatch):
     X, _ = blobs
     table, _ = make_blobs(60, n_features=6, random_state=0)
@@ -643,12 +680,12 @@ def test_settings_reach_the_search_of_scikit_learn(blobs, monkeypatch):
     X, _ = blobs
     given = {}
 
-    class Recording(GridSearchCV):
-        def __init__(self, estimator, param_grid, **parameters):
-            given.update(parameters)
-            super().__init__(estimator, param_grid, **parameters)
+    def fit(self, X, y=None, **params):
+        given.update(self.get_params(deep=False), **vars(self))
+        return fit_unchanged(self, X, y, **params)
 
-    monkeypatch.setattr("skumc.model_selection._unsupervised_search.GridSearchCV", Recording)
+    fit_unchanged = GridSearchCV.fit
+    monkeypatch.setattr(GridSearchCV, "fit", fit)
     cv = KFold(2, shuffle=True, random_state=0)
     settings = {"n_jobs": 1, "pre_dispatch": 1, "verbose": 0, "error_score": -1.0, "cv": cv}
     UnsupervisedSearchCV(umc(), {}, **settings).fit(X)
@@ -679,6 +716,8 @@ def test_parameters_are_stored_untouched_and_cloned(blobs):
         "cv": KFold(2, shuffle=True, random_state=0),
         "n_jobs": 1,
         "refit": True,
+        "factor": 2,
+        "memory": None,
         "verbose": 0,
         "error_score": "raise",
         "pre_dispatch": 1,
@@ -706,14 +745,15 @@ def test_parameters_are_stored_untouched_and_cloned(blobs):
 # ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("resource", ["pretrain_epochs", "max_epochs"])
 @pytest.mark.parametrize("score", [neighborhood_modularity_score, modality_agreement_score])
-def test_halving_search_takes_the_scores_with_epochs_as_the_resource(blobs, score):
+def test_halving_search_takes_the_scores_with_epochs_as_the_resource(blobs, score, resource):
     X, _ = blobs
     search = HalvingGridSearchCV(
         umc(),
         {"learning_rate": [1e-5, 4e-3]},
         scoring=score,
-        resource="pretrain_epochs",
+        resource=resource,
         min_resources=1,
         max_resources=2,
         factor=2,

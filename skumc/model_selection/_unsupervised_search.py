@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from numbers import Integral
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
-from sklearn.base import BaseEstimator, ClusterMixin, clone
-from sklearn.model_selection import GridSearchCV, ShuffleSplit
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.model_selection import GridSearchCV, ShuffleSplit, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skumc._clusterer import UMCClusterer
 from skumc._fitted import all_or_nothing
-from skumc.data import read_X
+from skumc.data import memory_folder, read_X
 from skumc.model_selection._agreement import modality_agreement_score
+from skumc.model_selection._candidate_search import (
+    CandidateSearch,
+    choose_in_last_round,
+    ranks_by_round,
+    sums_by_round,
+)
 from skumc.model_selection._candidates import candidate_parameters
 from skumc.model_selection._inner import count_modalities, unfitted_clusterer
 from skumc.model_selection._modularity import neighborhood_modularity_score
-from skumc.model_selection._z_scores import select_candidate, z_score_sums
+from skumc.model_selection._search_progress import SearchProgress
+from skumc.model_selection._trial import Trial, score_trial
 
 _MAX_SEED = 2**31 - 1
 _TEST_SIZE = 0.25
@@ -55,8 +67,8 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
         :func:`candidate_parameters` of X, for :class:`~skumc.UMCClusterer` only.
     cv : int, splitter, iterable or None, default=None
         Splits into training and test samples. None draws a quarter of the samples for the test:
-        once from 2,000 samples on, twice from 500 on, otherwise three times. Splitters that need
-        labels cannot be used.
+        once from 2,000 samples on, or with ``factor``, twice from 500 on, otherwise three times.
+        Splitters that need labels cannot be used.
     n_jobs : int or None, default=None
         Number of candidates and splits that are fitted at the same time; None is 1, or that of a
         :class:`joblib.parallel_config`.
@@ -64,8 +76,17 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
         True fits the choice of :func:`select_candidate` on all samples, False fits none of them.
         "modularity" or "agreement" chooses by this score alone, a callable by its own rule, as in
         :class:`~sklearn.model_selection.GridSearchCV`.
+    factor : int in [2, inf) or None, default=None
+        Successive halving, for :class:`~skumc.UMCClusterer` only: all candidates are trained for a
+        few of their epochs, the best one in ``factor`` goes on with ``factor`` times as many, and
+        so on; the last one is fitted with all of them. None trains every candidate in full.
+    memory : str, path, joblib.Memory or None, default=None
+        Folder that keeps the scores of finished fits, so that a search that was interrupted, or one
+        with more candidates, does not fit them again. It also keeps the output of frozen text
+        layers. None keeps nothing after ``fit``.
     verbose : int, default=0
-        Amount of messages.
+        1 writes the number of finished fits and the remaining time, at most every ten seconds; 2
+        and more after each fit, with the messages of scikit-learn.
     error_score : "raise" or numeric, default=np.nan
         Scores of a candidate that fails; with NaN it is not chosen.
     pre_dispatch : int or str, default="2*n_jobs"
@@ -88,7 +109,9 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
         is a callable.
     cv_results_ : dict of str to ndarray
         As in :class:`~sklearn.model_selection.GridSearchCV`, with ``mean_test_modularity`` and
-        ``mean_test_agreement``, and with ``z_score_sum`` and ``rank_z_score_sum``.
+        ``mean_test_agreement``, and with ``z_score_sum`` and ``rank_z_score_sum``. With ``factor``
+        one row per candidate and round, with ``iter`` and ``epoch_share``; sums of a round compare
+        its candidates, and later rounds rank first.
     scorer_ : dict of str to callable
         The scores used.
     n_splits_ : int
@@ -105,8 +128,8 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
     Raises
     ------
     ValueError
-        If ``param_grid="auto"`` and the estimator is not a ``UMCClusterer``, or no candidate has
-        finite scores.
+        If ``param_grid="auto"`` or ``factor`` and the estimator is not a ``UMCClusterer``, no
+        candidate has finite scores, or ``memory`` and a parameter cannot be pickled.
 
     See Also
     --------
@@ -118,6 +141,20 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
     ``fit`` ignores y, and passes it neither to candidates nor to scores or splits. The scores
     compare settings with the same ``n_clusters``; they do not choose it. For a pipeline the steps
     before the clusterer are fitted once more, to count modalities.
+
+    ``memory`` finds scores by the content of the training and test samples, the parameters and the
+    versions of skumc, torch, scikit-learn and numpy, so that a random ``cv`` needs an int as
+    ``random_state``. A text model is known by its name, or the dates of the files in its folder.
+    Times of scores that were found are those of finding them. The chosen candidate is always fitted
+    again on all samples.
+
+    While ``fit`` runs, the frozen layers of a text model run once for each distinct text, on each
+    machine: their output is kept in ``memory`` or in a temporary folder, unless the text model has
+    a ``memory`` of its own.
+
+    Successive halving multiplies ``pretrain_epochs`` and ``max_epochs`` of a candidate, at least
+    one epoch of those that are not 0. With 12 candidates and ``factor=3``, 12 are trained for a
+    ninth of their epochs and the best 4 for a third.
 
     Examples
     --------
@@ -139,6 +176,8 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
             if name not in ("scoring", "return_train_score")
         },
         "param_grid": [StrOptions({"auto"}), dict, list],
+        "factor": [Interval(Integral, 2, None, closed="left"), None],
+        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
         "random_state": ["random_state"],
     }
 
@@ -150,6 +189,8 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
         cv: Any = None,
         n_jobs: int | None = None,
         refit: Any = True,
+        factor: int | None = None,
+        memory: Any = None,
         verbose: int = 0,
         error_score: Any = np.nan,
         pre_dispatch: int | str = "2*n_jobs",
@@ -166,6 +207,8 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
             pre_dispatch=pre_dispatch,
             error_score=error_score,
         )
+        self.factor = factor
+        self.memory = memory
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> UnsupervisedSearchCV:
@@ -190,8 +233,11 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
         with all_or_nothing(self):
             if isinstance(X, Mapping):  # its length is the number of modalities
                 X = read_X(BaseEstimator(), X, None, reset=True)
-            search = self._grid_search(X).fit(X, **params)
+            with TemporaryDirectory(prefix="skumc-", ignore_cleanup_errors=True) as folder:
+                search, scores = self._search(X, Path(folder), params.get("groups"))
+                search.fit(X, **params)
             self._keep(search, X)
+            self.scorer_ = scores
         return self
 
     def score(self, X: Any, y: ArrayLike | None = None, **params: Any) -> float:
@@ -216,28 +262,48 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
         scores = [score(self.best_estimator_, X) for score in self.scorer_.values()]
         return float(np.mean(scores))
 
-    def _grid_search(self, X: Any) -> GridSearchCV:
+    def _search(self, X: Any, folder: Path, groups: Any) -> tuple[CandidateSearch, dict[str, Any]]:
         """Build scikit-learn's search with the candidates, scores and splits for X."""
         clusterer, prepared, prefix = unfitted_clusterer(self.estimator, X)
-        scores = {"modularity": neighborhood_modularity_score}
+        scores: dict[str, Any] = {"modularity": neighborhood_modularity_score}
         if clusterer is not None and count_modalities(clusterer, prepared) > 1:
             scores["agreement"] = modality_agreement_score
+        if clusterer is None and self.factor is not None:
+            raise ValueError(
+                f"Got factor={self.factor} for {type(self.estimator).__name__}, expected None: "
+                "halving shortens the epochs of a UMCClusterer. Set factor=None."
+            )
         cv = self.cv
         if cv is None:
             seed = check_random_state(self.random_state).randint(_MAX_SEED)
-            n_splits = _n_splits(_num_samples(X))
+            n_splits = _n_splits(_num_samples(X)) if self.factor is None else 1
             cv = ShuffleSplit(n_splits, test_size=_TEST_SIZE, random_state=seed)
-        return GridSearchCV(
-            clone(self.estimator),
+        cv = check_cv(cv)  # an iterable can be read only once
+        refit = choose_in_last_round if self.refit is True else self.refit
+        if self.factor is not None and isinstance(refit, str) and refit in scores:
+            refit = partial(choose_in_last_round, name=refit)
+        progress = SearchProgress(self.verbose, folder / "fits")
+        memory = memory_folder(self.memory)
+        if memory is not None:
+            with suppress(OSError):  # a fit warns where it cannot write
+                memory.mkdir(parents=True, exist_ok=True)
+        search = CandidateSearch(
+            Trial(self.estimator, memory, memory or folder, progress),
             self._candidates(clusterer, prepared, prefix),
-            scoring=scores,
+            self.factor,
+            progress,
+            cv.get_n_splits(X, None, groups) if self.verbose else 0,
+            scoring={
+                name: partial(score_trial, name=name, score=score) for name, score in scores.items()
+            },
             n_jobs=self.n_jobs,
-            refit=select_candidate if self.refit is True else self.refit,
+            refit=refit,
             cv=cv,
             verbose=self.verbose,
             pre_dispatch=self.pre_dispatch,
             error_score=self.error_score,
         )
+        return search, scores
 
     def _candidates(self, clusterer: UMCClusterer | None, prepared: Any, prefix: str) -> Any:
         if not isinstance(self.param_grid, str):
@@ -252,22 +318,25 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
             for candidate in candidate_parameters(prepared)
         ]
 
-    def _keep(self, search: GridSearchCV, X: Any) -> None:
+    def _keep(self, search: CandidateSearch, X: Any) -> None:
         """Take the fitted attributes of scikit-learn's search, and add those of this class."""
         for name in [name for name in vars(self) if _is_fitted_name(name)]:
             delattr(self, name)
         for name, value in vars(search).items():
             if _is_fitted_name(name):
                 setattr(self, name, value)
-        sums = z_score_sums(search.cv_results_)
-        ranks = rankdata(-np.where(np.isnan(sums), -np.inf, sums), method="min")
-        self.cv_results_["z_score_sum"] = sums
-        self.cv_results_["rank_z_score_sum"] = ranks.astype(np.int32)
+        results = self.cv_results_
+        results["z_score_sum"] = sums_by_round(results)
+        results["rank_z_score_sum"] = ranks_by_round(results, results["z_score_sum"])
         if isinstance(self.refit, bool):
-            self.best_index_ = select_candidate(search.cv_results_)
-            self.best_params_ = search.cv_results_["params"][self.best_index_]
-            self.best_score_ = float(sums[self.best_index_])
+            self.best_index_ = choose_in_last_round(results)
+            self.best_params_ = results["params"][self.best_index_]
+            self.best_score_ = float(results["z_score_sum"][self.best_index_])
+        elif isinstance(self.refit, str):
+            self.best_score_ = results[f"mean_test_{self.refit}"][self.best_index_]
         if self.refit:
-            best = self.best_estimator_
+            self.best_estimator_ = best = search.best_estimator_.released()
+            if hasattr(best, "feature_names_in_"):
+                self.feature_names_in_ = best.feature_names_in_
             last = best[-1] if isinstance(best, Pipeline) else best
             self.labels_ = last.labels_ if hasattr(last, "labels_") else best.predict(X)

@@ -122,9 +122,10 @@ def choose_layer(
     states = FrozenStates(model, width, longest, means_of=f"layers {numbers}")
     with _side_by_side(model, numbers):
         means = states(tokens, device, memory)
-    table = torch.from_numpy(np.asarray(means.values).reshape(n_texts, len(numbers), -1))
+    values = np.array(means.values)  # writable, unlike those of a folder
+    table = torch.from_numpy(values.reshape(n_texts, len(numbers), -1))
     everywhere = torch.ones(n_texts, dtype=torch.bool)
-    blocks = [Block(standardized(values, everywhere), None, 1.0) for values in table.unbind(1)]
+    blocks = [Block(standardized(layer, everywhere), None, 1.0) for layer in table.unbind(1)]
     near = [
         nearest([block], torch.arange(n_texts), n_compared(n_texts)).numpy() for block in blocks
     ]
