@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import sklearn
+from _printed import printed_encoder
 from _quality_baselines import (
     MIDDLE_LAYER_WIDTH,
     MIN_CLUSTER_SIZE,
@@ -94,6 +95,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "frames not standardized (source: 3.8.1)": {"encoder__standardize": False},
     "means of frames": {"encoder__n_segments": 1},
     "no deviations of frames": {"encoder__deviation": False},
+    "no path of single frames": {"encoder__frame_path": False},
     "no dual projection": {"encoder__dual_projection": False},
     "constant threshold": {"threshold": "constant"},
     "linear threshold": {"threshold": "linear"},
@@ -109,13 +111,15 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "one text layer trained (source: 3.2)": {"text__n_trainable_layers": 1},
     "umc encoder (source: 3.4)": {"encoder": "umc"},
     "umc encoder, no dual projection": {"encoder": UMCEncoder(dual_projection=None)},
-    "umc encoder, no guided attention": {"encoder": UMCEncoder(guided_attention=False)},
     "umc encoder, no cross-attention": {"encoder": UMCEncoder(cross_attention=False)},
-    "umc encoder, no self-attention": {"encoder": UMCEncoder(n_self_attention_layers=0)},
+    "umc encoder, guided attention too": {"encoder": UMCEncoder(guided_attention=True)},
+    "umc encoder, self-attention too": {"encoder": UMCEncoder(n_self_attention_layers=2)},
+    "umc encoder, interaction too": {"encoder": UMCEncoder(feature_interaction=True)},
+    "umc encoder, attention pooling": {"encoder": UMCEncoder(pooling="attention")},
     "umc encoder, no gates": {"encoder": UMCEncoder(fusion="concatenation")},
+    "umc encoder, no shortcuts": {"encoder": UMCEncoder(shortcuts=False)},
     "umc encoder, CLS (source: 3.4.6)": {"encoder": UMCEncoder(anchor_summary="cls")},
-    "umc encoder, zeros where hidden (source: 3.6.1)": {"encoder": UMCEncoder(missing="zeros")},
-    "umc encoder, not standardized (source: 3.8.1)": {"encoder": UMCEncoder(standardize=False)},
+    "umc encoder, as printed (source: 3.4)": {"encoder": printed_encoder()},
 }
 # Without a second modality these equal the defaults or the umc encoder.
 NEED_SEVERAL_MODALITIES = {
@@ -123,8 +127,9 @@ NEED_SEVERAL_MODALITIES = {
     "gates without priors (source: 3.4.8)",
     "supervised view of all modalities only",
     "umc encoder, no dual projection",
-    "umc encoder, no guided attention",
     "umc encoder, no cross-attention",
+    "umc encoder, guided attention too",
+    "umc encoder, interaction too",
     "umc encoder, no gates",
 }
 NEED_TEXT = {

@@ -19,6 +19,7 @@ from sklearn.neighbors import kneighbors_graph
 from sklearn.pipeline import make_pipeline
 
 from skumc import UMCClusterer
+from skumc.encoders import UMCEncoder
 
 BOTH, ALL = ("all", "predict"), ("all",)
 N_COMPONENTS = 30  # principal components of the Gaussian mixture
@@ -132,8 +133,24 @@ def _ours(name, parameters):
     return Method(name, build, package_state(), fingerprint(parameters), None, BOTH)
 
 
-def methods(data, quick=False):
-    """Methods to run on a data set.
+# Encoders of UMCClusterer, run with --stages: the default and the method's with one stage changed.
+STAGES = {
+    "umc, no path of single frames": {"encoder__frame_path": False},
+    "umc, no deviations of frames": {"encoder__deviation": False},
+    "umc, no dual projection of summaries": {"encoder__dual_projection": False},
+    "umc encoder": {"encoder": "umc"},
+    "umc encoder, no cross-attention": {"encoder": UMCEncoder(cross_attention=False)},
+    "umc encoder, guided attention too": {"encoder": UMCEncoder(guided_attention=True)},
+    "umc encoder, self-attention too": {"encoder": UMCEncoder(n_self_attention_layers=2)},
+    "umc encoder, interaction too": {"encoder": UMCEncoder(feature_interaction=True)},
+    "umc encoder, attention pooling": {"encoder": UMCEncoder(pooling="attention")},
+    "umc encoder, no gates": {"encoder": UMCEncoder(fusion="concatenation")},
+    "umc encoder, no shortcuts": {"encoder": UMCEncoder(shortcuts=False)},
+}
+
+
+def methods(data, quick=False, stages=False):
+    """Methods to run on a data set; those of ``STAGES`` on request.
 
     A name that ends in "segments" has segment means of sequences in the place of means, and the
     middle layer of text in the place of the last one; where both are the same there is none.
@@ -142,6 +159,9 @@ def methods(data, quick=False):
     cut = QUICK_EPOCHS if quick else {}
     yield _ours("umc", cut)
     yield _ours("umc untrained", {"pretrain_epochs": 0, "max_epochs": 0})
+    if stages:
+        for name, parameters in STAGES.items():
+            yield _ours(name, {**cut, **parameters})
     plain, stronger = tuple(data.plain_names), tuple(data.stronger_names)
     for name, features, clusterer, protocols in _clusterers():
         if quick and name not in QUICK:

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from _printed import printed_encoder
 
 from skumc import UMCClusterer
-from skumc.encoders import UMCEncoder
 from skumc.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, WeightedLosses
 from skumc.metrics import clustering_scores
 from skumc.training import Optimization
@@ -45,7 +45,7 @@ def mean_score(X, digit, anchor, summary, seed, **parameters):
     labels = UMCClusterer(
         N_CLUSTERS,
         anchor=anchor,
-        encoder=UMCEncoder(anchor_summary=summary),
+        encoder=printed_encoder(anchor_summary=summary),
         random_state=seed,
         **parameters,
     ).fit_predict(X)

@@ -9,10 +9,10 @@ Run with ``python benchmarks/gates.py``; takes about ten minutes on one core.
 """
 
 import numpy as np
+from _printed import printed_encoder
 
 from skumc import UMCClusterer
 from skumc.datasets import make_multimodal_blobs
-from skumc.encoders import UMCEncoder
 from skumc.losses import ContrastiveLoss, InfoNCELoss, SupConLoss, WeightedLosses
 from skumc.training import Optimization
 
@@ -22,7 +22,7 @@ SEEDS = range(5)
 def with_attention(pairs, anchor_summary):
     """Parameters of a clusterer with the source's encoder and the source's way of training."""
     return {
-        "encoder": UMCEncoder(anchor_summary=anchor_summary),
+        "encoder": printed_encoder(anchor_summary=anchor_summary),
         "losses": WeightedLosses(
             infonce=InfoNCELoss(0.2), contrastive=ContrastiveLoss(1.0), supcon=SupConLoss(1.4)
         ),

@@ -38,6 +38,7 @@ import numpy as np
 import tokenizers
 import torch
 import transformers
+from _printed import printed_encoder
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.neighbors import NearestNeighbors
@@ -46,7 +47,7 @@ from torch.nn import functional as F
 
 from skumc import MultimodalData, UMCClusterer
 from skumc.curriculum import DensitySelector
-from skumc.encoders import FrameStatistics, UMCEncoder, encode_views
+from skumc.encoders import FrameStatistics, encode_views
 from skumc.losses import (
     CompactnessLoss,
     InfoNCELoss,
@@ -231,7 +232,7 @@ class PlainLoop:
         text = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False)
         widths = {"text": text.config.hidden_size} | WIDTHS
         statistics = {m: FrameStatistics(np.zeros(w), np.ones(w)) for m, w in widths.items()}
-        network = UMCEncoder().build(statistics, "text")
+        network = printed_encoder().build(statistics, "text")
         self.network = PlainNetwork(text, network).to(device)
         names = network.names
         self.views = [names] + [tuple(m for m in names if m != hidden) for hidden in WIDTHS]

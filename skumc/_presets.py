@@ -37,6 +37,9 @@ def _source() -> dict[str, Any]:
     """Return the methodology as printed, where the defaults differ."""
     return {
         "encoder": UMCEncoder(
+            hidden_width=256,
+            guided_attention=True,
+            n_self_attention_layers=2,
             anchor_summary="cls",
             missing="zeros",
             standardize=False,

@@ -74,12 +74,14 @@ def assert_nearest(blocks, found):
 def plain_trust(X, anchor):
     """Who finds neighbors again in another modality clearly more often than by chance.
 
-    The ten nearest 1.4 times as often; the nearest eighth of all samples, where that is more,
-    1.15 times, or 1 + 4 / their number.
+    The ten nearest 1.45 times as often; the nearest eighth of all samples, where that is more,
+    1.15 times, or 1 + 4.5 / their number.
     """
     blocks = {name: plain_block(X, name) for name in X.names}
     n_near, n_wide = min(10, max(len(X) // 4, 1)), len(X) // 8
-    bars = {n_near: 1.4} | ({n_wide: max(1.15, 1 + 4 / n_wide)} if n_wide > n_near else {})
+    bars = {n_near: 1.45} | (
+        {n_wide: min(max(1.15, 1 + 4.5 / n_wide), 1.45)} if n_wide > n_near else {}
+    )
     trusted = set()
     for n_nearest, bar in bars.items():
         near = {

@@ -428,10 +428,10 @@ def test_dropout_is_where_it_should_be_and_acts(switches):
 def test_dropout_of_the_other_encoders_acts():
     torch.default_generator.manual_seed(0)
     plain = ProjectionEncoder(hidden_width=8, dropout=0.25, input_dropout=0.25, input_noise=0.0)
-    places = {"input_dropout"} | {f"refinements.{m}.dropout" for m in range(3)}
+    places = {"paths.input_dropout"} | {f"paths.refinements.{m}.dropout" for m in range(3)}
     check_dropout(shake(plain.build(statistics_of(NAMES), "text")), places, 0.25)
     pooled = plain.set_params(dual_projection=False).build(statistics_of(NAMES), "text")
-    check_dropout(shake(pooled), {"input_dropout"}, 0.25)
+    check_dropout(shake(pooled), {"paths.input_dropout"}, 0.25)
     causal = CausalEncoder(hidden_width=8, n_heads=2, dropout=0.25)
     check_dropout(shake(causal.build(statistics_of(NAMES), "text")), CAUSAL_DROPOUTS, 0.25)
 
@@ -1166,6 +1166,7 @@ def test_losses_read_the_projectors_where_they_are_on(contrastive, clustering):
         dropout=0.0,
         contrastive_projector=contrastive,
         clustering_projector=clustering,
+        shortcuts=False,
     )
     still = {"learning_rate": 1e-12, "pretrain_learning_rate": 1e-12} | WITHOUT_NEIGHBORS
     fitted = fit(X, encoder=encoder, losses=losses, threshold="constant", **still)

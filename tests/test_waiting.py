@@ -49,7 +49,7 @@ ENCODERS = {
         clustering_projector=True,
     ),
     "umc with zeros": UMCEncoder(
-        hidden_width=8, n_heads=2, missing="zeros", anchor_summary="enhanced"
+        hidden_width=8, n_heads=2, missing="zeros", anchor_summary="enhanced", shortcuts=False
     ),
     "causal": CausalEncoder(hidden_width=8, n_heads=2),
 }

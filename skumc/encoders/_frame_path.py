@@ -12,7 +12,7 @@ from skumc.encoders._statistics import FrameStatistics, Standardization
 class FramePath(nn.Module):
     """Standardized frames, projected and refined one by one, then averaged per sample.
 
-    Unlike a summary, whose frames are averaged first, it can respond to single frames.
+    A summary averages frames first; this path can respond to single frames.
 
     Parameters
     ----------
@@ -27,6 +27,7 @@ class FramePath(nn.Module):
     Examples
     --------
     >>> import numpy as np
+    >>> import torch
     >>> path = FramePath(FrameStatistics(np.zeros(3), np.ones(3)), 8, 0.0, torch.zeros(8))
     >>> path(torch.randn(5, 3), torch.tensor([2, 3])).shape
     torch.Size([2, 8])

@@ -172,7 +172,7 @@ class ProjectionEncoder(BaseEstimator):
     2. in training, noise and dropout on the summary;
     3. :class:`~skumc.encoders.ModalityProjection`, then dual projection that starts as the
        identity;
-    4. for sequences of raw frames a second path: standardized frames, another
+    4. a second path where sequences have raw frames: standardized frames, another
        :class:`~skumc.encoders.ModalityProjection` and dual projection of each frame, then the mean
        over frames. Both paths are standardized over the training samples, as they are before
        training, and added;

@@ -14,14 +14,17 @@ from skumc._moments import Moments
 class StandardizedSums(nn.Module):
     """Sum of a modality's vectors, each standardized over the training samples, to unit norm.
 
-    Without it, a vector whose mean over samples is long next to its deviations would hardly tell
-    samples apart. A single vector is brought to unit norm as it is.
+    Otherwise a vector with a long mean over samples and small deviations would hardly tell samples
+    apart. A single vector is brought to unit norm as it is.
 
     Parameters
     ----------
     n_terms : dict of str to int
         Number of vectors of each modality.
     width : int
+    last_starts_at_zero : bool, default=False
+        Whether the last vector of each modality is multiplied, channel by channel, by learned
+        factors that start at 0.
 
     Notes
     -----
@@ -41,12 +44,16 @@ class StandardizedSums(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, n_terms: Mapping[str, int], width: int) -> None:
+    def __init__(
+        self, n_terms: Mapping[str, int], width: int, last_starts_at_zero: bool = False
+    ) -> None:
         super().__init__()
         ends = torch.tensor(list(n_terms.values())).cumsum(0).tolist()
         self._places = {
             name: range(end - n, end) for (name, n), end in zip(n_terms.items(), ends, strict=True)
         }
+        factors = torch.zeros(len(n_terms), width)
+        self.factors = nn.Parameter(factors) if last_starts_at_zero else None
         self.register_buffer("mean", torch.zeros(ends[-1], width))
         self.register_buffer("scale", torch.ones(ends[-1], width))
 
@@ -60,10 +67,13 @@ class StandardizedSums(nn.Module):
         places = self._places[name]
         if len(places) == 1:
             return F.normalize(terms[0], dim=-1)
-        total = torch.zeros_like(terms[0])
-        for place, term in zip(places, terms, strict=True):
-            total = total + (term - self.mean[place]) / self.scale[place]
-        return F.normalize(total, dim=-1)
+        standard = [
+            (term - self.mean[place]) / self.scale[place]
+            for place, term in zip(places, terms, strict=True)
+        ]
+        if self.factors is not None:
+            standard[-1] = standard[-1] * self.factors[list(self._places).index(name)]
+        return F.normalize(torch.stack(standard).sum(dim=0), dim=-1)
 
 
 class SumsCalibration:
@@ -88,5 +98,6 @@ class SumsCalibration:
         """Set means and deviations."""
         for place, moments in enumerate(self._moments):
             mean, scale = moments.mean_and_scale()
-            self._sums.mean[place] = mean
-            self._sums.scale[place] = scale
+            if bool(moments.varies().any()):  # equal vectors keep their direction
+                self._sums.mean[place] = mean
+                self._sums.scale[place] = scale

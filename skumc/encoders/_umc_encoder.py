@@ -25,7 +25,7 @@ class UMCEncoder(BaseEstimator):
 
     Parameters
     ----------
-    hidden_width : int, default=256
+    hidden_width : int, default=128
         Width of the embedding and of all intermediate vectors; a multiple of ``n_heads``.
     n_heads : int, default=8
         Number of heads of each attention.
@@ -39,9 +39,9 @@ class UMCEncoder(BaseEstimator):
         ``{"audio": "dual"}``; modalities that it does not name have none.
     cross_attention : bool, default=True
         Whether the anchor's positions attend to the frames of each other modality.
-    guided_attention : bool, default=True
+    guided_attention : bool, default=False
         Whether the anchor's positions attend once more, to the result.
-    n_self_attention_layers : int, default=2
+    n_self_attention_layers : int, default=0
         Number of layers of self-attention over the anchor's frames and all streams; 0 omits it and
         the LayerNorms that follow.
     anchor_summary : {"cls", "enhanced", "mean", "model"}, default="mean"
@@ -70,7 +70,8 @@ class UMCEncoder(BaseEstimator):
         statistics.
     missing : {"absent", "zeros"}, default="absent"
         Treatment of a missing or hidden modality: it is not computed and has gate 0, or it runs
-        through the network as a frame of zeros, as in the source, and has a gate like any other.
+        through the network as a frame of zeros, as in the source, and has a gate like any other;
+        "zeros" needs ``shortcuts=False``.
 
     max_positions : int or None, default=32
         Largest number of positions of a sequence in attention and pooling: a longer one has means
@@ -78,7 +79,8 @@ class UMCEncoder(BaseEstimator):
     shortcuts : bool, default=True
         Whether the vectors of :class:`~skumc.encoders.ProjectionEncoder` (of the summary, and of
         frames one by one) are added to each modality's summary, all standardized over the training
-        samples as they are before training, and brought to unit norm.
+        samples as they are before training, and brought to unit norm. The summary is multiplied by
+        learned factors that start at 0, so that training starts from the shortcuts.
 
     Notes
     -----
@@ -99,7 +101,7 @@ class UMCEncoder(BaseEstimator):
     (6, 32)
     """
 
-    learning_rate: ClassVar[float] = 1e-3  # the default for this encoder
+    learning_rate: ClassVar[float] = 4e-3  # the default for this encoder
 
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_width": [Interval(Integral, 1, None, closed="left")],
@@ -125,13 +127,13 @@ class UMCEncoder(BaseEstimator):
     def __init__(
         self,
         *,
-        hidden_width: int = 256,
+        hidden_width: int = 128,
         n_heads: int = 8,
         dropout: float = 0.1,
         dual_projection: str | Mapping[str, str | None] | None = "dual",
         cross_attention: bool = True,
-        guided_attention: bool = True,
-        n_self_attention_layers: int = 2,
+        guided_attention: bool = False,
+        n_self_attention_layers: int = 0,
         anchor_summary: str = "mean",
         pooling: str = "mean",
         feature_interaction: bool = False,
@@ -181,10 +183,16 @@ class UMCEncoder(BaseEstimator):
         ------
         ValueError
             If a parameter is outside its interval, ``hidden_width`` is not a multiple of
-            ``n_heads``, ``dual_projection`` names an unknown modality or kind, or
+            ``n_heads``, ``dual_projection`` names an unknown modality or kind,
+            ``missing="zeros"`` has shortcuts, or
             ``anchor_summary="model"`` and there is no text model with a pooling configuration.
         """
         self._validate_params()
+        if self.shortcuts and self.missing == "zeros":
+            raise ValueError(
+                "Got missing='zeros' and shortcuts=True, but a modality that is not there has no "
+                "frames for shortcuts. Set shortcuts=False."
+            )
         parameters = self.get_params(deep=False)
         parameters["dual_projection"] = self._dual_projections(list(statistics), anchor)
         parameters["anchor_summary"] = self._summary(statistics[anchor])

@@ -87,7 +87,7 @@ class UMCNetwork(nn.Module):
         Whether a missing or hidden modality runs through the network as zeros.
     max_positions : int or None
     paths : dict or None
-        Settings of ``ModalityPaths``, whose vectors are added to the summaries.
+        Settings of ``ModalityPaths``; its vectors are added to the summaries.
 
     Examples
     --------
@@ -177,7 +177,7 @@ class UMCNetwork(nn.Module):
         if paths is not None:
             self.paths = ModalityPaths(statistics, hidden_width=hidden_width, **paths)
             n_terms = {name: self.paths.n_paths(name) + 1 for name in self.names}
-            self.sums = StandardizedSums(n_terms, hidden_width)
+            self.sums = StandardizedSums(n_terms, hidden_width, last_starts_at_zero=True)
 
     # before training
 
@@ -365,11 +365,14 @@ class UMCNetwork(nn.Module):
 
         A view without the anchor has streams of its own, computed from the learned stand-in. In
         training on a CPU, samples of similar length go through the network together, so that
-        attention has less padding. Batches in evaluation have similar lengths already.
+        attention has less padding; single frames have none. Batches in evaluation have similar
+        lengths already.
         """
         n_samples = len(batch[self.anchor][1])
         n_parts = n_samples // _GROUP_SIZE
-        if n_parts < 2 or not self.training or batch[self.anchor][0].device.type != "cpu":
+        is_padded = any(bool((lengths > 1).any()) for _, lengths in batch.values())
+        on_cpu = batch[self.anchor][0].device.type == "cpu"
+        if n_parts < 2 or not (is_padded and on_cpu and self.training):
             return self._forward_together(batch, views)
         total = torch.stack([lengths for _, lengths in batch.values()]).sum(dim=0)
         order = torch.argsort(total, stable=True)

@@ -7,7 +7,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from skumc.data import read_X
-from skumc.encoders import UMCEncoder
+from skumc.encoders import ProjectionEncoder
 
 _LEARNING_RATE = 5e-4  # below the default of each encoder
 
@@ -18,7 +18,7 @@ def candidate_parameters(X: Any) -> list[dict[str, list[Any]]]:
     Parameters
     ----------
     X : array, DataFrame, MultimodalData, list of dicts or dict
-        The samples to cluster; whether they have sequences or text decides on the last candidate.
+        The samples to cluster; whether they have sequences or text decides on the last ones.
 
     Returns
     -------
@@ -33,9 +33,10 @@ def candidate_parameters(X: Any) -> list[dict[str, list[Any]]]:
         - small steps: ``learning_rate=5e-4, pretrain_learning_rate=5e-4``;
         - pairs of perturbed copies: ``pairs="dropout"``;
         - pseudo-labels without propagation: ``pseudo_labels="selected"``;
-        - for sequences and text: ``encoder=UMCEncoder(cross_attention=False,
-          guided_attention=False, n_self_attention_layers=0)``, which refines frames before they are
-          averaged.
+        - for sequences and text: ``encoder="umc"``, which refines the states of text models, too,
+          and attends from the anchor to other modalities;
+        - for sequences of numbers: ``encoder=ProjectionEncoder(frame_path=False)``, which averages
+          frames first.
 
     Notes
     -----
@@ -46,13 +47,13 @@ def candidate_parameters(X: Any) -> list[dict[str, list[Any]]]:
 
     Examples
     --------
-    A table has seven candidates, sequences have eight:
+    A table has seven candidates, sequences have nine:
 
     >>> import numpy as np
     >>> from skumc.model_selection import candidate_parameters
     >>> candidates = candidate_parameters(np.eye(20))
     >>> len(candidates), len(candidate_parameters({"audio": np.ones((20, 5, 2))}))
-    (7, 8)
+    (7, 9)
     >>> candidates[:3]
     [{}, {'pretrain_epochs': [40]}, {'max_epochs': [0]}]
 
@@ -70,9 +71,9 @@ def candidate_parameters(X: Any) -> list[dict[str, list[Any]]]:
         {"pairs": ["dropout"]},
         {"pseudo_labels": ["selected"]},
     ]
-    if None in data.widths.values() or data.lengths.max() > 1:
-        encoder = UMCEncoder(
-            cross_attention=False, guided_attention=False, n_self_attention_layers=0
-        )
-        candidates.append({"encoder": [encoder]})
+    has_sequences = data.lengths.max() > 1
+    if None in data.widths.values() or has_sequences:
+        candidates.append({"encoder": ["umc"]})
+    if has_sequences:
+        candidates.append({"encoder": [ProjectionEncoder(frame_path=False)]})
     return candidates

@@ -39,7 +39,8 @@ def _looks(
     rows, means = judged.cpu().numpy(), dict(chosen)
     for name, block in chosen.items():
         store = cast(Ragged, data.packed(name, rows))
-        if store.lengths.max(initial=0) > 1:
+        is_numeric = np.issubdtype(store.values.dtype, np.floating)  # not token ids
+        if is_numeric and store.lengths.max(initial=0) > 1:
             mean, scale = store.mean_and_scale()
             frames = torch.from_numpy((store.values - mean) / scale).to(judged.device)
             sequences = Sequences.from_lengths(frames, torch.from_numpy(store.lengths))
