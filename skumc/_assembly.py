@@ -15,6 +15,8 @@ from skumc.data import MultimodalData, read_X
 from skumc.encoders import EncoderWithText, FrameStatistics
 from skumc.encoders._statistics import frame_counts
 from skumc.losses import ROLES, WeightedLosses
+from skumc.neighbors import NeighborGraph
+from skumc.neighbors._graph import NoNeighborGraph
 from skumc.text import TextModel, TextReader
 from skumc.training import MemoryEstimate, ProgressLines
 from skumc.training._settings import TrainingParts, TrainingSettings
@@ -66,11 +68,13 @@ def training_parts(estimator: Any, parts: dict[str, Any]) -> TrainingParts:
     if estimator.verbose and not any(isinstance(c, ProgressLines) for c in callbacks):
         callbacks.append(ProgressLines(int(estimator.verbose)))
     own = {name: part for name, part in parts.items() if name not in ("encoder", "losses")}
+    without_graph = isinstance(parts["neighbors"], NoNeighborGraph)
     return TrainingParts(
         **own,
         losses=losses,
         supervised_views=estimator.supervised_views,
         callbacks=callbacks,
+        start_graph=NeighborGraph(judge_trust=False) if without_graph else None,
     )
 
 

@@ -44,7 +44,9 @@ def _looks(
             mean, scale = store.mean_and_scale()
             frames = torch.from_numpy((store.values - mean) / scale).to(judged.device)
             sequences = Sequences.from_lengths(frames, torch.from_numpy(store.lengths))
-            means[name] = block._replace(values=standardized(sequences.mean(), block.present))
+            means[name] = block._replace(
+                values=standardized(sequences.mean(), cast(Tensor, block.present))
+            )
     is_same = all(means[name] is block for name, block in chosen.items())
     return [chosen] if is_same else [chosen, means]
 

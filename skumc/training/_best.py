@@ -29,12 +29,18 @@ class BestEpoch:
         Its centers.
     selected : ndarray of bool, shape (n_samples,)
         Samples that were selected.
+    labels : ndarray of int, shape (n_samples,)
+        Its labels.
+    gates : ndarray of shape (n_samples, n_modalities)
+        Its gates.
     """
 
     record: dict[str, Any] | None = None
     highest: float = -math.inf
     centers: np.ndarray
     selected: np.ndarray
+    labels: np.ndarray
+    gates: np.ndarray
 
     def __init__(self, tolerance: float = 0.0) -> None:
         self._tolerance = tolerance
@@ -51,6 +57,8 @@ class BestEpoch:
             return False
         self.highest = max(score, self.highest)
         assert state.centers is not None and state.selected is not None
+        assert state.labels is not None and state.gates is not None
+        self.labels, self.gates = state.labels.copy(), state.gates
         self.record = record
         self.centers, self.selected = state.centers.copy(), state.selected.copy()
         self._weights: dict[str, Tensor] = {

@@ -79,7 +79,7 @@ class EpochClustering:
         self, state: TrainingState, found: Embedded, threshold: Any, last: dict[str, Any]
     ) -> dict[str, Any]:
         settings = state.settings
-        state.embedding = found.embedding
+        state.embedding, state.gates = found.embedding, found.gates
         state.labels, state.centers = self._cluster(state)
         share = self._select(state, threshold, last)
         pseudo = self._parts.pseudo_labels.label(state)

@@ -53,6 +53,8 @@ class TrainingParts:
         See :func:`~skumc.pairs.supervised_views`.
     callbacks : sequence of object
         In the order of their calls.
+    start_graph : object or None
+        Neighbor graph by which the end is compared with the start where ``neighbors`` has none.
 
     Examples
     --------
@@ -72,6 +74,7 @@ class TrainingParts:
     optimization: Optimization
     supervised_views: str | Sequence[Sequence[str]] | None = None
     callbacks: Sequence[Any] = ()
+    start_graph: Any = None
 
     def first_patient_epoch(self, max_epochs: int) -> int:
         """First epoch in which a lack of improvement counts."""

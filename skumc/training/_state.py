@@ -42,6 +42,8 @@ class TrainingState:
     embedding : ndarray of float32, shape (n_samples, n_components), or None
         Embedding of the samples at the start of the epoch; None in pretraining, as are the
         following.
+    gates : ndarray of float32, shape (n_samples, n_modalities), or None
+        Share of each modality.
     labels : ndarray of int, shape (n_samples,), or None
         Labels of k-means, then pseudo-labels.
     centers : ndarray of shape (n_clusters, n_components), or None
@@ -56,8 +58,8 @@ class TrainingState:
     Examples
     --------
     >>> from dataclasses import fields
-    >>> [field.name for field in fields(TrainingState)][-6:]
-    ['embedding', 'labels', 'centers', 'selected', 'taught', 'read_centers']
+    >>> [field.name for field in fields(TrainingState)][-7:]
+    ['embedding', 'gates', 'labels', 'centers', 'selected', 'taught', 'read_centers']
     """
 
     encoder: nn.Module
@@ -71,6 +73,7 @@ class TrainingState:
     epoch: int = 0
     n_epochs: int = 0
     embedding: np.ndarray | None = None
+    gates: np.ndarray | None = None
     labels: np.ndarray | None = None
     centers: np.ndarray | None = None
     selected: np.ndarray | None = None
@@ -78,6 +81,6 @@ class TrainingState:
     read_centers: Tensor | None = None
 
     def forget_clustering(self) -> None:
-        """Forget embedding, labels, centers and masks, so that the next clustering starts again."""
-        self.embedding = self.labels = self.centers = None
+        """Forget what the clustering gave, so that the next one starts again."""
+        self.embedding = self.gates = self.labels = self.centers = None
         self.selected = self.taught = self.read_centers = None

@@ -17,11 +17,13 @@ from skumc.training._best import BestEpoch
 from skumc.training._callbacks import CallbackList
 from skumc.training._embedding import summarize
 from skumc.training._epoch_clustering import EpochClustering
+from skumc.training._gate_check import warn_of_collapsed_gates
 from skumc.training._history import History
 from skumc.training._losses import LossTerms
 from skumc.training._optimization import Stepper
 from skumc.training._rehearsal import rehearse, rehearse_encoder
 from skumc.training._settings import TrainingParts, TrainingSettings
+from skumc.training._start_check import StartCheck
 from skumc.training._state import TrainingState
 from skumc.training._steps import Plan, TrainingSteps, split_batches
 
@@ -82,6 +84,7 @@ class ProgressiveTrainer:
         self._model = nn.ModuleDict({"encoder": encoder, "losses": self._steps.terms.modules})
         self._model.to(settings.device)
         self._stopped = False
+        self._start_check: StartCheck | None = None
 
     def run(self, data: MultimodalData) -> tuple[np.ndarray, np.ndarray]:
         """Train.
@@ -100,6 +103,7 @@ class ProgressiveTrainer:
             self._pretrain()
             self._learn_progressively()
             self._warn_of_no_gain()
+            self._check_result()
         except KeyboardInterrupt:
             self._finish_interrupted()
         self._best.restore(self._model)
@@ -141,6 +145,8 @@ class ProgressiveTrainer:
     def _judge_start(self) -> None:
         """Make the untrained encoder a candidate; without pretraining epoch 0 is this encoder."""
         state, settings = self._state, self.settings
+        if self.parts.start_graph is not None and settings.pretrain_epochs + settings.max_epochs:
+            self._start_check = StartCheck(self.encoder, self.parts.start_graph, state)
         if not (settings.pretrain_epochs and self._clustering.judges_start):
             return
         started = time.perf_counter()
@@ -244,6 +250,13 @@ class ProgressiveTrainer:
             "more samples; set monitor__judge_start=False to keep a trained encoder.",
             RuntimeWarning,
         )
+
+    def _check_result(self) -> None:
+        """Warn of a fall below the start, and of collapsed gates."""
+        data, shares = self._state.data, self._state.graph.prior_shares_
+        if self._start_check is not None:
+            self._start_check.warn_if_below(self._best.labels)
+        warn_of_collapsed_gates(self._best.gates, data.present, data.names, shares)
 
     def _finish_interrupted(self) -> None:
         """Keep the best epoch so far; after an interrupted pretraining, cluster and keep that."""
