@@ -66,12 +66,14 @@ def test_frame_path_averages_frames_that_were_encoded_alone():
 def test_sums_standardize_each_vector_over_samples():
     rng = np.random.default_rng(0)
     first, second = rng.normal(5, 3, (50, 4)), rng.normal(-2, 0.1, (50, 4))
-    sums = StandardizedSums({"other": 1, "audio": 2}, 4)
+    sums = StandardizedSums({"other": [1.0], "audio": [1.0, 0.5]}, 4)
     calibration = SumsCalibration(sums)
     for rows in np.array_split(np.arange(50), 3):
         calibration.add("audio", [torch.from_numpy(first[rows]), torch.from_numpy(second[rows])])
     calibration.finish()
-    expected = sum((v - v.mean(axis=0)) / v.std(axis=0) for v in (first, second))
+    expected = sum(
+        weight * (v - v.mean(axis=0)) / v.std(axis=0) for weight, v in ((1, first), (0.5, second))
+    )
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     found = sums("audio", [torch.from_numpy(first), torch.from_numpy(second)])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)

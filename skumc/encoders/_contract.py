@@ -108,7 +108,7 @@ class OptionalEncoderMethods(Protocol):
         ...
 
     def summaries(self, batch: Batch) -> dict[str, Tensor]:
-        """Return one vector per sample and modality, before any learned layer.
+        """Return one vector per sample and modality, as it is before training.
 
         Called by :func:`encode_summaries` before training, in evaluation mode and without
         gradients, to build the nearest-neighbor graph of the input. Without it the mean of the
@@ -284,7 +284,7 @@ def encode_views(
 
 
 def encode_summaries(encoder: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Return one vector per sample and modality, before any learned layer of the encoder.
+    """Return one vector per sample and modality, as it is before training.
 
     Parameters
     ----------

@@ -9,13 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skumc._sequences import sent
 from skumc.encoders._batch import Batch
 from skumc.encoders._dropout import Dropout
 from skumc.encoders._dual_projection import DualProjection
 from skumc.encoders._frame_path import FramePath
 from skumc.encoders._projection import ModalityProjection
+from skumc.encoders._standardized_sums import StandardizedSums
 from skumc.encoders._statistics import FrameStatistics
 from skumc.encoders._summary import Summary, SummaryCalibration, principal_subspace
+
+_FRAME_WEIGHT = 0.5  # of frames one by one, relative to the summary
 
 
 class ModalityPaths(nn.Module):
@@ -88,9 +92,10 @@ class ModalityPaths(nn.Module):
     def _summaries(self) -> list[Summary]:
         return cast(list[Summary], list(self.summarize))
 
-    def n_paths(self, name: str) -> int:
-        """Return the number of paths of a modality."""
-        return 1 + (str(self.names.index(name)) in self.frame_paths)
+    def weights(self, name: str) -> list[float]:
+        """Return a weight for each path of a modality."""
+        has_frame_path = str(self.names.index(name)) in self.frame_paths
+        return [1.0, _FRAME_WEIGHT] if has_frame_path else [1.0]
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
         """Standardize the summaries of all samples; project on directions of largest variance."""
@@ -136,3 +141,30 @@ class ModalityPaths(nn.Module):
         if str(place) in self.frame_paths:
             vectors.append(self.frame_paths[str(place)](frames, lengths))
         return vectors
+
+
+def path_summaries(paths: ModalityPaths, sums: StandardizedSums, batch: Batch) -> dict[str, Tensor]:
+    """Summarize each modality as its paths do before training; zeros for a missing one.
+
+    A modality with a single path has its standardized summary, before any learned layer.
+
+    Parameters
+    ----------
+    paths : ModalityPaths
+    sums : StandardizedSums
+    batch : dict of str to (Tensor (n_frames_total, width), Tensor (n_samples,))
+
+    Returns
+    -------
+    dict of str to Tensor of shape (n_samples, width)
+    """
+    found = paths.summaries(batch)
+    for name in paths.names:
+        if len(paths.weights(name)) == 1:
+            continue
+        frames, lengths = batch[name]
+        here = lengths > 0
+        rows = sent(torch.nonzero(here).squeeze(1), frames.device)
+        vectors = sums(name, paths(name, frames, lengths[here]))
+        found[name] = vectors.new_zeros(len(lengths), vectors.shape[1]).index_copy(0, rows, vectors)
+    return found

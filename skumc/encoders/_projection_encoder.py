@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from skumc._sequences import sent
 from skumc.encoders._batch import Batch, EncoderOutput, present_modalities
 from skumc.encoders._fusion import GatedFusion
-from skumc.encoders._modality_paths import ModalityPaths
+from skumc.encoders._modality_paths import ModalityPaths, path_summaries
 from skumc.encoders._standardized_sums import StandardizedSums, SumsCalibration
 from skumc.encoders._statistics import FrameStatistics
 
@@ -64,7 +64,7 @@ class ProjectionNetwork(nn.Module):
         super().__init__()
         self.names = tuple(statistics)
         self.paths = ModalityPaths(statistics, hidden_width=hidden_width, **settings)
-        self.sums = StandardizedSums({n: self.paths.n_paths(n) for n in statistics}, hidden_width)
+        self.sums = StandardizedSums({n: self.paths.weights(n) for n in statistics}, hidden_width)
         self.fusion = GatedFusion(len(statistics), hidden_width, gate_normalization)
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
@@ -86,8 +86,8 @@ class ProjectionNetwork(nn.Module):
         self.fusion.set_prior_shares(shares)
 
     def summaries(self, batch: Batch) -> dict[str, Tensor]:
-        """Return standardized summaries, before any learned layer."""
-        return self.paths.summaries(batch)
+        """Return standardized summaries; the sums of all paths where there are several."""
+        return path_summaries(self.paths, self.sums, batch)
 
     def _modalities(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Compute a unit vector per sample and modality.

@@ -19,12 +19,12 @@ class StandardizedSums(nn.Module):
 
     Parameters
     ----------
-    n_terms : dict of str to int
-        Number of vectors of each modality.
+    weights : dict of str to sequence of float
+        A weight for each vector of a modality.
     width : int
     last_starts_at_zero : bool, default=False
         Whether the last vector of each modality is multiplied, channel by channel, by learned
-        factors that start at 0.
+        factors that start at 0, in place of its weight.
 
     Notes
     -----
@@ -33,7 +33,7 @@ class StandardizedSums(nn.Module):
 
     Examples
     --------
-    >>> sums = StandardizedSums({"audio": 2}, 2)
+    >>> sums = StandardizedSums({"audio": [1.0, 1.0]}, 2)
     >>> calibration = SumsCalibration(sums)
     >>> calibration.add("audio", [torch.tensor([[1.0, 5.0], [3.0, 7.0]]), torch.eye(2)])
     >>> calibration.finish()
@@ -45,17 +45,22 @@ class StandardizedSums(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, n_terms: Mapping[str, int], width: int, last_starts_at_zero: bool = False
+        self,
+        weights: Mapping[str, Sequence[float]],
+        width: int,
+        last_starts_at_zero: bool = False,
     ) -> None:
         super().__init__()
-        ends = torch.tensor(list(n_terms.values())).cumsum(0).tolist()
-        self._places = {
-            name: range(end - n, end) for (name, n), end in zip(n_terms.items(), ends, strict=True)
-        }
-        factors = torch.zeros(len(n_terms), width)
+        self._weights = [weight for own in weights.values() for weight in own]
+        self._places: dict[str, range] = {}
+        end = 0
+        for name, own in weights.items():
+            self._places[name] = range(end, end + len(own))
+            end += len(own)
+        factors = torch.zeros(len(weights), width)
         self.factors = nn.Parameter(factors) if last_starts_at_zero else None
-        self.register_buffer("mean", torch.zeros(ends[-1], width))
-        self.register_buffer("scale", torch.ones(ends[-1], width))
+        self.register_buffer("mean", torch.zeros(end, width))
+        self.register_buffer("scale", torch.ones(end, width))
 
     @property
     def is_needed(self) -> bool:
@@ -63,15 +68,15 @@ class StandardizedSums(nn.Module):
         return any(len(places) > 1 for places in self._places.values())
 
     def forward(self, name: str, terms: Sequence[Tensor]) -> Tensor:
-        """Add the vectors of a modality, (n_samples, width) each."""
+        """Add the vectors of a modality, (n_samples, width) each; the last ones may be left out."""
         places = self._places[name]
         if len(places) == 1:
             return F.normalize(terms[0], dim=-1)
         standard = [
-            (term - self.mean[place]) / self.scale[place]
-            for place, term in zip(places, terms, strict=True)
+            self._weights[place] * (term - self.mean[place]) / self.scale[place]
+            for place, term in zip(places, terms, strict=False)
         ]
-        if self.factors is not None:
+        if self.factors is not None and len(terms) == len(places):
             standard[-1] = standard[-1] * self.factors[list(self._places).index(name)]
         return F.normalize(torch.stack(standard).sum(dim=0), dim=-1)
 

@@ -25,7 +25,7 @@ from skumc.encoders._batch import (
 from skumc.encoders._dual_projection import DualProjection, LinearProjection
 from skumc.encoders._fusion import ConcatenationFusion, GatedFusion
 from skumc.encoders._guided_fusion import TextGuidedFusion
-from skumc.encoders._modality_paths import ModalityPaths
+from skumc.encoders._modality_paths import ModalityPaths, path_summaries
 from skumc.encoders._pooling import masked_mean
 from skumc.encoders._projection import ModalityProjection, isometric_linear
 from skumc.encoders._standardized_sums import StandardizedSums, SumsCalibration
@@ -176,8 +176,8 @@ class UMCNetwork(nn.Module):
         self.paths = None
         if paths is not None:
             self.paths = ModalityPaths(statistics, hidden_width=hidden_width, **paths)
-            n_terms = {name: self.paths.n_paths(name) + 1 for name in self.names}
-            self.sums = StandardizedSums(n_terms, hidden_width, last_starts_at_zero=True)
+            weights = {name: [*self.paths.weights(name), 1.0] for name in self.names}
+            self.sums = StandardizedSums(weights, hidden_width, last_starts_at_zero=True)
 
     # before training
 
@@ -195,10 +195,10 @@ class UMCNetwork(nn.Module):
         calibration.finish()
 
     def summaries(self, batch: Batch) -> dict[str, Tensor]:
-        """Return a vector per sample and modality, before any learned layer."""
+        """Return a vector per sample and modality: means of frames, or sums of paths."""
         if self.paths is None:
             return {name: masked_mean(*batch[name]) for name in self.names}
-        return self.paths.summaries(batch)
+        return path_summaries(self.paths, self.sums, batch)
 
     def set_prior_shares(self, shares: Sequence[float]) -> None:
         """Set the proportions in which the gates start, if paths are added and gates learned."""
