@@ -604,6 +604,7 @@ def test_automatic_candidates_are_those_of_the_function(blobs, monkeypatch):
     np.testing.assert_array_equal(search.labels_, search.best_estimator_[-1].labels_)
 
 
+@pytest.mark.filterwarnings("ignore:Training did not help")
 def test_search_over_the_automatic_candidates(blobs):
     X, _ = blobs
     cv = ShuffleSplit(1, test_size=0.25, random_state=0)

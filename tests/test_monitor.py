@@ -98,6 +98,7 @@ def test_the_last_epoch_within_the_tolerance_of_the_highest_is_kept(scores, tole
     best, model = BestEpoch(tolerance), torch.nn.Linear(1, 1)
     state = TrainingState(model, None, None, None)
     state.centers, state.selected = np.zeros((1, 1)), np.ones(1, dtype=bool)
+    state.labels, state.gates = np.zeros(1, dtype=np.int32), np.ones((1, 1))
     for epoch, score in enumerate(scores):
         best.keep_if_better(model, {"epoch": epoch, "monitor": score}, state)
     if tolerance:
