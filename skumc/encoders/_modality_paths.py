@@ -144,9 +144,10 @@ class ModalityPaths(nn.Module):
 
 
 def path_summaries(paths: ModalityPaths, sums: StandardizedSums, batch: Batch) -> dict[str, Tensor]:
-    """Summarize each modality as its paths do before training; zeros for a missing one.
+    """Summarize each modality before training; zeros for a missing one.
 
-    A modality with a single path has its standardized summary, before any learned layer.
+    The standardized summary, before any learned layer; and, side by side, what the untrained frame
+    path gives where there is one, standardized over samples.
 
     Parameters
     ----------
@@ -165,6 +166,7 @@ def path_summaries(paths: ModalityPaths, sums: StandardizedSums, batch: Batch) -
         frames, lengths = batch[name]
         here = lengths > 0
         rows = sent(torch.nonzero(here).squeeze(1), frames.device)
-        vectors = sums(name, paths(name, frames, lengths[here]))
-        found[name] = vectors.new_zeros(len(lengths), vectors.shape[1]).index_copy(0, rows, vectors)
+        vectors = sums.standardized(name, paths(name, frames, lengths[here]))[1]
+        vectors = vectors.new_zeros(len(lengths), vectors.shape[1]).index_copy(0, rows, vectors)
+        found[name] = torch.cat([found[name], vectors], dim=1)
     return found

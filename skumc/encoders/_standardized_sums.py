@@ -67,18 +67,25 @@ class StandardizedSums(nn.Module):
         """Whether a modality has more than one vector."""
         return any(len(places) > 1 for places in self._places.values())
 
+    def standardized(self, name: str, terms: Sequence[Tensor]) -> list[Tensor]:
+        """Standardize the first vectors of a modality, (n_samples, width) each."""
+        return [
+            (term - self.mean[place]) / self.scale[place]
+            for place, term in zip(self._places[name], terms, strict=False)
+        ]
+
     def forward(self, name: str, terms: Sequence[Tensor]) -> Tensor:
-        """Add the vectors of a modality, (n_samples, width) each; the last ones may be left out."""
+        """Add the vectors of a modality, (n_samples, width) each."""
         places = self._places[name]
         if len(places) == 1:
             return F.normalize(terms[0], dim=-1)
-        standard = [
-            self._weights[place] * (term - self.mean[place]) / self.scale[place]
-            for place, term in zip(places, terms, strict=False)
+        weighted = [
+            self._weights[place] * term
+            for place, term in zip(places, self.standardized(name, terms), strict=True)
         ]
-        if self.factors is not None and len(terms) == len(places):
-            standard[-1] = standard[-1] * self.factors[list(self._places).index(name)]
-        return F.normalize(torch.stack(standard).sum(dim=0), dim=-1)
+        if self.factors is not None:
+            weighted[-1] = weighted[-1] * self.factors[list(self._places).index(name)]
+        return F.normalize(torch.stack(weighted).sum(dim=0), dim=-1)
 
 
 class SumsCalibration:

@@ -195,7 +195,7 @@ class UMCNetwork(nn.Module):
         calibration.finish()
 
     def summaries(self, batch: Batch) -> dict[str, Tensor]:
-        """Return a vector per sample and modality: means of frames, or sums of paths."""
+        """Return a vector per sample and modality: means of frames, or those of the paths."""
         if self.paths is None:
             return {name: masked_mean(*batch[name]) for name in self.names}
         return path_summaries(self.paths, self.sums, batch)
