@@ -181,9 +181,9 @@ def test_grid_search_with_labels(X, y):
 def test_halving_grid_search(X, y):
     search = HalvingGridSearchCV(
         umc(), {"n_clusters": [2, 3, 4]}, cv=StratifiedKFold(2), scoring="adjusted_rand_score",
-        factor=2, min_resources=10, random_state=0,
+        factor=2, min_resources=12, random_state=0,
     ).fit(X, y)  # fmt: skip
-    assert search.n_resources_ == [10, 20]
+    assert search.n_resources_ == [12, 24]
     assert search.best_params_ == {"n_clusters": 2}
     last = search.cv_results_["iter"] == 1
     assert search.cv_results_["mean_test_score"][last].max() == 1.0
