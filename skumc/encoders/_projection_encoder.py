@@ -86,7 +86,7 @@ class ProjectionNetwork(nn.Module):
         self.fusion.set_prior_shares(shares)
 
     def summaries(self, batch: Batch) -> dict[str, Tensor]:
-        """Return standardized summaries, and beside them what the frame path gives."""
+        """Return standardized summaries, and next to them what the frame path gives."""
         return path_summaries(self.paths, self.sums, batch)
 
     def _modalities(self, batch: Batch) -> tuple[Tensor, Tensor]:
