@@ -7,11 +7,14 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from skumc._batches import to_batch
 from skumc._evaluation import evaluating
+from skumc._process_state import own_random_numbers
 from skumc.data import MultimodalData, Ragged, inference_batches
 from skumc.encoders import FrameStatistics, ProjectionEncoder
+from skumc.encoders._frame_path import FramePath
 from skumc.encoders._statistics import frame_counts
 from skumc.encoders._summary import Summary, SummaryCalibration
 from skumc.neighbors._search import Block, nearest, standardized
@@ -20,22 +23,34 @@ from skumc.neighbors._search import Block, nearest, standardized
 def _summaries(data: MultimodalData, name: str) -> Tensor:
     """Summarize one modality as the default encoder does, with the statistics of ``data``.
 
+    For sequences of raw frames this includes the untrained path of single frames, always with the
+    same random weights.
+
     Returns
     -------
     Tensor of float32, shape (n_samples, width)
     """
     frames = cast(Ragged, data.packed(name))
     statistics = FrameStatistics(*frames.mean_and_scale(), None, *frame_counts(frames.lengths))
-    summary = Summary(statistics, ProjectionEncoder().n_segments, standardize=True, deviation=True)
+    encoder = ProjectionEncoder()
+    summary = Summary(statistics, encoder.n_segments, standardize=True, deviation=True)
+    paths: list[torch.nn.Module] = [summary]
+    if summary.is_of_raw_sequences:
+        with own_random_numbers(torch.device("cpu")):
+            torch.default_generator.manual_seed(0)
+            offset = functional.normalize(torch.randn(encoder.hidden_width), dim=0)
+            paths.append(FramePath(statistics, encoder.hidden_width, 0.0, offset))
     batches = list(inference_batches(data))
     calibration = SummaryCalibration(summary)
     for rows in batches:
         calibration.add(*to_batch(data, rows)[name])
     calibration.finish()
-    found = torch.zeros(len(data), summary.width, dtype=torch.float32, device="cpu")
+    parts = []
     for rows in batches:
-        found[torch.from_numpy(rows)] = summary(*to_batch(data, rows)[name]).float()
-    return found
+        batch = to_batch(data, rows)[name]
+        parts.append(torch.cat([path(*batch).float() for path in paths], dim=1))
+    places = torch.from_numpy(np.concatenate(batches))
+    return torch.cat(parts)[torch.argsort(places)]
 
 
 def input_neighbors(data: MultimodalData, name: str, n_nearest: int) -> np.ndarray:
