@@ -164,18 +164,18 @@ def score(X, y, **parameters):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_modalities", [1, 2])
-def test_one_frame_of_a_sequence_is_enough(n_modalities):
+@pytest.mark.parametrize(("n_modalities", "least"), [(1, 0.85), (2, 0.95)])
+def test_one_frame_of_a_sequence_is_enough(n_modalities, least):
     X, y = needles(n_modalities=n_modalities)
     with_path, without = score(X, y), score(X, y, encoder=ProjectionEncoder(frame_path=False))
-    assert with_path > 0.9 and with_path > without + 0.01, (with_path, without)
+    assert with_path > least and with_path > without + 0.02, (with_path, without)
 
 
 @pytest.mark.slow
-def test_one_frame_of_500_helps_a_noisy_vector():
+def test_one_frame_of_500_does_not_harm_a_noisy_vector():
     X, y = needles(300, longest=500)
     together, alone = score(X, y), score(X.select(["text"]), y)
-    assert together > 0.6 and together > alone, (together, alone)
+    assert together > 0.75 and together > alone - 0.03, (together, alone)
 
 
 @pytest.mark.slow
@@ -195,15 +195,16 @@ def test_frame_after_a_marked_one():
     text = 2 * rng.normal(size=(6, 16))[y] + 2.5 * rng.normal(size=(600, 16))
     X = MultimodalData({"text": text, "audio": audio})
     together, alone = score(X, y), score(X.select(["text"]), y)
-    assert together > 0.5 and together > alone, (together, alone)
+    assert together > 0.8 and together > alone, (together, alone)
 
 
 @pytest.mark.slow
 def test_more_samples_do_not_cost_trust():
+    every, y = needles(1600)
     scores = []
     for n_samples in range(600, 1601, 100):
-        X, y = needles(n_samples)
         clusterer = UMCClusterer(6, random_state=0)
-        scores.append(100 * normalized_mutual_info_score(y, clusterer.fit_predict(X)))
+        labels = clusterer.fit_predict(every[:n_samples])
+        scores.append(100 * normalized_mutual_info_score(y[:n_samples], labels))
         assert all(clusterer.trusted_modalities_.values())
     assert min(np.diff(scores)) >= -3, scores

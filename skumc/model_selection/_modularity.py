@@ -92,8 +92,9 @@ def neighborhood_modularity_score(estimator: Any, X: Any, y: ArrayLike | None = 
     out of the mean. Beyond 4,096 samples with a modality, as many are drawn with a fixed seed.
 
     Neighbors are the nearest by Euclidean distance between summaries as
-    :class:`~skumc.encoders.ProjectionEncoder` makes them: segment means of standardized frames,
-    standardized over samples. Mean and deviation are those of X.
+    :class:`~skumc.encoders.ProjectionEncoder` makes them: segment means of standardized frames and,
+    for sequences of raw frames, what its untrained path of single frames gives, with fixed random
+    weights; both standardized over samples. Mean and deviation are those of X.
 
     Limits:
 
