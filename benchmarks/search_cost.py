@@ -3,7 +3,7 @@
 Each search includes its last fit, on all samples. In the same run: a fit with defaults, the median
 of those before and after the searches; the search with successive halving, ``factor=3``; with
 ``--whole``, the search that trains every candidate in full. The candidates are those of
-``candidate_parameters`` for sequences, eight, and four more. The data are synthetic: two modalities
+``candidate_parameters`` for sequences, nine, and three more. The data are synthetic: two modalities
 of short sequences.
 
 Run with ``python benchmarks/search_cost.py``.
@@ -22,7 +22,6 @@ N_CLUSTERS = 10
 MORE = [
     {"learning_rate": [1e-2], "pretrain_learning_rate": [1e-2]},
     {"pairs": ["views"]},
-    {"pairs": ["disjoint"]},
     {"encoder__hidden_width": [256]},
 ]
 

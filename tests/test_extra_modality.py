@@ -34,7 +34,7 @@ def worth(X, y, seeds, **parameters):
 def test_blobs_gain_by_what_is_useful_and_keep_it_beside_what_is_not():
     X, y = make_multimodal_blobs(600, 6, center_scale=0.6, uninformative="video", random_state=0)
     found = {
-        names: worth(X.select(names), y, range(3))
+        names: worth(X.select(names), y, range(6))
         for names in [
             ("text",),
             ("audio",),
