@@ -38,6 +38,20 @@ N_NEIGHBORS = 10
 _SETTINGS = (MIDDLE_LAYER_WIDTH, MIN_CLUSTER_SIZE, N_NEIGHBORS, N_SEGMENTS)
 QUICK_EPOCHS = {"pretrain_epochs": 1, "max_epochs": 2}
 
+# The method's encoder, and the same with one stage changed.
+ENCODER_STAGES = {
+    "umc encoder": {"encoder": "umc"},
+    "umc encoder, no dual projection": {"encoder": UMCEncoder(dual_projection=None)},
+    "umc encoder, no cross-attention": {"encoder": UMCEncoder(cross_attention=False)},
+    "umc encoder, guided attention too": {"encoder": UMCEncoder(guided_attention=True)},
+    "umc encoder, self-attention too": {"encoder": UMCEncoder(n_self_attention_layers=2)},
+    "umc encoder, interaction too": {"encoder": UMCEncoder(feature_interaction=True)},
+    "umc encoder, attention pooling": {"encoder": UMCEncoder(pooling="attention")},
+    "umc encoder, no gates": {"encoder": UMCEncoder(fusion="concatenation")},
+    "umc encoder, no shortcuts": {"encoder": UMCEncoder(shortcuts=False)},
+    "umc encoder, CLS (source: 3.4.6)": {"encoder": UMCEncoder(anchor_summary="cls")},
+    "umc encoder, as printed (source: 3.4)": {"encoder": printed_encoder()},
+}
 # Per ablation, the parameters of UMCClusterer that differ from its defaults; add new ones here.
 # "source" in a name gives the section of the source that a default departs from.
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -109,17 +123,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no separation": {"losses__separation_weight": 0.0},
     "40 epochs": {"max_epochs": 40},
     "one text layer trained (source: 3.2)": {"text__n_trainable_layers": 1},
-    "umc encoder (source: 3.4)": {"encoder": "umc"},
-    "umc encoder, no dual projection": {"encoder": UMCEncoder(dual_projection=None)},
-    "umc encoder, no cross-attention": {"encoder": UMCEncoder(cross_attention=False)},
-    "umc encoder, guided attention too": {"encoder": UMCEncoder(guided_attention=True)},
-    "umc encoder, self-attention too": {"encoder": UMCEncoder(n_self_attention_layers=2)},
-    "umc encoder, interaction too": {"encoder": UMCEncoder(feature_interaction=True)},
-    "umc encoder, attention pooling": {"encoder": UMCEncoder(pooling="attention")},
-    "umc encoder, no gates": {"encoder": UMCEncoder(fusion="concatenation")},
-    "umc encoder, no shortcuts": {"encoder": UMCEncoder(shortcuts=False)},
-    "umc encoder, CLS (source: 3.4.6)": {"encoder": UMCEncoder(anchor_summary="cls")},
-    "umc encoder, as printed (source: 3.4)": {"encoder": printed_encoder()},
+    **ENCODER_STAGES,
 }
 # Without a second modality these equal the defaults or the umc encoder.
 NEED_SEVERAL_MODALITIES = {

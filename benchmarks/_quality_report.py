@@ -169,7 +169,7 @@ def ablation_table(runs, base, chosen):
 
 def ablation_tables(runs):
     """The ablations compared with the defaults, and those of the umc encoder with that encoder."""
-    stages, encoder = "ablation: umc encoder, ", "ablation: umc encoder (source: 3.4)"
+    stages, encoder = "ablation: umc encoder, ", "ablation: umc encoder"
     methods = {run["method"] for run in runs}
     if "umc" in methods:
         whole = {name for name in methods if name.startswith("ablation: ")}

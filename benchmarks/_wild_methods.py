@@ -10,7 +10,14 @@ import numpy as np
 import sklearn
 from _quality_baselines import Average, Blocks, CentroidHDBSCAN, PolyclustxUMC, polyclustx_problem
 from _quality_data import MIDDLE_LAYER, SEGMENTS
-from _quality_methods import N_NEIGHBORS, QUICK_EPOCHS, Method, fingerprint, package_state
+from _quality_methods import (
+    ENCODER_STAGES,
+    N_NEIGHBORS,
+    QUICK_EPOCHS,
+    Method,
+    fingerprint,
+    package_state,
+)
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.decomposition import PCA
@@ -19,7 +26,6 @@ from sklearn.neighbors import kneighbors_graph
 from sklearn.pipeline import make_pipeline
 
 from skumc import UMCClusterer
-from skumc.encoders import UMCEncoder
 
 BOTH, ALL = ("all", "predict"), ("all",)
 N_COMPONENTS = 30  # principal components of the Gaussian mixture
@@ -138,14 +144,7 @@ STAGES = {
     "umc, no path of single frames": {"encoder__frame_path": False},
     "umc, no deviations of frames": {"encoder__deviation": False},
     "umc, no dual projection of summaries": {"encoder__dual_projection": False},
-    "umc encoder": {"encoder": "umc"},
-    "umc encoder, no cross-attention": {"encoder": UMCEncoder(cross_attention=False)},
-    "umc encoder, guided attention too": {"encoder": UMCEncoder(guided_attention=True)},
-    "umc encoder, self-attention too": {"encoder": UMCEncoder(n_self_attention_layers=2)},
-    "umc encoder, interaction too": {"encoder": UMCEncoder(feature_interaction=True)},
-    "umc encoder, attention pooling": {"encoder": UMCEncoder(pooling="attention")},
-    "umc encoder, no gates": {"encoder": UMCEncoder(fusion="concatenation")},
-    "umc encoder, no shortcuts": {"encoder": UMCEncoder(shortcuts=False)},
+    **ENCODER_STAGES,
 }
 
 

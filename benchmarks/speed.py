@@ -127,7 +127,7 @@ def fit_ours(folder, n, batch_size, device, epochs):
     del frames
     clusterer = UMCClusterer(
         N_CLUSTERS,
-        encoder="umc",
+        encoder=printed_encoder(),
         text=TextModel(folder, layer=None, n_trainable_layers=1),
         neighbors="none",
         monitor="silhouette",
