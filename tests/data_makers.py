@@ -3,6 +3,8 @@
 import numpy as np
 
 from skumc import MultimodalData
+from skumc.encoders import FrameStatistics
+from skumc.encoders._statistics import frame_counts
 
 
 def make_sequences(n_samples=24, n_clusters=2, missing=False, seed=0):
@@ -35,3 +37,13 @@ def pad(X, n_extra=0, fill=0.0):
         for row in range(len(X)):
             arrays[name][row, : store.lengths[row]] = store[row]
     return arrays, lengths
+
+
+def statistics_of(X):
+    """What an encoder is built from, as the estimator takes it from the samples."""
+    return {
+        name: FrameStatistics(
+            *X.packed(name).mean_and_scale(), None, *frame_counts(X.packed(name).lengths)
+        )
+        for name in X.names
+    }

@@ -15,7 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 from torch import nn
 
 import skumc
-from data_makers import make_sequences, pad
+from data_makers import make_sequences, pad, statistics_of
 from fitting import Rising
 from skumc import MultimodalData, UMCClusterer
 from skumc._batches import to_batch
@@ -41,7 +41,6 @@ from skumc.encoders import (
     masked_mean,
     segment_means,
 )
-from skumc.encoders._statistics import frame_counts
 from skumc.encoders._summary import Summary, SummaryCalibration
 from skumc.training import Optimization
 from skumc.training._embedding import calibrate, embed
@@ -52,13 +51,7 @@ CPU = torch.device("cpu")
 def untrained(X, **parameters):
     """The network as the estimator builds it, before anything trains."""
     torch.default_generator.manual_seed(0)
-    statistics = {
-        name: FrameStatistics(
-            *X.packed(name).mean_and_scale(), None, *frame_counts(X.packed(name).lengths)
-        )
-        for name in X.names
-    }
-    network = ProjectionEncoder(**parameters).build(statistics, X.names[0])
+    network = ProjectionEncoder(**parameters).build(statistics_of(X), X.names[0])
     calibrate(network, X, CPU)
     return network.eval()
 

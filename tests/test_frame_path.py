@@ -5,13 +5,13 @@ import pytest
 import torch
 from sklearn.metrics import normalized_mutual_info_score
 
+from data_makers import statistics_of
 from skumc import MultimodalData, UMCClusterer
 from skumc._batches import to_batch
 from skumc.datasets import make_multimodal_blobs
 from skumc.encoders import DualProjection, FrameStatistics, ProjectionEncoder, masked_mean
 from skumc.encoders._frame_path import FramePath
 from skumc.encoders._standardized_sums import StandardizedSums, SumsCalibration
-from skumc.encoders._statistics import frame_counts
 from skumc.training._embedding import calibrate
 
 CPU = torch.device("cpu")
@@ -19,13 +19,7 @@ CPU = torch.device("cpu")
 
 def network_for(X, **parameters):
     torch.default_generator.manual_seed(0)
-    statistics = {
-        name: FrameStatistics(
-            *X.packed(name).mean_and_scale(), None, *frame_counts(X.packed(name).lengths)
-        )
-        for name in X.names
-    }
-    network = ProjectionEncoder(hidden_width=16, **parameters).build(statistics, X.names[0])
+    network = ProjectionEncoder(hidden_width=16, **parameters).build(statistics_of(X), X.names[0])
     calibrate(network, X, CPU)
     return network.eval()
 

@@ -280,6 +280,28 @@ def test_trust_is_judged_by_a_sample_of_many(monkeypatch):
         assert meet(X).trusted_ == {"first": True, "second": True, "noise": False}
 
 
+def test_a_modality_with_one_telling_frame_is_trusted_by_its_means(monkeypatch):
+    from skumc.neighbors import _graph
+
+    by_summaries_alone = _graph._looks
+    for seed in range(3):
+        X, _ = make_multimodal_blobs(
+            1000,
+            6,
+            modalities={"text": 16, "audio": 24},
+            lengths={"text": 1, "audio": (20, 40)},
+            n_informative_frames={"audio": 1},
+            center_scale=1.75,
+            noise={"text": 2.5},
+            random_state=seed,
+        )
+        untrained = UMCClusterer(6, pretrain_epochs=0, max_epochs=0, random_state=0)
+        assert untrained.fit(X).trusted_modalities_ == {"text": True, "audio": True}
+        with monkeypatch.context() as patch:  # the means make the difference
+            patch.setattr(_graph, "_looks", lambda *given: by_summaries_alone(*given)[:1])
+            assert not untrained.fit(X).trusted_modalities_["audio"]
+
+
 @pytest.mark.parametrize("anchor", ["text", "audio"])
 def test_where_nothing_is_shared_the_anchor_is_alone(anchor):
     rng = np.random.default_rng(0)

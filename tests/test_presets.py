@@ -1,12 +1,9 @@
 """Parameters are merged into a preset, and a fitted encoder is taken as it is."""
 
-import warnings
-
 import numpy as np
 import pytest
 
 from skumc import MultimodalData, UMCClusterer
-from skumc.datasets import make_multimodal_blobs
 from skumc.losses import InfoNCELoss, SupConLoss, WeightedLosses
 from skumc.text import TextModel
 from text_models import pair
@@ -108,21 +105,3 @@ def test_a_fitted_encoder_with_other_trained_text_is_refused():
     fitted = UMCClusterer(3, text=text, **SHORT).fit(X).encoder_
     with pytest.raises(ValueError, match=r"trained text layers for \['text'\]"):
         UMCClusterer(3, text=TextModel(pair()), encoder=fitted, **SHORT).fit(X)
-
-
-def test_a_preset_that_falls_below_its_start_says_so():
-    X, _ = make_multimodal_blobs(240, 3, lengths=1, center_scale=0.7, random_state=0)
-    settings = {"pretrain_epochs": 2, "max_epochs": 1, "random_state": 0, "text": None}
-    settings |= {"encoder": "projection"}
-    wild = UMCClusterer.from_preset(
-        "source", 3, learning_rate=10.0, pretrain_learning_rate=10.0, **settings
-    )
-    with pytest.warns(RuntimeWarning) as caught:
-        wild.fit(X)
-    assert any("Training fell below its start" in str(warning.message) for warning in caught)
-    mild = UMCClusterer.from_preset(
-        "source", 3, learning_rate=1e-6, pretrain_learning_rate=1e-6, **settings
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)
-        mild.fit(X)

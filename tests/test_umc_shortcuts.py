@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from data_makers import statistics_of
 from skumc import UMCClusterer
 from skumc._batches import to_batch
 from skumc._sequences import Sequences
 from skumc.datasets import make_multimodal_blobs
-from skumc.encoders import FrameStatistics, UMCEncoder, encode_summaries, hide_modalities
-from skumc.encoders._statistics import frame_counts
+from skumc.encoders import UMCEncoder, encode_summaries, hide_modalities
 from skumc.training._embedding import calibrate
 
 CPU = torch.device("cpu")
@@ -23,13 +23,7 @@ def X():
 
 def network_for(X, **parameters):
     torch.default_generator.manual_seed(0)
-    statistics = {
-        name: FrameStatistics(
-            *X.packed(name).mean_and_scale(), None, *frame_counts(X.packed(name).lengths)
-        )
-        for name in X.names
-    }
-    network = UMCEncoder(hidden_width=8, n_heads=2, **parameters).build(statistics, "text")
+    network = UMCEncoder(hidden_width=8, n_heads=2, **parameters).build(statistics_of(X), "text")
     calibrate(network, X, CPU)
     with torch.no_grad():
         network.fusion.weight.normal_()

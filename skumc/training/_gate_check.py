@@ -11,49 +11,64 @@ from skumc._warnings import warn_caller
 _MOST, _LEAST = 0.95, 0.02  # mean share beyond which a modality is alone, or lost
 
 
-def warn_of_collapsed_gates(
-    gates: np.ndarray, present: np.ndarray, names: Sequence[str], shares: Sequence[float] | None
-) -> None:
-    """Warn if the gates of a modality have nearly all or nothing, and did not start there.
+def mean_shares(gates: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Average each modality's gates over the samples that have it and another one.
 
     Parameters
     ----------
     gates : ndarray of shape (n_samples, n_modalities)
     present : ndarray of bool, shape (n_samples, n_modalities)
-        Only samples with two modalities or more count.
+
+    Returns
+    -------
+    ndarray of shape (n_modalities,)
+        NaN for a modality without such samples, and for gates of another shape, which a user's
+        encoder may have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> gates = np.array([[0.5, 0.5], [0.75, 0.25], [1.0, 0.0]])
+    >>> mean_shares(gates, np.array([[True, True], [True, True], [True, False]])).tolist()
+    [0.625, 0.375]
+    """
+    if gates.shape != present.shape:
+        return np.full(present.shape[1], np.nan)
+    counted = present & (present.sum(axis=1, keepdims=True) > 1)
+    totals, counts = np.where(counted, gates, 0.0).sum(axis=0), counted.sum(axis=0)
+    return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
+
+
+def warn_of_collapsed_gates(start: np.ndarray, end: np.ndarray, names: Sequence[str]) -> None:
+    """Warn if a modality has nearly all or nothing of the gates, and did not start there.
+
+    Parameters
+    ----------
+    start, end : ndarray of shape (n_modalities,)
+        Mean shares before and after training; nothing is said of NaN.
     names : sequence of str
-    shares : sequence of float or None
-        Relative shares before training; None means equal ones.
 
     Examples
     --------
     >>> import warnings
     >>> import numpy as np
-    >>> gates, present = np.array([[0.99, 0.01]]), np.ones((1, 2), dtype=bool)
+    >>> equal, one = np.array([0.5, 0.5]), np.array([0.99, 0.01])
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
-    ...     warn_of_collapsed_gates(gates, present, ["text", "audio"], None)
-    ...     warn_of_collapsed_gates(gates, present, ["text", "audio"], [1.0, 0.01])
+    ...     warn_of_collapsed_gates(equal, one, ["text", "audio"])
+    ...     warn_of_collapsed_gates(one, one, ["text", "audio"])
     >>> len(caught)
     1
     """
-    several = present.sum(axis=1) > 1
-    if gates.shape[1] != len(names):  # an encoder of the user's with gates of another kind
-        return
-    weights = np.asarray([1.0] * len(names) if shares is None else shares)
-    found = []
-    for place, name in enumerate(names):
-        rows = several & present[:, place]
-        if not rows.any():
-            continue
-        prior = weights[place] / (present[rows] @ weights)
-        end, start = gates[rows, place].mean(), prior.mean()
-        if end > _MOST >= start or end < _LEAST <= start:
-            found.append(f"{name!r} ({start:.2f} before training, {end:.2f} after)")
+    found = [
+        f"{name!r} ({before:.2f} before training, {after:.2f} after)"
+        for name, before, after in zip(names, start, end, strict=True)
+        if after > _MOST >= before or after < _LEAST <= before
+    ]
     if found:
         warn_caller(
-            f"The gates collapsed: the mean share of {' and '.join(found)}. Clusters follow the "
-            "other modalities, or one alone. Try a smaller learning_rate and "
-            "pretrain_learning_rate, or leave out modalities that do not matter.",
+            f"The gates collapsed: the mean share of {' and '.join(found)}. Try a smaller "
+            "learning_rate and pretrain_learning_rate, or leave out modalities that do not "
+            "matter.",
             RuntimeWarning,
         )

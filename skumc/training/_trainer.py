@@ -15,9 +15,9 @@ from skumc.data import MultimodalData
 from skumc.pairs import supervised_views
 from skumc.training._best import BestEpoch
 from skumc.training._callbacks import CallbackList
-from skumc.training._embedding import summarize
+from skumc.training._embedding import embed, summarize
 from skumc.training._epoch_clustering import EpochClustering
-from skumc.training._gate_check import warn_of_collapsed_gates
+from skumc.training._gate_check import mean_shares, warn_of_collapsed_gates
 from skumc.training._history import History
 from skumc.training._losses import LossTerms
 from skumc.training._optimization import Stepper
@@ -26,6 +26,8 @@ from skumc.training._settings import TrainingParts, TrainingSettings
 from skumc.training._start_check import StartCheck
 from skumc.training._state import TrainingState
 from skumc.training._steps import Plan, TrainingSteps, split_batches
+
+_MAX_GATES = 1000  # samples by which the gates before training are averaged, at most twice as many
 
 
 class ProgressiveTrainer:
@@ -145,6 +147,7 @@ class ProgressiveTrainer:
     def _judge_start(self) -> None:
         """Make the untrained encoder a candidate; without pretraining epoch 0 is this encoder."""
         state, settings = self._state, self.settings
+        self._start_shares = self._mean_shares()
         if self.parts.start_graph is not None and settings.pretrain_epochs + settings.max_epochs:
             self._start_check = StartCheck(self.encoder, self.parts.start_graph, state)
         if not (settings.pretrain_epochs and self._clustering.judges_start):
@@ -251,12 +254,22 @@ class ProgressiveTrainer:
             RuntimeWarning,
         )
 
+    def _mean_shares(self) -> np.ndarray:
+        """Average the gates of at most 2,000 samples, at equal distances."""
+        data, settings = self._state.data, self.settings
+        if len(data.names) == 1:
+            return np.ones(1)
+        some = data[:: max(len(data) // _MAX_GATES, 1)]
+        found = embed(self.encoder, some, settings.device, settings.precision)
+        return mean_shares(found.gates, some.present)
+
     def _check_result(self) -> None:
         """Warn of a fall below the start, and of collapsed gates."""
-        data, shares = self._state.data, self._state.graph.prior_shares_
+        data = self._state.data
         if self._start_check is not None:
             self._start_check.warn_if_below(self._best.labels)
-        warn_of_collapsed_gates(self._best.gates, data.present, data.names, shares)
+        end = mean_shares(self._best.gates, data.present)
+        warn_of_collapsed_gates(self._start_shares, end, data.names)
 
     def _finish_interrupted(self) -> None:
         """Keep the best epoch so far; after an interrupted pretraining, cluster and keep that."""
