@@ -118,3 +118,26 @@ def test_zeros_for_missing_modalities_need_shortcuts_off(X):
     with pytest.raises(ValueError, match="shortcuts=False"):
         network_for(X, missing="zeros")
     network_for(X, missing="zeros", shortcuts=False)
+
+
+@pytest.mark.slow
+def test_attention_is_highest_at_the_frame_that_tells():
+    hits = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        kind = np.arange(600) % 6
+        centers, topics = 2 * rng.normal(size=(6, 24)), 2 * rng.normal(size=(6, 16))
+        audio, places = [], []
+        for k in kind:
+            frames = rng.normal(size=(rng.integers(12, 25), 24))
+            places.append(rng.integers(len(frames)))
+            frames[places[-1]] += centers[k] + rng.normal(size=24)
+            audio.append(frames)
+        text = topics[kind] + 2.5 * rng.normal(size=(600, 16))
+        fitted = UMCClusterer(6, encoder="umc", random_state=0)
+        weights = fitted.fit({"text": text, "audio": audio}).attention_weights(
+            {"text": text, "audio": audio}
+        )["audio"]
+        highest = [cell.mean(axis=(0, 1)).argmax() for cell in weights]
+        hits.append(np.mean(np.equal(highest, places)))
+    assert np.mean(hits) >= 0.9, hits
