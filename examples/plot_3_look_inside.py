@@ -79,7 +79,7 @@ _ = axes[-1].set_xlabel("audio frame")
 # %%
 # Four panels prove little. Over all samples: the attention to the three frames of the event, as a
 # multiple of that under uniform attention, with and without training. For two of the three kinds it
-# goes to the event, for one it goes to all frames but these. All kinds are told apart nevertheless:
+# goes to the event, for one it goes to all frames but these. The clusters are the three kinds nevertheless:
 # by default the encoder also reads each frame on a path of its own, and attention only adds to it.
 # Weights of attention show where it looks, they do not explain a cluster.
 
