@@ -80,8 +80,8 @@ _ = axes[-1].set_xlabel("audio frame")
 # Four panels prove little. Over all samples: the attention to the three frames of the event, as a
 # multiple of that under uniform attention, with and without training. For two of the three kinds it
 # goes to the event, for one it goes to all frames but these. The clusters are the three kinds
-# nevertheless: by default the encoder also reads each frame on a path of its own, and attention only
-# adds to it. Weights of attention show where it looks, they do not explain a cluster.
+# nevertheless: by default the encoder also reads each frame on a path of its own, and attention
+# only adds to it. Weights of attention show where it looks, they do not explain a cluster.
 
 untrained = UMCClusterer(3, encoder="umc", pretrain_epochs=0, max_epochs=0, random_state=0).fit(X)
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
