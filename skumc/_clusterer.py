@@ -10,7 +10,6 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
-    TransformerMixin,
 )
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.metadata_routing import UNUSED
@@ -21,7 +20,6 @@ from skumc._assembly import (
     check_samples,
     choose_anchor,
     make_parts,
-    read_samples,
     read_text,
     seed_parts,
     text_reader,
@@ -32,13 +30,13 @@ from skumc._devices import PickledOnCPU, resolve_device
 from skumc._fitted import all_or_nothing
 from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
 from skumc._parts import PartsMixin
+from skumc._prediction import PredictionMixin
 from skumc._presets import preset_parameters
-from skumc.data import MultimodalData, read_X, with_index
+from skumc.data import read_X, with_index
 from skumc.losses import WeightedLosses
 from skumc.text import TextModel
-from skumc.training import SilhouetteMonitor
 from skumc.training._clustering import assign_labels
-from skumc.training._embedding import Embedded, calibrate, embed, embed_attention
+from skumc.training._embedding import calibrate, embed
 from skumc.training._isolation import isolated
 from skumc.training._trainer import ProgressiveTrainer
 
@@ -46,8 +44,8 @@ from skumc.training._trainer import ProgressiveTrainer
 class UMCClusterer(
     PickledOnCPU,
     PartsMixin,
+    PredictionMixin,
     ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
     ClusterMixin,
     BaseEstimator,
 ):
@@ -383,100 +381,6 @@ class UMCClusterer(
         """
         return with_index(self, X, self.fit(X, y, **fit_params).embedding_)
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Embed samples.
-
-        Parameters
-        ----------
-        X : array, DataFrame, MultimodalData, list of dicts or dict
-            With the modalities of ``fit``; an absent one counts as missing in every sample.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_components)
-            Unit-norm rows.
-        """
-        return with_index(self, X, self._embed(read_samples(self, X)).embedding)
-
-    def predict(self, X: Any, missing_rows: str = "raise") -> np.ndarray:
-        """Assign each sample to the nearest stored center.
-
-        Parameters
-        ----------
-        X : array, DataFrame, MultimodalData, list of dicts or dict
-        missing_rows : {"raise", "label -1"}, default="raise"
-            Treatment of samples without any modality: an error, or the label -1.
-
-        Returns
-        -------
-        ndarray of int32, shape (n_samples,)
-        """
-        return self._assign(read_samples(self, X, missing_rows))
-
-    def modality_weights(self, X: Any) -> np.ndarray:
-        """Return the share of each modality in the embedding of each sample.
-
-        Parameters
-        ----------
-        X : array, DataFrame, MultimodalData, list of dicts or dict
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_modalities)
-            In the order of ``modality_widths_``; rows sum to 1. The share of a missing modality is
-            0, unless the encoder replaces it with zeros (``missing="zeros"``).
-        """
-        return self._embed(read_samples(self, X)).gates
-
-    def attention_weights(self, X: Any) -> dict[str, list[np.ndarray | None]]:
-        """Return the weights of the cross-attention from the anchor, per sample.
-
-        Parameters
-        ----------
-        X : array, DataFrame, MultimodalData, list of dicts or dict
-
-        Returns
-        -------
-        dict of str to list of n_samples arrays
-            For each modality but the anchor, per sample an array of float32 with shape
-            (n_heads, n_anchor_frames, n_frames) that sums to 1 over the last axis; None where the
-            modality is missing. A sample without its anchor has one row, for a learned placeholder.
-
-        Raises
-        ------
-        AttributeError
-            If the encoder has no cross-attention.
-        """
-        data, device, weights = read_samples(self, X), resolve_device(self.device), {}
-        if hasattr(self.encoder_, "attention_weights"):
-            weights = embed_attention(self.encoder_.to(device), data, self.anchor_, device)
-        if not weights:
-            raise AttributeError(
-                f"The encoder {type(self.encoder_).__name__} has no attention_weights: it has no "
-                'cross-attention. Use encoder="umc" and several modalities.'
-            )
-        return weights
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean silhouette of the predicted clusters in the space of the embedding.
-
-        It cannot compare encoders or training: :mod:`skumc.model_selection` has scores that can.
-
-        Parameters
-        ----------
-        X : array, DataFrame, MultimodalData, list of dicts or dict
-        y : Ignored
-
-        Returns
-        -------
-        float
-            Within [-1, 1], of at most 5,000 samples; 0.0 where there is only one cluster.
-        """
-        del y
-        embedding = self._embed(read_samples(self, X)).embedding
-        labels = assign_labels(embedding, self.cluster_centers_)
-        return SilhouetteMonitor(sample_size=5000)(embedding, labels)
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
@@ -485,15 +389,3 @@ class UMCClusterer(
     @property
     def _n_features_out(self) -> int:
         return self.embedding_.shape[1]
-
-    def _assign(self, data: MultimodalData) -> np.ndarray:
-        """Assign samples with frames in the place of text; -1 for those without any modality."""
-        present, labels = data.present.any(axis=1), np.full(len(data), -1, dtype=np.int32)
-        if present.any():
-            embedding = self._embed(data if present.all() else data[present]).embedding
-            labels[present] = assign_labels(embedding, self.cluster_centers_)
-        return labels
-
-    def _embed(self, data: MultimodalData) -> Embedded:
-        device = resolve_device(self.device)
-        return embed(self.encoder_.to(device), data, device, self.precision)

@@ -53,7 +53,8 @@ ESTIMATOR = {
     "_parameters": (CHOSEN, {"torch"}),
     "_presets": (CHOSEN, {"torch"}),
     "_assembly": ({"_parameters"} | CHOSEN, {"torch"}),
-    "_clusterer": ({"_assembly", "_parameters", "_presets"} | CHOSEN, {"torch"}),
+    "_prediction": ({"_assembly", "data", "training"}, {"torch"}),
+    "_clusterer": ({"_assembly", "_parameters", "_prediction", "_presets"} | CHOSEN, {"torch"}),
     "__init__": ({"_clusterer", "data"}, {"torch"}),
     "model_selection": (
         {"_assembly", "_clusterer", "data", "encoders", "neighbors", "text"},

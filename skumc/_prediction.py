@@ -1,0 +1,125 @@
+"""Methods of a fitted clusterer that read new samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from skumc._assembly import read_samples
+from skumc._devices import resolve_device
+from skumc.data import MultimodalData, with_index
+from skumc.training import SilhouetteMonitor
+from skumc.training._clustering import assign_labels
+from skumc.training._embedding import Embedded, embed, embed_attention
+
+
+class PredictionMixin(TransformerMixin, BaseEstimator):
+    """Embedding, labels and weights of samples, from the fitted encoder and centers."""
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed samples.
+
+        Parameters
+        ----------
+        X : array, DataFrame, MultimodalData, list of dicts or dict
+            With the modalities of ``fit``; an absent one counts as missing in every sample.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_components)
+            Unit-norm rows.
+        """
+        return with_index(self, X, self._embed(read_samples(self, X)).embedding)
+
+    def predict(self, X: Any, missing_rows: str = "raise") -> np.ndarray:
+        """Assign each sample to the nearest stored center.
+
+        Parameters
+        ----------
+        X : array, DataFrame, MultimodalData, list of dicts or dict
+        missing_rows : {"raise", "label -1"}, default="raise"
+            Treatment of samples without any modality: an error, or the label -1.
+
+        Returns
+        -------
+        ndarray of int32, shape (n_samples,)
+        """
+        return self._assign(read_samples(self, X, missing_rows))
+
+    def modality_weights(self, X: Any) -> np.ndarray:
+        """Return the share of each modality in the embedding of each sample.
+
+        Parameters
+        ----------
+        X : array, DataFrame, MultimodalData, list of dicts or dict
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_modalities)
+            In the order of ``modality_widths_``; rows sum to 1. The share of a missing modality is
+            0, unless the encoder replaces it with zeros (``missing="zeros"``).
+        """
+        return self._embed(read_samples(self, X)).gates
+
+    def attention_weights(self, X: Any) -> dict[str, list[np.ndarray | None]]:
+        """Return the weights of the cross-attention from the anchor, per sample.
+
+        Parameters
+        ----------
+        X : array, DataFrame, MultimodalData, list of dicts or dict
+
+        Returns
+        -------
+        dict of str to list of n_samples arrays
+            For each modality but the anchor, per sample an array of float32 with shape
+            (n_heads, n_anchor_frames, n_frames) that sums to 1 over the last axis; None where the
+            modality is missing. A sample without its anchor has one row, for a learned placeholder.
+
+        Raises
+        ------
+        AttributeError
+            If the encoder has no cross-attention.
+        """
+        data, device, weights = read_samples(self, X), resolve_device(self.device), {}
+        if hasattr(self.encoder_, "attention_weights"):
+            weights = embed_attention(self.encoder_.to(device), data, self.anchor_, device)
+        if not weights:
+            raise AttributeError(
+                f"The encoder {type(self.encoder_).__name__} has no attention_weights: it has no "
+                'cross-attention. Use encoder="umc" and several modalities.'
+            )
+        return weights
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean silhouette of the predicted clusters in the space of the embedding.
+
+        It cannot compare encoders or training: :mod:`skumc.model_selection` has scores that can.
+
+        Parameters
+        ----------
+        X : array, DataFrame, MultimodalData, list of dicts or dict
+        y : Ignored
+
+        Returns
+        -------
+        float
+            Within [-1, 1], of at most 5,000 samples; 0.0 where there is only one cluster.
+        """
+        del y
+        embedding = self._embed(read_samples(self, X)).embedding
+        labels = assign_labels(embedding, self.cluster_centers_)
+        return SilhouetteMonitor(sample_size=5000)(embedding, labels)
+
+    def _assign(self, data: MultimodalData) -> np.ndarray:
+        """Assign samples with frames in the place of text; -1 for those without any modality."""
+        present, labels = data.present.any(axis=1), np.full(len(data), -1, dtype=np.int32)
+        if present.any():
+            embedding = self._embed(data if present.all() else data[present]).embedding
+            labels[present] = assign_labels(embedding, self.cluster_centers_)
+        return labels
+
+    def _embed(self, data: MultimodalData) -> Embedded:
+        device = resolve_device(self.device)
+        return embed(self.encoder_.to(device), data, device, self.precision)
