@@ -10,7 +10,7 @@ from skumc import MultimodalData, UMCClusterer
 from skumc._batches import to_batch
 from skumc.datasets import make_multimodal_blobs
 from skumc.encoders import DualProjection, FrameStatistics, ProjectionEncoder, masked_mean
-from skumc.encoders._frame_path import FramePath
+from skumc.encoders._frame_path import FramePath, sampled_frames
 from skumc.encoders._standardized_sums import StandardizedSums, SumsCalibration
 from skumc.training._embedding import calibrate
 
@@ -55,6 +55,39 @@ def test_frame_path_averages_frames_that_were_encoded_alone():
     found = path(frames, torch.tensor([2, 3]))
     expected = torch.stack([alone[:2].mean(dim=0), alone[2:].mean(dim=0)])
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_frames_are_sampled_from_equal_parts_of_longer_sequences():
+    torch.default_generator.manual_seed(0)
+    lengths = torch.tensor([10, 3, 4, 9])
+    frames = torch.cat([100 * row + torch.arange(n) for row, n in enumerate(lengths)]).unsqueeze(1)
+    counts = torch.zeros(400)
+    for _ in range(2000):
+        found, kept = sampled_frames(frames, lengths, 4)
+        assert kept.tolist() == [4, 3, 4, 4]
+        rows = found.squeeze(1).split(kept.tolist())
+        assert rows[1].tolist() == [100, 101, 102]
+        assert rows[2].tolist() == [200, 201, 202, 203]
+        for row, length in ((0, 10), (3, 9)):
+            part = (rows[row] - 100 * row) * 4 / length  # the part starts within a frame at most
+            assert torch.all(part.floor() <= torch.arange(4))
+            assert torch.all(part + 4 / length > torch.arange(4))
+        counts += torch.bincount(found.squeeze(1), minlength=400)
+    # each frame of a sequence is equally likely, so that the mean over draws is that of all frames
+    for row, length in ((0, 10), (3, 9)):
+        share = counts[100 * row : 100 * row + length] / 2000
+        torch.testing.assert_close(share, torch.full((length,), 4 / length), rtol=0.15, atol=0)
+
+
+def test_frames_are_sampled_in_training_only():
+    torch.default_generator.manual_seed(0)
+    path = FramePath(FrameStatistics(np.zeros(3), np.ones(3)), 8, 0.0, torch.zeros(8))
+    frames, lengths = torch.randn(70, 3), torch.tensor([40, 30])
+    first, second = path(frames, lengths), path(frames, lengths)
+    assert (first[0] - second[0]).abs().max() > 1e-3
+    torch.testing.assert_close(first[1], second[1], rtol=0, atol=1e-6)  # 30 frames are all read
+    path.eval()
+    assert torch.equal(path(frames, lengths), path(frames, lengths))
 
 
 def test_sums_standardize_each_vector_over_samples():
