@@ -2,8 +2,7 @@
 
 import ast
 import re
-from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from skumc.datasets import make_multimodal_blobs
 from skumc.metrics import clustering_scores
 from skumc.neighbors import NeighborGraph
 from skumc.neighbors._search import Block, nearest, standardized
-from skumc.neighbors._trust import agreement
+from skumc.neighbors._trust import agreement, excess, judge
 from skumc.training._embedding import summarize
 
 CPU = torch.device("cpu")
@@ -72,33 +71,23 @@ def assert_nearest(blocks, found):
 
 
 def plain_trust(X, anchor):
-    """Who finds neighbors again in another modality clearly more often than by chance.
-
-    The ten nearest 1.45 times as often; the nearest eighth of all samples, where that is more,
-    1.15 times, or 1 + 4.5 / their number.
-    """
+    """Trust by the ten nearest samples, and by the nearest eighth where that is more."""
     blocks = {name: plain_block(X, name) for name in X.names}
-    n_near, n_wide = min(10, max(len(X) // 4, 1)), len(X) // 8
-    bars = {n_near: 1.45} | (
-        {n_wide: min(max(1.15, 1 + 4.5 / n_wide), 1.45)} if n_wide > n_near else {}
-    )
-    trusted = set()
-    for n_nearest, bar in bars.items():
+    largest = dict.fromkeys(X.names, 0.0)
+    for n_nearest in {min(10, max(len(X) // 4, 1)), max(len(X) // 8, 10)}:
         near = {
-            name: [plain_nearest([block], i, n_nearest) for i in range(len(X))]
+            name: torch.tensor([plain_nearest([block], i, n_nearest) for i in range(len(X))])
             for name, block in blocks.items()
         }
         for one, other in combinations(X.names, 2):
-            both = blocks[one][1] & blocks[other][1]
-            shared = by_chance = 0
-            for i in np.flatnonzero(both):
-                first = [j for j in near[one][i] if both[j]]
-                second = [j for j in near[other][i] if both[j]]
-                shared += len(set(first) & set(second))
-                by_chance += Fraction(len(first) * len(second), max(int(both.sum()) - 1, 1))
-            if shared > bar * by_chance:
-                trusted |= {one, other}
-    return {name: name in (trusted or {anchor}) for name in X.names}
+            both = torch.from_numpy(blocks[one][1] & blocks[other][1])
+            found = excess([near[one], near[other]], both)
+            largest = {
+                name: max(most, found) if name in (one, other) else most
+                for name, most in largest.items()
+            }
+    trust = {name: min(max((most - 3) / 1.5, 0), 1) for name, most in largest.items()}
+    return trust | {anchor: max(trust[anchor], 1 - max(trust.values()))}
 
 
 # nearest samples
@@ -199,7 +188,7 @@ def test_few_samples_have_all_others_as_neighbors(n_samples, n_modalities):
 def test_beyond_the_bound_neighbors_are_references_only(monkeypatch):
     monkeypatch.setattr("skumc.neighbors._graph._MAX_REFERENCES", 20)
     X, _ = make_sequences(60, 2, missing=True)
-    graph = meet(X, seed=3)
+    graph = meet(X, seed=3, judge_trust=False)
     drawn = np.random.RandomState(3).choice(60, 20, replace=False)
     blocks = [plain_block(X, name, 1 / 3) for name in X.names if graph.trusted_[name]]
     assert len(blocks) == 3
@@ -266,12 +255,12 @@ def test_trust_is_judged_by_a_sample_of_many(monkeypatch):
 
     def tell_the_same(near, both):
         judged.append((near[0].shape, len(both)))
-        return True
+        return 9.0
 
-    monkeypatch.setattr("skumc.neighbors._trust.share_neighbors", tell_the_same)
+    monkeypatch.setattr("skumc.neighbors._trust.excess", tell_the_same)
     monkeypatch.setattr("skumc.neighbors._graph._MAX_JUDGED", 160)
     assert meet(complementary_views(500, 0)).trusted_ == {"first": True, "second": True}
-    assert judged == [((160, 10), 160)]
+    assert judged == [((160, 10), 160), ((160, 20), 160)]
     monkeypatch.undo()
     for seed in range(5):
         monkeypatch.setattr("skumc.neighbors._graph._MAX_JUDGED", 400)
@@ -284,7 +273,7 @@ def test_a_modality_with_one_telling_frame_is_trusted_by_its_means(monkeypatch):
     from skumc.neighbors import _graph
 
     by_summaries_alone = _graph._looks
-    for seed in range(3):
+    for seed in (1, 2, 3):
         X, _ = make_multimodal_blobs(
             1000,
             6,
@@ -326,9 +315,98 @@ def test_trust_is_that_of_a_loop(n_samples, missing):
             cells[name] = [None if rng.random() < missing else row for row in values]
         X = MultimodalData(cells)
         X = X[X.present.any(axis=1)]
-        found.append(meet(X).trusted_)
-        assert found[-1] == plain_trust(X, "a"), seed
-    assert len({tuple(trusted.values()) for trusted in found}) > 2
+        graph = meet(X)
+        found.append(graph.trust_)
+        assert found[-1] == pytest.approx(plain_trust(X, "a"), abs=1e-6), seed
+        assert graph.trusted_ == {name: trust >= 0.5 for name, trust in graph.trust_.items()}
+    assert len({tuple(trust.values()) for trust in found}) > 2
+
+
+@given(st.integers(4, 6), st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_excess_is_that_over_all_permutations(n_samples, seed, share_missing):
+    rng = np.random.default_rng(seed)
+    both = rng.random(n_samples) >= share_missing * (n_samples > 4)
+    near = [
+        [rng.permutation(np.delete(np.arange(n_samples), i))[:2] for i in range(n_samples)]
+        for _ in range(2)
+    ]
+    first, second = (
+        np.array([[j in rows[i] for j in range(n_samples)] for i in range(n_samples)])[both][
+            :, both
+        ]
+        for rows in near
+    )
+    n = int(both.sum())
+    counts = [
+        (first & second[np.ix_(order, order)]).sum() for order in permutations(range(n)) if n > 3
+    ]
+    expected = 0.0
+    if n > 3 and np.std(counts) > 1e-6:
+        expected = ((first & second).sum() - np.mean(counts)) / np.std(counts)
+    found = excess([torch.tensor(np.array(rows)) for rows in near], torch.from_numpy(both))
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:The anchor modality")
+def test_unrelated_modalities_rarely_share_more_than_chance():
+    found = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        hubs = rng.standard_t(2, size=(200, 6))  # some samples are near to many others
+        X = {"a": hubs, "b": rng.normal(size=(200, 20)), "c": rng.exponential(size=(200, 1))}
+        graph = meet(X)
+        assert graph.trusted_ == {"a": True, "b": False, "c": False}, seed
+        found.append(max(graph.trust_[name] for name in "bc"))
+    assert np.mean(np.array(found) > 0) < 0.15
+
+
+def trust_with(monkeypatch, excesses, anchor="a"):
+    """Trust in a, b and c for given excesses of the pairs ab, ac and bc."""
+    pairs = list(combinations("abc", 2))
+    monkeypatch.setattr(
+        "skumc.neighbors._trust._excesses", lambda blocks: zip(pairs, excesses, strict=True)
+    )
+    return judge([dict.fromkeys("abc")], anchor)
+
+
+def test_trust_rises_steadily_with_what_is_shared(monkeypatch):
+    before = trust_with(monkeypatch, [0.0, 0.0, 0.0])
+    assert before == {"a": 1.0, "b": 0.0, "c": 0.0}
+    for step in range(1, 500):
+        trust = trust_with(monkeypatch, [step / 100, 0.0, step / 200])
+        assert all(abs(trust[name] - before[name]) < 0.011 for name in trust), step
+        before = trust
+    assert before["a"] == before["b"] == 1.0
+    assert trust_with(monkeypatch, [3.6, 0.0, 4.05]) == pytest.approx(
+        {"a": 0.4, "b": 0.7, "c": 0.7}
+    )
+    assert trust_with(monkeypatch, [3.6, 0.0, 3.75]) == pytest.approx(
+        {"a": 0.5, "b": 0.5, "c": 0.5}
+    )
+    assert trust_with(monkeypatch, [0.0, 0.0, 9.0]) == {"a": 0.0, "b": 1.0, "c": 1.0}
+
+
+def test_graph_changes_steadily_with_trust(monkeypatch):
+    X, _ = make_multimodal_blobs(80, 3, random_state=0)
+    names = X.names
+
+    def at(trust):
+        monkeypatch.setattr("skumc.neighbors._graph.judge", lambda looks, anchor: dict(trust))
+        return meet(X)
+
+    full, half, none = (at({names[0]: 1.0, names[1]: t, names[2]: 0.0}) for t in (1.0, 0.5, 0.0))
+    blocks = [plain_block(X, names[0], 2 / 3), plain_block(X, names[1], 1 / 3)]
+    assert_nearest(blocks, half.partners_)
+    assert half.prior_shares_ == pytest.approx([1.0, 0.55, 0.1])
+    assert half.trusted_ == {names[0]: True, names[1]: True, names[2]: False}
+    labels = np.random.default_rng(0).integers(0, 3, 80)
+    alone = [meet(X.select([name])).modularity(labels) for name in names[:2]]
+    assert half.modularity(labels) == pytest.approx((2 * alone[0] + alone[1]) / 3)
+    assert none.agreement_ == 1.0
+    assert full.agreement_ < 1.0
+    barely = at({names[0]: 1.0, names[1]: 1e-6, names[2]: 0.0})
+    assert barely.agreement_ == pytest.approx(1.0, abs=1e-5)
+    assert np.array_equal(barely.partners_, none.partners_)
 
 
 # agreement

@@ -73,20 +73,23 @@ class NeighborGraph(BaseEstimator):
 
     Attributes
     ----------
+    trust_ : dict of str to float
+        Trust in each modality, within [0, 1]. It rises with the number of neighbors that the
+        modality shares with another one, from 0 at 3 standard deviations above chance to 1 at
+        4.5. The ten nearest neighbors and the nearest eighth of all samples are compared, by
+        summaries and by means of frames, and the largest number counts. If no two modalities
+        share neighbors, only the anchor is trusted.
     trusted_ : dict of str to bool
-        Modalities that share neighbors with another modality clearly more often than chance: the
-        ten nearest 1.45 times as often, or the nearest eighth of all samples 1.15 times (a higher
-        ratio for few samples), by summaries or by means of frames. If none does, only the anchor
-        is trusted.
+        Modalities with a trust of 0.5 or more.
     agreement_ : float
         Share of the neighbors of the joint input that are near in at least two modalities, within
-        [0, 1]; 1 if only one modality is trusted.
+        [0, 1]; 1 if only one modality is trusted, and nearer to 1 the less the second one is.
     partners_ : ndarray of int, shape (n_samples, n_partners)
         Nearest neighbors of each sample; fewer if there are too few samples.
     near_ : dict of str to (ndarray of int (n_samples, n_nearest), ndarray of bool (n_samples,))
-        For each trusted modality the nearest neighbors of each sample in the input of this modality
-        alone, as many as a quarter of a cluster of average size, from 10 to 100; and the samples
-        that have it.
+        For each modality with a trust above 0 the nearest neighbors of each sample in the input of
+        this modality alone, as many as a quarter of a cluster of average size, from 10 to 100; and
+        the samples that have it.
     prior_shares_ : list of float
         Relative shares of the modalities' gates before training.
 
@@ -101,12 +104,12 @@ class NeighborGraph(BaseEstimator):
     :meth:`modularity` scores a clustering on the neighbors in each modality's own input, which
     training does not change.
 
-    The joint input is the standardized summary of each trusted modality, all with the same mean
-    squared norm :math:`1 / M`; in a modality that one of two samples lacks, their distance is the
-    average distance between two samples. :meth:`refresh` searches in :math:`a D_{input} + D_h`,
-    the squared distances of the input and of the embedding :math:`h`, weighted by the agreement
-    :math:`a`: where modalities agree, their neighborhoods are reliable; elsewhere the embedding has
-    to find what they have in common. Beyond 4,096 samples neighbors are searched among that many,
+    The joint input is the standardized summary of each modality, with mean squared norms in
+    proportion to trust and weights, 1 in total; in a modality that one of two samples lacks, their
+    distance is the average distance between two samples. :meth:`refresh` searches in
+    :math:`a D_{input} + D_h`, the squared distances of the input and of the embedding :math:`h`,
+    weighted by the agreement :math:`a`: where modalities agree, their neighborhoods are reliable;
+    elsewhere the embedding has to find what they have in common. Beyond 4,096 samples neighbors are searched among that many,
     drawn at random, so the cost is linear in the number of samples. Beyond 2,048 references
     modalities are judged by that many.
 
@@ -189,16 +192,17 @@ class NeighborGraph(BaseEstimator):
         for place, name in enumerate(names):
             there = torch.from_numpy(data.present[:, place]).to(device)
             blocks[name] = Block(standardized(summaries[name], there), there, 1.0)
-        self.trusted_, self.agreement_ = dict.fromkeys(names, True), 1.0
+        self.trust_, self.agreement_ = dict.fromkeys(names, 1.0), 1.0
         if len(names) > 1 and n_samples > 1 and self.judge_trust:
-            self.trusted_ = judge(_looks(data, blocks, self._judged(rng)), anchor)
-            self._warn_of_lost_anchor(anchor)
-        self.trusted_ |= {name: weights[name] > 0 for name in self.modality_weight or {}}
-        if not any(self.trusted_.values()):  # the anchor has weight 0
-            self.trusted_ = {name: weights[name] > 0 for name in names}
-        chosen = [name for name in names if self.trusted_[name]]
-        total = sum(weights[name] for name in chosen)
-        self._weights = {name: weights[name] / total for name in chosen}
+            self.trust_ = judge(_looks(data, blocks, self._judged(rng)), anchor)
+        self.trust_ |= {name: float(weights[name] > 0) for name in self.modality_weight or {}}
+        if not any(self.trust_.values()):  # the anchor has weight 0
+            self.trust_ = {name: float(weights[name] > 0) for name in names}
+        self.trusted_ = {name: trust >= 0.5 for name, trust in self.trust_.items()}
+        self._warn_of_lost_anchor(anchor)
+        chosen = [name for name in names if self.trust_[name] > 0]
+        total = sum(weights[name] * self.trust_[name] for name in chosen)
+        self._weights = {name: weights[name] * self.trust_[name] / total for name in chosen}
         self._input = [blocks[name]._replace(weight=self._weights[name]) for name in chosen]
         n_compare = n_compared(len(references))
         n_near = n_compare if n_clusters is None else n_scored(len(references), n_clusters)
@@ -207,7 +211,9 @@ class NeighborGraph(BaseEstimator):
             near = {name: self._search([blocks[name]], n_near).int() for name in chosen}
             present = {name: cast(Tensor, blocks[name].present) for name in chosen}
             nearest_ten = [rows[:, :n_compare] for rows in near.values()]
-            self.agreement_ = agreement(partners, nearest_ten, list(present.values()))
+            shared = agreement(partners, nearest_ten, list(present.values()))
+            second = sorted(self.trust_.values())[-2]
+            self.agreement_ = second * shared + (1.0 - second)
         else:
             both = self._search(self._input, max(self.n_partners, n_near))
             partners, near = both[:, : self.n_partners], {chosen[0]: both[:, :n_near].int()}
@@ -218,7 +224,7 @@ class NeighborGraph(BaseEstimator):
         self.partners_ = partners.cpu().numpy()
         self.prior_shares_ = [
             max(weights[name], _LEAST_SHARE)
-            * (1.0 if self.trusted_[name] else self.untrusted_share)
+            * (self.trust_[name] + (1.0 - self.trust_[name]) * self.untrusted_share)
             for name in names
         ]
         return self

@@ -71,7 +71,8 @@ class NeighborPairs(BasePairs):
     With probability ``agreement_`` of the graph (see :class:`~skumc.neighbors.NeighborGraph`) both
     samples of a pair show all trusted modalities. Otherwise, in pretraining, the pair is two parts
     of the sample itself without a common modality; later, random modalities of the sample and of
-    its neighbor. Untrusted modalities are never shown together with trusted ones. The rows of a
+    its neighbor. Untrusted modalities are never shown together with trusted ones; one with a trust
+    between 0 and 1 counts as trusted with this probability, pair by pair. The rows of a
     batch are the samples, then their partners: the neighbors drawn for them.
 
     Examples
@@ -87,7 +88,8 @@ class NeighborPairs(BasePairs):
         """Get ready for the training samples; see :class:`BasePairs`."""
         super().prepare(data, anchor, graph)
         self._graph = graph
-        self._trusted = np.array([graph.trusted_[name] for name in data.names])
+        trust = getattr(graph, "trust_", graph.trusted_)
+        self._trust = np.array([float(trust[name]) for name in data.names])
 
     def sample(self, rows: np.ndarray, phase: str, rng: np.random.RandomState) -> Batch:
         """Gather the samples and their partners, with the modalities that each shows."""
@@ -97,8 +99,11 @@ class NeighborPairs(BasePairs):
         if apart:
             partners = np.where(whole, partners, rows)
         present, shown = self._data.present, []
+        trusted = np.tile(self._trust > 0, (len(rows), 1))
+        if not np.isin(self._trust, (0.0, 1.0)).all():
+            trusted = rng.random_sample(trusted.shape) < self._trust
         for chosen in (rows, partners):
-            there = present[chosen] & self._trusted
+            there = present[chosen] & trusted
             there |= ~there.any(axis=1, keepdims=True) & present[chosen]
             shown.append(there)
         if apart:
