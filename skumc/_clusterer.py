@@ -154,6 +154,8 @@ class UMCClusterer(
         true for the one that was kept. The untrained encoder is first, the final one last.
     trusted_modalities_ : dict of str to bool
         Whether each modality is trusted (see ``NeighborGraph``); all are without a neighbor graph.
+    modality_trust_ : dict of str to float
+        Trust in each modality, within [0, 1]; 1 for all without a neighbor graph.
     agreement_ : float
         Share, in [0, 1], of the input's neighbors that at least two trusted modalities have in
         common; 1 if only one is trusted, NaN without a neighbor graph.
@@ -361,8 +363,11 @@ class UMCClusterer(
             self.embedding_ = embed(self.encoder_, data, device, self.precision).embedding
         self.labels_ = assign_labels(self.embedding_, self.cluster_centers_)
         self.history_, self.n_iter_ = trainer.history, trainer.n_iter
-        self.trusted_modalities_ = parts["neighbors"].trusted_
-        self.agreement_ = parts["neighbors"].agreement_
+        graph = parts["neighbors"]
+        trust = getattr(graph, "trust_", graph.trusted_)
+        self.modality_trust_ = {name: float(value) for name, value in trust.items()}
+        self.trusted_modalities_ = graph.trusted_
+        self.agreement_ = graph.agreement_
         self.text_layers_ = self._text.layers
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:

@@ -453,6 +453,7 @@ def test_estimator_says_what_it_trusts_and_how_far_modalities_agree():
     settings = {"pretrain_epochs": 0, "max_epochs": 0, "random_state": 0}
     fitted = UMCClusterer(3, **settings).fit(X)
     assert fitted.trusted_modalities_ == {"text": True, "audio": False, "video": True}
+    assert fitted.modality_trust_ == {"text": 1.0, "audio": 0.0, "video": 1.0}
     assert 0 < fitted.agreement_ < 1
     # nothing has trained: gates stand where they started, a tenth of a share for the untrusted
     np.testing.assert_allclose(fitted.modality_weights(X), [[1 / 2.1, 0.1 / 2.1, 1 / 2.1]] * 120)

@@ -109,9 +109,9 @@ class NeighborGraph(BaseEstimator):
     distance is the average distance between two samples. :meth:`refresh` searches in
     :math:`a D_{input} + D_h`, the squared distances of the input and of the embedding :math:`h`,
     weighted by the agreement :math:`a`: where modalities agree, their neighborhoods are reliable;
-    elsewhere the embedding has to find what they have in common. Beyond 4,096 samples neighbors are searched among that many,
-    drawn at random, so the cost is linear in the number of samples. Beyond 2,048 references
-    modalities are judged by that many.
+    elsewhere the embedding has to find what they have in common. Beyond 4,096 samples neighbors are
+    searched among that many, drawn at random, so the cost is linear in the number of samples.
+    Beyond 2,048 references modalities are judged by that many.
 
     Examples
     --------

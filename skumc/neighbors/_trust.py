@@ -75,7 +75,7 @@ def excess(near: Sequence[Tensor], both: Tensor) -> float:
     Notes
     -----
     The permutation test for two relations of Mantel (1967), with its exact moments. Two entries of
-    one relation are equally likely to meet any two entries of the other whose rows and columns
+    one relation are equally likely to meet any two entries of the other with rows and columns that
     coincide in the same way, of which there are six. They account for samples that are near to many
     others.
     """
