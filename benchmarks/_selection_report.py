@@ -18,9 +18,10 @@ KEY = ("data", "seed", "code", "parameters")
 NUMBERS = (*METRICS, "mean", *CRITERIA, "seconds")
 COLUMNS = ("data", "seed", "candidate", "n_candidates", "compared", *NUMBERS, *KEY[2:])
 
-SUM, RANDOM, ORACLE = "modularity + agreement", "random candidate", "oracle"
-CHOOSING = (*CRITERIA, SUM)
-PARTS = ("modularity", "agreement")  # of the sum
+SUM, PAIR = "rule of the search", "modularity + agreement"
+RANDOM, ORACLE = "random candidate", "oracle"
+CHOOSING = (*CRITERIA, PAIR, SUM)
+PARTS = {SUM: ("modularity", "silhouette", "agreement"), PAIR: ("modularity", "agreement")}
 HIGH_PERCENTILE = 80
 HEADING = f"""\
 score of the choice of each rule: mean of NMI, ARI, ACC, FMI in percent; gain and worst case over
@@ -104,28 +105,37 @@ def tables(blocks):
 def rule_scores(table):
     """Score of the compared candidates by each rule, averaged over the seeds.
 
-    A rule without finite scores is left out. Where there is no agreement the sum is modularity
-    alone.
+    A rule without finite scores is left out. Sums are without agreement where there is none.
     """
     means = {
         name: values[:, table.compared].mean(axis=0) for name, values in table.criteria.items()
     }
     means = {name: scores for name, scores in means.items() if np.isfinite(scores).any()}
-    parts = {f"mean_test_{name}": means[name] for name in PARTS if name in means}
-    if parts:
-        means[SUM] = z_score_sums(parts)
-    return means
+    sums = {}
+    for rule, names in PARTS.items():
+        parts = {f"mean_test_{name}": means[name] for name in names if name in means}
+        if parts:
+            sums[rule] = z_score_sums(parts)
+    return means | sums
 
 
 def choices(table):
     """Candidate that each rule chooses, as a column of the table.
 
-    The first one of equals. A rule without finite scores chooses the default.
+    The rule of the search takes the first one close to the largest sum, the others the first one
+    with the largest score. A rule without finite scores chooses the default.
     """
     places = np.flatnonzero(table.compared)
     found = dict.fromkeys(CHOOSING, table.default)
     for name, scores in rule_scores(table).items():
-        found[name] = int(places[select_candidate({"mean_test_score": scores})])
+        if name == SUM:
+            means = {key: values[:, table.compared] for key, values in table.criteria.items()}
+            parts = {f"mean_test_{part}": means[part].mean(axis=0) for part in PARTS[SUM]}
+            usable = {key: values for key, values in parts.items() if np.isfinite(values).any()}
+            place = select_candidate(usable)
+        else:
+            place = select_candidate({"mean_test_score": scores}, margin=0.0)
+        found[name] = int(places[place])
     return found | {DEFAULT: table.default}
 
 

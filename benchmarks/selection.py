@@ -5,9 +5,11 @@ fitted once on the training part. Its score is the mean of NMI, ARI, ACC and FMI
 predictions for the test part. Each rule chooses a candidate by criteria that need no labels, and
 the score of its choice is reported:
 
-- ``modularity``, ``agreement``: the scores of ``skumc.model_selection`` on the test part; their sum
-  is ``select_candidate``, the rule of ``UnsupervisedSearchCV``;
+- ``modularity``, ``agreement``: the scores of ``skumc.model_selection`` on the test part, and the
+  sum of both;
 - ``silhouette``, ``Calinski-Harabasz`` of the test part in the candidate's own embedding;
+- the rule of the search: ``select_candidate``, the rule of ``UnsupervisedSearchCV``, by the sum of
+  modularity, silhouette and agreement;
 - ``ACE``: both measures in the embeddings of all candidates, see ``_selection_ace.py``;
 - ``consensus``: mean adjusted Rand index of the candidate's predictions with those of the others;
 - ``stability``, with ``--stability`` only: adjusted Rand index of the predictions after two more
@@ -18,7 +20,7 @@ the score of its choice is reported:
 A criterion is averaged over the seeds before the choice; with ``--each-seed`` every seed chooses,
 and the scores of the choices are averaged; percentiles, rank correlations and the last table stay
 those of the averaged criteria. A rule that does not exist for a data set, such as agreement of one
-modality, takes the default, and the sum is then modularity alone. The number of clusters is the
+modality, takes the default, and sums are without it. The number of clusters is the
 number of classes. Classes are used for that, for scores, and for the split of the data sets without
 a given one: a quarter is held out, stratified by class, by the seed.
 

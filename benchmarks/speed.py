@@ -8,6 +8,8 @@
 - ``selector``: ``DensitySelector`` and scikit-learn's brute-force query per candidate; its memory
   for 200,000 samples; the share of the exact selection that the estimate in large clusters finds.
 - ``scaling``: time and memory of a fit of two 2-D views by number of samples, also of k-means.
+- ``frames``: time and memory of a fit of text vectors and sequences by number of frames per
+  sequence, for the default encoder and for "umc" (in the column of the other).
 - ``transform``: 100,000 samples, compared with only the matrix products of the same encoder.
 - ``import``: the time that ``import skumc`` adds to torch and scikit-learn.
 - ``digits``: a fit with defaults, compared with ``KMeans(n_init=10)``.
@@ -31,6 +33,7 @@ import resource
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -55,6 +58,7 @@ from skumc.losses import (
     SupConLoss,
     batch_centers,
 )
+from skumc.neighbors import NeighborGraph
 from skumc.text import TextModel
 from skumc.training import Optimization
 from skumc.training._trainer import ProgressiveTrainer
@@ -378,6 +382,34 @@ def fit_once(n, side):
     return time.perf_counter() - start
 
 
+def fit_frames(n_frames, encoder):
+    fit_sequences(30, encoder)  # loads libraries
+    before = peak()
+    return {"fit": fit_sequences(n_frames, encoder), "memory": max(peak() - before, 1.0)}
+
+
+def fit_sequences(n_frames, encoder):
+    rng = np.random.default_rng(0)
+    X = {
+        "text": rng.standard_normal((200, 32), dtype=np.float32),
+        "audio": list(rng.standard_normal((200, n_frames, 16), dtype=np.float32)),
+    }
+    clusterer = UMCClusterer(
+        5,
+        encoder=encoder,
+        neighbors=NeighborGraph(judge_trust=False),  # noise would not be trusted
+        pretrain_epochs=3,
+        max_epochs=3,
+        patience=None,
+        random_state=0,
+    )
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # there is nothing to learn
+        clusterer.fit(X)
+    return time.process_time() - start
+
+
 def select_many(n):
     rng = np.random.default_rng(0)
     X, labels = rng.standard_normal((n, 256), dtype=np.float32), rng.integers(0, N_CLUSTERS, n)
@@ -390,6 +422,7 @@ CHILDREN = {
     "ours": fit_ours,
     "baseline": time_baseline,
     "views": fit_views,
+    "frames": fit_frames,
     "select": select_many,
 }
 
@@ -491,6 +524,23 @@ def scaling(options):
             yield f"slope of log {what} over log samples, {side}", "", slope, None, None
 
 
+def frames(options):
+    sizes = [30, 60] if options.quick else [30, 100, 300, 1000, 3000]
+    found = {
+        encoder: [child("frames", size, encoder) for size in sizes]
+        for encoder in ("projection", "umc")
+    }
+    for what, unit in {"fit": "s", "memory": "MiB"}.items():
+        for place, size in enumerate(sizes):
+            values = [runs[place][what] for runs in found.values()]
+            yield f"{what} of 200 sequences of {size} frames", unit, *values, None
+        slopes = [
+            np.polyfit(np.log(sizes), np.log([one[what] for one in runs]), 1)[0]
+            for runs in found.values()
+        ]
+        yield f"slope of log {what} over log frames", "", *slopes, None
+
+
 def transform(options):
     n = 5000 if options.quick else 100_000
     rng = np.random.default_rng(0)
@@ -575,6 +625,7 @@ PARTS = {
     "network": network,
     "selector": selector,
     "scaling": scaling,
+    "frames": frames,
     "transform": transform,
     "import": importing,
     "digits": digits,

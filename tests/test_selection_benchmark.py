@@ -43,10 +43,10 @@ def make_table(truth, compared=None, **scores):
 # rules
 
 
-def test_each_rule_takes_its_own_maximum_and_the_sum_weighs_both():
+def test_each_rule_takes_its_own_maximum_and_sums_weigh_their_parts():
     table = make_table(
         [50, 60, 70, 40],
-        silhouette=[0.1, 0.2, 0.3, 0.9],
+        silhouette=[0.1, 0.2, 0.3, 0.35],
         modularity=[0.1, 0.5, 0.4, 0.0],
         agreement=[0.9, 0.2, 0.8, 0.0],
     )
@@ -55,6 +55,8 @@ def test_each_rule_takes_its_own_maximum_and_the_sum_weighs_both():
     assert found["silhouette"] == 40
     assert found["modularity"] == 60
     assert found["agreement"] == 50
+    assert found[report.PAIR] == 70
+    assert report.choices(table)[report.SUM] == 2
     assert found[report.SUM] == 70
     assert found[report.RANDOM] == 55
     assert found[report.ORACLE] == 70

@@ -37,7 +37,7 @@ def test_parts_on_small_shapes(speed, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_parts_with_processes_of_their_own(speed, tmp_path, capsys):
-    parts = ["network", "scaling", "digits", "profile"]
+    parts = ["network", "scaling", "frames", "digits", "profile"]
     rows = rows_of(speed, tmp_path, *parts)
     assert {row["part"] for row in rows} == set(parts)
     assert (tmp_path / "speed.png").stat().st_size > 10_000

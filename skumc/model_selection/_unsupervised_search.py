@@ -34,6 +34,7 @@ from skumc.model_selection._candidates import candidate_parameters
 from skumc.model_selection._inner import count_modalities, unfitted_clusterer
 from skumc.model_selection._modularity import neighborhood_modularity_score
 from skumc.model_selection._search_progress import SearchProgress
+from skumc.model_selection._silhouette import embedding_silhouette_score
 from skumc.model_selection._trial import Trial, score_trial
 
 _MAX_SEED = 2**31 - 1
@@ -53,9 +54,10 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
     """Grid search that chooses the settings of a clusterer without labels.
 
     Each candidate is fitted on a part of the samples and scored on the rest by
-    :func:`neighborhood_modularity_score` and, with two or more modalities, by
-    :func:`modality_agreement_score`. The candidate with the largest sum of standardized scores is
-    fitted once more, on all samples.
+    :func:`neighborhood_modularity_score`, for :class:`~skumc.UMCClusterer` by
+    :func:`embedding_silhouette_score` and, with two or more modalities, by
+    :func:`modality_agreement_score`. The first candidate that comes close to the largest sum of
+    standardized scores is fitted once more, on all samples.
 
     Parameters
     ----------
@@ -74,8 +76,8 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
         :class:`joblib.parallel_config`.
     refit : bool, str or callable, default=True
         True fits the choice of :func:`select_candidate` on all samples, False fits none of them.
-        "modularity" or "agreement" chooses by this score alone, a callable by its own rule, as in
-        :class:`~sklearn.model_selection.GridSearchCV`.
+        "modularity", "silhouette" or "agreement" chooses by this score alone, a callable by its own
+        rule, as in :class:`~sklearn.model_selection.GridSearchCV`.
     factor : int in [2, inf) or None, default=None
         Successive halving, for :class:`~skumc.UMCClusterer` only: all candidates are trained for a
         few of their epochs, the best one in ``factor`` goes on with ``factor`` times as many, and
@@ -108,10 +110,10 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
         Its sum of standardized scores. Its mean score if ``refit`` is a name; absent if ``refit``
         is a callable.
     cv_results_ : dict of str to ndarray
-        As in :class:`~sklearn.model_selection.GridSearchCV`, with ``mean_test_modularity`` and
-        ``mean_test_agreement``, and with ``z_score_sum`` and ``rank_z_score_sum``. With ``factor``
-        one row per candidate and round, with ``iter`` and ``epoch_share``; sums of a round compare
-        its candidates, and later rounds rank first.
+        As in :class:`~sklearn.model_selection.GridSearchCV`, with ``mean_test_modularity``,
+        ``mean_test_silhouette`` and ``mean_test_agreement``, and with ``z_score_sum`` and
+        ``rank_z_score_sum``. With ``factor`` one row per candidate and round, with ``iter`` and
+        ``epoch_share``; sums of a round compare its candidates, and later rounds rank first.
     scorer_ : dict of str to callable
         The scores used.
     n_splits_ : int
@@ -266,6 +268,8 @@ class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
         """Build scikit-learn's search with the candidates, scores and splits for X."""
         clusterer, prepared, prefix = unfitted_clusterer(self.estimator, X)
         scores: dict[str, Any] = {"modularity": neighborhood_modularity_score}
+        if clusterer is not None:
+            scores["silhouette"] = embedding_silhouette_score
         if clusterer is not None and count_modalities(clusterer, prepared) > 1:
             scores["agreement"] = modality_agreement_score
         if clusterer is None and self.factor is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 _MEAN = "mean_test_"
+_MARGIN = 0.5  # candidates that are nearer to the largest sum count as equal
 
 
 def z_score_sums(cv_results: Mapping[str, Any]) -> np.ndarray:
@@ -38,8 +39,11 @@ def z_score_sums(cv_results: Mapping[str, Any]) -> np.ndarray:
     return np.where(usable, total, np.nan)
 
 
-def select_candidate(cv_results: Mapping[str, Any]) -> int:
-    r"""Choose the candidate with the largest sum of standardized scores.
+def select_candidate(cv_results: Mapping[str, Any], margin: float = _MARGIN) -> int:
+    r"""Choose the first candidate that comes close to the largest sum of standardized scores.
+
+    Small differences between candidates are mostly chance. List candidates with the preferred ones
+    first; :func:`candidate_parameters` begins with the defaults.
 
     Pass the function itself as ``refit=`` to a search of scikit-learn with several scores, such as
     :class:`~sklearn.model_selection.RandomizedSearchCV`.
@@ -48,11 +52,13 @@ def select_candidate(cv_results: Mapping[str, Any]) -> int:
     ----------
     cv_results : dict of str to array-like of shape (n_candidates,)
         Results of a search; each ``mean_test_...`` counts.
+    margin : float in [0, inf), default=0.5
+        Largest difference from the largest sum that counts as close.
 
     Returns
     -------
     index : int
-        The first one of equals. A candidate with a score that is not finite is not chosen.
+        Row of the candidate. One with a score that is not finite is not chosen.
 
     Raises
     ------
@@ -61,7 +67,10 @@ def select_candidate(cv_results: Mapping[str, Any]) -> int:
 
     Notes
     -----
-    .. math:: \arg\max_i \sum_s \frac{x_{is} - \mu_s}{\sigma_s}
+    .. math::
+
+       \min \{i : z_i \ge \max_j z_j - \text{margin}\}, \qquad
+       z_i = \sum_s \frac{x_{is} - \mu_s}{\sigma_s}
 
     where :math:`x_{is}` is the mean of score :math:`s` over the splits for candidate :math:`i`, and
     :math:`\mu_s` and :math:`\sigma_s` are mean and standard deviation over the candidates. A score
@@ -82,4 +91,4 @@ def select_candidate(cv_results: Mapping[str, Any]) -> int:
             "No candidate has finite scores: fitting or scoring failed for each of them. Set "
             'error_score="raise" to see the first error.'
         )
-    return int(np.nanargmax(sums))
+    return int(np.flatnonzero(sums >= np.nanmax(sums) - margin)[0])
