@@ -207,4 +207,5 @@ def _damages() -> tuple[type[Exception], ...]:
     """List the errors of a file that is damaged, or is no checkpoint."""
     from safetensors import SafetensorError
 
-    return OSError, SafetensorError, ValueError, KeyError, IndexError, TypeError, RecursionError
+    malformed = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+    return OSError, SafetensorError, *malformed
