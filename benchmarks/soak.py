@@ -1,4 +1,4 @@
-"""Measure what many calls leave behind, fit with random settings, and kill fits.
+"""Measure the leftovers of many calls, fit with random settings, and kill fits.
 
 ``python benchmarks/soak.py --predicts 100000 --fits 300 --kills 20`` runs all parts; 0 leaves one
 out. Memory is read from ``/proc``, so that it needs Linux.

@@ -52,7 +52,7 @@ def check_same(embedding, labels, model, X):
 def test_the_order_of_folds_changes_no_fit():
     X, _ = make_sequences(30, 3)
     folds = list(KFold(3).split(np.arange(len(X))))
-    clusterer = make()
+    clusterer = make(pretrain_epochs=1, max_epochs=1)
 
     def run(order):
         found = {}
@@ -106,6 +106,7 @@ with open(sys.argv[2], "wb") as file:
 """
 
 
+@pytest.mark.slow
 def test_other_kernels_embed_alike_and_fit_as_another_seed_would(fitted, tmp_path):
     X, models = fitted
     blobs, y = make_multimodal_blobs(90, 3, random_state=0)

@@ -30,12 +30,12 @@ class CheckpointFolder:
     content : dict of str to str
         Fingerprints of all that a fit depends on, by name; a fit with others is not resumed.
     machine : dict of str to str
-        What the last bits of a result depend on; a difference costs a warning.
+        Properties that the last bits of a result depend on; a difference costs a warning.
 
     Notes
     -----
-    A file is a safetensors file whose metadata is JSON: reading it runs no code. It is written
-    beside its place, flushed to the disk and moved there in one step. Its digest tells a damaged
+    A file is a safetensors file with JSON in its metadata: reading it runs no code. It is written
+    under another name, flushed to the disk and renamed in one step. Its digest tells a damaged
     one. ``finished`` marks the folder of a fit that has ended.
     """
 
@@ -127,7 +127,7 @@ class CheckpointFolder:
             (self._folder / _file_name(number)).unlink(missing_ok=True)
 
     def _write(self, name: str, content: bytes) -> None:
-        """Write a file beside its place, flush it to the disk, move it."""
+        """Write a file under another name, flush it to the disk, rename it."""
         part = self._folder / f"{name}.part"
         try:
             with open(part, "wb") as stream:
@@ -176,7 +176,7 @@ class CheckpointFolder:
             raise ValueError(
                 f"{_ARGUMENT}={str(self._folder)!r} has checkpoints of a fit that has not ended "
                 f"and that differs in: {', '.join(names)}. Fit with the same again to resume it; "
-                "to start anew, name another folder or delete this one."
+                "otherwise name another folder, or delete this one."
             )
         machine = json.loads(texts["machine"])
         changed = [
@@ -204,7 +204,7 @@ def _digest(texts: Mapping[str, str], tensors: list[torch.Tensor]) -> str:
 
 
 def _damages() -> tuple[type[Exception], ...]:
-    """List the errors of a file that is damaged, or is no checkpoint."""
+    """List the errors of a file that is damaged, or is something other than a checkpoint."""
     from safetensors import SafetensorError
 
     malformed = (ValueError, LookupError, TypeError, AttributeError, RecursionError)

@@ -332,6 +332,8 @@ class Stepper:
         for group, rate in zip(self._optimizer.param_groups, self._full_rates, strict=True):
             group["lr"] = factor * rate
         if settings.grad_clip is not None:
-            nn.utils.clip_grad_value_(self._parameters, settings.grad_clip)
+            moved = [p for p in self._parameters if p.grad is not None]
+            if moved:  # no loss has reached a weight otherwise
+                nn.utils.clip_grad_value_(moved, settings.grad_clip)
         self._optimizer.step()
         self.average.update()

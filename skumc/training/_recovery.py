@@ -15,7 +15,7 @@ from skumc.training._run_state import RunState
 
 
 class Checkpoints(Protocol):
-    """Where the states of a run are kept."""
+    """Store of the states of a run."""
 
     def newest(self) -> dict[str, Any] | None:
         """Return the state to go on from."""
@@ -34,7 +34,7 @@ class Recovery:
     ----------
     run : RunState
     checkpoints : Checkpoints or None
-        Where the state of each epoch is kept; the first phase goes on from the newest.
+        Store of the state of each epoch; training goes on from the newest.
 
     Notes
     -----

@@ -77,7 +77,7 @@ class TrainingSteps:
     def train(
         self, plans: list[Plan], stepper: Stepper, state: TrainingState, n_pieces: int = 1
     ) -> dict[str, Any]:
-        """Take one step per batch, whose gradient is accumulated over ``n_pieces`` pieces.
+        """Take one step per batch, with a gradient accumulated over ``n_pieces`` pieces.
 
         Returns
         -------

@@ -44,7 +44,7 @@ class ProgressiveTrainer:
     settings : TrainingSettings
     rng : RandomState
     checkpoints : Checkpoints or None, default=None
-        Where the state of each epoch is kept, and found again.
+        Store of the state of each epoch, from which a run goes on.
 
     Attributes
     ----------
