@@ -67,6 +67,17 @@ class Drawing:
         return self.rng.random(len(X)) < 0.5
 
 
+class Falling:
+    """A monitor with its maximum at the first epoch."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, embedding, labels):
+        self.calls += 1
+        return -self.calls
+
+
 class OwnState:
     """A monitor with a state that is no plain value, and the methods to save it."""
 
@@ -116,7 +127,12 @@ KINDS = {
         "batch_size": 5,
         "neighbors__refresh_every": 1,
     },
-    "patience": lambda: {"patience": 1, "optimization__min_epochs": 0, "max_epochs": 9},
+    "patience": lambda: {
+        "monitor": Falling(),
+        "patience": 3,
+        "optimization__min_epochs": 0,
+        "max_epochs": 9,
+    },
 }
 
 
@@ -174,7 +190,7 @@ def test_a_killed_fit_ends_as_the_undisturbed_one(kind, tmp_path):
     X, expected = samples(kind), undisturbed(kind)
     n_epochs = sum(record["phase"] != "start" for record in expected[3])
     in_pretraining = kind in ("default", "umc", "trained text", "own parts")
-    for at in [2] * in_pretraining + [n_epochs if kind == "default" else 4]:
+    for at in [2] * in_pretraining + [n_epochs if kind == "default" else 5]:
         seen = Counts()
         kill(at, X, tmp_path / str(at), kind)
         resumed = make(kind, tmp_path / str(at), callbacks=[seen]).fit(X)
