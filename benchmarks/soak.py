@@ -219,6 +219,10 @@ def soak_fits(n_fits, seed=0, show=False):
         MiB that a fit took beyond its estimate, negative for less.
     """
     ends, failures, beyond = Counter(), [], []
+    for encoder in PART_CHOICES["encoder"]:  # what first fits load is not memory of training
+        for precision in ("float32", "bfloat16"):
+            settings = {"pretrain_epochs": 1, "max_epochs": 1, "precision": precision}
+            UMCClusterer(3, encoder=encoder, random_state=0, **settings).fit(make_samples())
     for number in range(n_fits):
         rng = np.random.default_rng([seed, number])
         X, parameters, announced = draw_samples(rng), draw_parameters(rng), Announced()
