@@ -462,9 +462,12 @@ def test_what_a_kill_has_left_is_removed_and_other_files_stay(tmp_path):
     X = samples("default")
     kill(3, X, tmp_path)
     (tmp_path / "epoch-00009.safetensors.part").write_bytes(b"half")
-    (tmp_path / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "notes.part", "writable", "epoch-1.txt"):
+        (tmp_path / name).write_text("mine")
     make(folder=tmp_path).fit(X)
-    assert not list(tmp_path.glob("*.part")) and (tmp_path / "notes.txt").read_text() == "mine"
+    assert [path.name for path in tmp_path.glob("*.part")] == ["notes.part"]
+    for name in ("notes.txt", "notes.part", "writable", "epoch-1.txt"):
+        assert (tmp_path / name).read_text() == "mine"
 
 
 # folders that cannot be written to

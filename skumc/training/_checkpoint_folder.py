@@ -19,6 +19,7 @@ _FORMAT = "1"
 _ARGUMENT = "optimization__checkpoint_dir"
 _WHAT = "checkpoints"
 _FINISHED = "finished"
+_PROBE = "epoch-probe"
 
 
 class CheckpointFolder:
@@ -97,10 +98,11 @@ class CheckpointFolder:
 
     def _start(self) -> None:
         with writable(self._folder, _WHAT, _ARGUMENT):
-            for leftover in self._folder.glob("*.part"):
-                leftover.unlink()
-            self._write("writable", b"")  # before training, not after its first epoch
-            (self._folder / "writable").unlink()
+            for name in ("epoch-*.safetensors", _FINISHED, _PROBE):
+                for leftover in self._folder.glob(f"{name}.part"):
+                    leftover.unlink()
+            self._write(_PROBE, b"")  # before training, not after its first epoch
+            (self._folder / _PROBE).unlink()
             if (self._folder / _FINISHED).exists():
                 self._remove(self._numbers())
                 (self._folder / _FINISHED).unlink()
@@ -119,7 +121,9 @@ class CheckpointFolder:
             return
 
     def _numbers(self) -> list[int]:
-        names = (path.stem.removeprefix("epoch-") for path in self._folder.glob("epoch-*.*"))
+        names = (
+            path.stem.removeprefix("epoch-") for path in self._folder.glob("epoch-*.safetensors")
+        )
         return sorted(int(name) for name in names if name.isdigit())
 
     def _remove(self, numbers: Any) -> None:
