@@ -32,6 +32,7 @@ from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
 from skumc._parts import PartsMixin
 from skumc._prediction import PredictionMixin
 from skumc._presets import preset_parameters
+from skumc._resuming import resumable
 from skumc.data import read_X, with_index
 from skumc.losses import WeightedLosses
 from skumc.text import TextModel
@@ -111,8 +112,8 @@ class UMCClusterer(
         Hooks with some of the methods of :class:`~skumc.training.Callback`. They are called as
         given, not copied.
     optimization : None or Optimization, default=None
-        Optimizer, schedule, averaging of weights and ``min_epochs``. None is
-        :class:`~skumc.training.Optimization`.
+        Optimizer, schedule, averaging of weights, ``min_epochs`` and the folder of checkpoints.
+        None is :class:`~skumc.training.Optimization`.
     pretrain_epochs : int in [0, inf), default=20
         Number of epochs of contrastive pretraining.
     max_epochs : int in [0, inf), default=12
@@ -183,7 +184,7 @@ class UMCClusterer(
     ValueError
         If X or a parameter is invalid; the message names it and the remedy.
     FloatingPointError
-        If a loss stops being finite.
+        If a loss stops being finite, also with half the learning rate.
 
     Notes
     -----
@@ -351,18 +352,19 @@ class UMCClusterer(
         self.anchor_ = choose_anchor(self.anchor, data)
         rng = check_random_state(self.random_state)
         seed_parts(parts, rng)
-        with isolated(rng.randint(MAX_SEED), device):
+        seed, checkpointing = rng.randint(MAX_SEED), resumable(self, parts, data, device)
+        with checkpointing as checkpoints, isolated(seed, device):
             self._text = text_reader(self, data, device)
             data = read_text(self, data, device)
             encoder = build_encoder(parts["encoder"], self._text, data, self.anchor_, device)
             self.encoder_ = encoder.to(device)
             calibrate(self.encoder_, data, device)
             settings = training_settings(self, parts["encoder"], self.anchor_, device)
-            trainer = ProgressiveTrainer(self.encoder_, training, settings, rng)
+            trainer = ProgressiveTrainer(self.encoder_, training, settings, rng, checkpoints)
             self.cluster_centers_, self.high_quality_mask_ = trainer.run(data)
             self.embedding_ = embed(self.encoder_, data, device, self.precision).embedding
         self.labels_ = assign_labels(self.embedding_, self.cluster_centers_)
-        self.history_, self.n_iter_ = trainer.history, trainer.n_iter
+        self.history_, self.n_iter_ = trainer.history, trainer.progress.n_iter
         graph = parts["neighbors"]
         trust = getattr(graph, "trust_", graph.trusted_)
         self.modality_trust_ = {name: float(value) for name, value in trust.items()}

@@ -20,6 +20,7 @@ HELPERS = {
     "_batches": ({"_sequences", "data"}, {"torch"}),
     "_checkpoints": ({"_process_state", "data"}, {"torch"}),
     "_console": (set(), set()),
+    "_content": (set(), {"torch"}),
     "_devices": (set(), {"torch"}),
     "_evaluation": ({"_process_state"}, {"torch"}),
     "_fitted": (set(), set()),
@@ -54,7 +55,11 @@ ESTIMATOR = {
     "_presets": (CHOSEN, {"torch"}),
     "_assembly": ({"_parameters"} | CHOSEN, {"torch"}),
     "_prediction": ({"_assembly", "data", "training"}, {"torch"}),
-    "_clusterer": ({"_assembly", "_parameters", "_prediction", "_presets"} | CHOSEN, {"torch"}),
+    "_resuming": ({"data", "text", "training"}, {"torch"}),
+    "_clusterer": (
+        {"_assembly", "_parameters", "_prediction", "_presets", "_resuming"} | CHOSEN,
+        {"torch"},
+    ),
     "__init__": ({"_clusterer", "data"}, {"torch"}),
     "model_selection": (
         {"_assembly", "_clusterer", "data", "encoders", "neighbors", "text"},

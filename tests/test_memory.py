@@ -62,7 +62,7 @@ def test_need_is_what_is_saved_for_the_longest_samples():
     for n_views in (1, 3):
         need = memory_need(encoder, X, [("text",)] * n_views, settings())
         assert need.per_sample == max(2, n_views) * 5 * 4 * longest // 4
-        assert need.fixed == 20 * (2 + 4) and need.n_views == max(2, n_views)
+        assert need.fixed == 20 * (3 + 7) and need.n_views == max(2, n_views)
     assert float(encoder.n_calls) == 0  # the encoder and random numbers are as before
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -73,7 +73,7 @@ def test_parameters_of_losses_count():
     losses = torch.nn.ModuleList([torch.nn.Linear(100, 10, bias=False)])
     plain = memory_need(Known(), X, [("text",)], settings())
     need = memory_need(Known(), X, [("text",)], settings(), losses)
-    assert need.fixed == plain.fixed + 4000 * (2 + 4) and need.per_sample == plain.per_sample
+    assert need.fixed == plain.fixed + 4000 * (3 + 7) and need.per_sample == plain.per_sample
 
 
 def test_training_is_the_same_as_without_the_look(monkeypatch):

@@ -62,6 +62,14 @@ def test_clipping_bounds_each_value():
     )
 
 
+def test_a_step_without_any_gradient_is_not_clipped():
+    module = nn.Linear(3, 1)
+    before = module.weight.detach().clone()
+    trained = stepper(module, grad_clip=0.5)
+    trained.epoch([None], [4], lambda batch, scale: None, 0, 1)
+    assert torch.equal(module.weight, before)
+
+
 @pytest.mark.parametrize("decay", [0.5, 0.98])
 def test_average_is_that_of_a_loop(decay):
     module = nn.Linear(3, 2)

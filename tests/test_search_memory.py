@@ -21,10 +21,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skumc import MultimodalData, UMCClusterer
+from skumc._content import content_hash
 from skumc.datasets import make_multimodal_blobs
 from skumc.encoders import UMCEncoder
 from skumc.model_selection import UnsupervisedSearchCV
-from skumc.model_selection._score_store import content_hash
 from skumc.text import TextModel
 from skumc.text._frozen_states import FrozenStates
 from text_models import pair

@@ -208,7 +208,10 @@ def test_diverging_training_says_what_to_turn():
         def __call__(self, views):
             return views.sum() * torch.inf
 
-    with pytest.raises(FloatingPointError, match="Lower learning_rate or pretrain_learning_rate"):
+    with (
+        pytest.warns(RuntimeWarning, match="The loss 'infonce' became .* half the learning rate"),
+        pytest.raises(FloatingPointError, match="Lower learning_rate or pretrain_learning_rate"),
+    ):
         fit(losses={"infonce": Exploding()})
 
 

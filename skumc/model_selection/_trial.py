@@ -12,7 +12,8 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from skumc._clusterer import UMCClusterer
-from skumc.model_selection._score_store import ScoreStore, content_hash, folder_content
+from skumc._content import content_hash, folder_content
+from skumc.model_selection._score_store import ScoreStore
 from skumc.model_selection._search_progress import SearchProgress
 from skumc.text import TextModel
 
@@ -178,6 +179,8 @@ class Trial(BaseEstimator):
             text = TextModel.from_argument(clusterer.text)
             if text.memory is not None:
                 clusterer.set_params(text__memory=None)
+            if getattr(clusterer.optimization, "checkpoint_dir", None) is not None:
+                clusterer.set_params(optimization__checkpoint_dir=None)
         files = folder_content(None if text is None else text.name)
         return content_hash(estimator, files, *self._fit_arguments)
 

@@ -127,6 +127,8 @@ class NeighborGraph(BaseEstimator):
     ([1, 0, 3, 2], 1.0)
     """
 
+    _changes_in_training = ("partners_",)
+
     _parameter_constraints: dict[str, list[Any]] = {
         "n_partners": [Interval(Integral, 1, None, closed="left")],
         "refresh_every": [Interval(Integral, 1, None, closed="left"), None],

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from skumc.training._state import TrainingState
 
+_KEPT = ("highest", "centers", "selected", "labels", "gates", "_weights")
+
 
 class BestEpoch:
     """Keep the record, the centers and the weights of the epoch with the highest monitor.
@@ -65,6 +67,23 @@ class BestEpoch:
             name: value.detach().clone() for name, value in model.state_dict().items()
         }
         return True
+
+    def state(self, history: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return what is kept, with the place of its record in the history."""
+        if self.record is None:
+            return {"place": None}
+        place = next(n for n, record in enumerate(history) if record is self.record)
+        return {"place": place} | {name: getattr(self, name) for name in _KEPT}
+
+    def load_state(self, saved: dict[str, Any], history: list[dict[str, Any]]) -> None:
+        """Take over what :meth:`state` returned."""
+        for name, value in saved.items():
+            if name != "place":
+                setattr(self, name, value)
+        place = saved["place"]
+        self.record = None if place is None else history[place]
+        if place is None:
+            self.highest = -math.inf
 
     def restore(self, model: nn.Module) -> None:
         """Load the weights into a model and mark the record."""

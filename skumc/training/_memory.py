@@ -26,7 +26,7 @@ from skumc.training._settings import TrainingSettings
 from skumc.training._state import TrainingState
 
 _TRIED = 4  # number of samples, the longest ones
-_STATES = 4  # per trained weight: gradient, two moments, running average
+_STATES = 7  # per trained weight: gradient; two moments, running average, and their copies
 _SQUARES = 4  # matrices of all pairs of views: similarities, two intermediates, gradients
 
 
@@ -37,7 +37,7 @@ class MemoryNeed:
     Attributes
     ----------
     fixed : int
-        Weights, their copy from the best epoch, and the states of the optimizer.
+        Weights, their copies from the best and the last epoch, and the states of the optimizer.
     per_sample : int
         Tensors saved for the backward pass per sample of a batch, over all views.
     n_views : int
@@ -122,7 +122,7 @@ def memory_need(
     parameters = [*encoder.parameters(), *(losses.parameters() if losses is not None else ())]
     weights = sum(p.nbytes for p in parameters)
     trained = sum(p.nbytes for p in parameters if p.requires_grad)
-    fixed = 2 * weights + _STATES * trained  # in use, and of the best epoch
+    fixed = 3 * weights + _STATES * trained  # in use, of the best epoch and of the last one
     return MemoryNeed(fixed, max(2 * one, several) // n_samples, max(2, len(views)))
 
 

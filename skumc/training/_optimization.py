@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import accumulate
 from numbers import Integral, Real
 from typing import Any
 
@@ -65,7 +67,7 @@ def learning_rate_factor(
 
 
 class Optimization(BaseEstimator):
-    r"""Optimizer, learning-rate schedule and averaging of weights.
+    r"""Optimizer, learning-rate schedule, averaging of weights, and checkpoints.
 
     Parameters
     ----------
@@ -88,6 +90,9 @@ class Optimization(BaseEstimator):
     min_epochs : int in [0, inf) or None, default=None
         First epoch of the progressive loop in which a lack of improvement counts towards
         ``patience``. None is 60 % of ``max_epochs``.
+    checkpoint_dir : str, path or None, default=None
+        Folder to which each epoch is written, so that a ``fit`` that was killed goes on from the
+        last epoch when it is called again; see the guide. It belongs to one fit at a time.
 
     Notes
     -----
@@ -112,6 +117,7 @@ class Optimization(BaseEstimator):
         "accumulate_steps": [Interval(Integral, 1, None, closed="left")],
         "weight_averaging": [Interval(Real, 0, 1, closed="left")],
         "min_epochs": [Interval(Integral, 0, None, closed="left"), None],
+        "checkpoint_dir": [str, os.PathLike, None],
     }
 
     def __init__(
@@ -125,6 +131,7 @@ class Optimization(BaseEstimator):
         accumulate_steps: int = 1,
         weight_averaging: float = 0.98,
         min_epochs: int | None = None,
+        checkpoint_dir: str | os.PathLike | None = None,
     ) -> None:
         self.optimizer = optimizer
         self.weight_decay = weight_decay
@@ -134,6 +141,7 @@ class Optimization(BaseEstimator):
         self.accumulate_steps = accumulate_steps
         self.weight_averaging = weight_averaging
         self.min_epochs = min_epochs
+        self.checkpoint_dir = checkpoint_dir
 
     def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """Make the optimizer of one phase.
@@ -182,6 +190,17 @@ class AveragedWeights:
         self._n_steps += 1
         if self._averages:
             torch._foreach_lerp_(self._averages, self._weights, 1 - decay)
+
+    def state(self) -> dict[str, Any]:
+        """Return the averages and the number of steps."""
+        return {"averages": self._averages, "n_steps": self._n_steps}
+
+    @torch.no_grad()
+    def load_state(self, saved: dict[str, Any]) -> None:
+        """Take over what :meth:`state` returned."""
+        self._n_steps = saved["n_steps"]
+        for place, values in zip(self._averages, saved["averages"], strict=True):
+            place.copy_(values)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -242,6 +261,26 @@ class Stepper:
         self._optimizer = optimization.make(groups) if groups else None
         self.learning_rate = 0.0
 
+    def state(self) -> dict[str, Any]:
+        """Return the state of optimizer, averages and learning rates."""
+        return {
+            "optimizer": None if self._optimizer is None else self._optimizer.state_dict(),
+            "average": self.average.state(),
+            "full_rates": self._full_rates,
+            "learning_rate": self.learning_rate,
+        }
+
+    def load_state(self, saved: dict[str, Any]) -> None:
+        """Take over what :meth:`state` returned, the objects themselves."""
+        if self._optimizer is not None:
+            self._optimizer.load_state_dict(saved["optimizer"])
+        self.average.load_state(saved["average"])
+        self._full_rates, self.learning_rate = saved["full_rates"], saved["learning_rate"]
+
+    def slow_down(self, factor: float) -> None:
+        """Multiply the largest learning rates."""
+        self._full_rates = [factor * rate for rate in self._full_rates]
+
     def epoch(
         self,
         batches: Iterable[Any],
@@ -249,6 +288,7 @@ class Stepper:
         backward: Callable[[Any, float], None],
         epoch: int,
         n_epochs: int,
+        n_pieces: Sequence[int] | None = None,
     ) -> None:
         """Train one epoch.
 
@@ -262,11 +302,15 @@ class Stepper:
             ``backward(batch, scale)`` adds the batch's gradient, times ``scale``.
         epoch, n_epochs : int
             Position in the schedule.
+        n_pieces : sequence of int or None, default=None
+            Numbers of consecutive batches that are pieces of a whole one; None is 1 for each.
         """
         batches = iter(batches)
-        starts = range(0, len(sizes), self._settings.accumulate_steps)
+        pieces = [1] * len(sizes) if n_pieces is None else n_pieces
+        ends = list(accumulate(pieces, initial=0))[:: self._settings.accumulate_steps]
+        starts = [start for start in ends if start < len(sizes)]
         for step, start in enumerate(starts):
-            taken = sizes[start : start + self._settings.accumulate_steps]
+            taken = sizes[start : (*starts, len(sizes))[step + 1]]
             n_samples = sum(taken)
             for parameter in self._parameters:
                 parameter.grad = None
@@ -288,6 +332,8 @@ class Stepper:
         for group, rate in zip(self._optimizer.param_groups, self._full_rates, strict=True):
             group["lr"] = factor * rate
         if settings.grad_clip is not None:
-            nn.utils.clip_grad_value_(self._parameters, settings.grad_clip)
+            moved = [p for p in self._parameters if p.grad is not None]
+            if moved:  # no loss has reached a weight otherwise
+                nn.utils.clip_grad_value_(moved, settings.grad_clip)
         self._optimizer.step()
         self.average.update()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +14,7 @@ from skumc.encoders import Batch
 
 def loaded(
     load: Callable[[Any], tuple[Any, Batch]], plans: Iterable[Any], device: torch.device
-) -> Iterator[tuple[Any, Batch]]:
+) -> Generator[tuple[Any, Batch], None, None]:
     """Load one batch per plan, on a GPU one ahead of the caller.
 
     Parameters

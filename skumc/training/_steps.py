@@ -11,6 +11,7 @@ from skumc._batches import to_batch
 from skumc.encoders import Batch, EncoderOutput, encode_views
 from skumc.losses import batch_centers
 from skumc.training._callbacks import CallbackList
+from skumc.training._faults import StepMemoryError, is_out_of_memory
 from skumc.training._isolation import autocast
 from skumc.training._losses import (
     LossTerms,
@@ -33,6 +34,11 @@ class Plan(NamedTuple):
 
     step: str  # "pretrain", "supervised" or "rest"
     rows: np.ndarray
+
+    def pieces(self, n_pieces: int) -> list[Plan]:
+        """Cut the batch into pieces of nearly equal size, as many as have two samples each."""
+        n_pieces = max(min(n_pieces, len(self.rows) // 2), 1)
+        return [Plan(self.step, rows) for rows in np.array_split(self.rows, n_pieces)]
 
 
 def split_batches(
@@ -68,8 +74,10 @@ class TrainingSteps:
         self._callbacks = callbacks
         self._rng = rng
 
-    def train(self, plans: list[Plan], stepper: Stepper, state: TrainingState) -> dict[str, Any]:
-        """Take one step per batch.
+    def train(
+        self, plans: list[Plan], stepper: Stepper, state: TrainingState, n_pieces: int = 1
+    ) -> dict[str, Any]:
+        """Take one step per batch, with a gradient accumulated over ``n_pieces`` pieces.
 
         Returns
         -------
@@ -78,13 +86,24 @@ class TrainingSteps:
             without a batch.
         """
         meter = TermMeter()
-        stepper.epoch(
-            loaded(lambda plan: self._load(plan, state), plans, state.settings.device),
-            [len(plan.rows) for plan in plans],
-            lambda pair, scale: self._step(pair[0], pair[1], scale, state, meter),
-            state.epoch,
-            state.n_epochs,
-        )
+        cut = [plan.pieces(n_pieces) for plan in plans]
+        pieces = [piece for plan in cut for piece in plan]
+        batches = loaded(lambda plan: self._load(plan, state), pieces, state.settings.device)
+        try:
+            stepper.epoch(
+                batches,
+                [len(plan.rows) for plan in pieces],
+                lambda pair, scale: self._step(pair[0], pair[1], scale, state, meter),
+                state.epoch,
+                state.n_epochs,
+                list(map(len, cut)),
+            )
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise StepMemoryError from error
+            raise
+        finally:
+            batches.close()  # a thread that loads ahead has ended
         none = {f"loss_{name}": None for name in self.terms.active(*_STEPS[state.phase])}
         return none | meter.record() | {"learning_rate": stepper.learning_rate}
 

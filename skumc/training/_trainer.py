@@ -17,11 +17,14 @@ from skumc.training._best import BestEpoch
 from skumc.training._callbacks import CallbackList
 from skumc.training._embedding import embed, summarize
 from skumc.training._epoch_clustering import EpochClustering
+from skumc.training._faults import check_finite
 from skumc.training._gate_check import mean_shares, warn_of_collapsed_gates
 from skumc.training._history import History
 from skumc.training._losses import LossTerms
 from skumc.training._optimization import Stepper
+from skumc.training._recovery import Checkpoints, Recovery
 from skumc.training._rehearsal import rehearse, rehearse_encoder
+from skumc.training._run_state import Progress, RunState
 from skumc.training._settings import TrainingParts, TrainingSettings
 from skumc.training._start_check import StartCheck
 from skumc.training._state import TrainingState
@@ -40,6 +43,8 @@ class ProgressiveTrainer:
     parts : TrainingParts
     settings : TrainingSettings
     rng : RandomState
+    checkpoints : Checkpoints or None, default=None
+        Store of the state of each epoch, from which a run goes on.
 
     Attributes
     ----------
@@ -72,20 +77,21 @@ class ProgressiveTrainer:
         parts: TrainingParts,
         settings: TrainingSettings,
         rng: np.random.RandomState,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.encoder = encoder
         self.parts = parts
         self.settings = settings
         self.rng = rng
         self.history = History()
-        self.n_iter = 0
+        self.progress = Progress()
         self._clustering = EpochClustering(encoder, parts, rng)
         self._best = BestEpoch(getattr(parts.monitor, "tolerance", 0.0))
         self._callbacks = CallbackList(parts.callbacks)
         self._steps = TrainingSteps(LossTerms(parts.losses), parts.pairs, self._callbacks, rng)
         self._model = nn.ModuleDict({"encoder": encoder, "losses": self._steps.terms.modules})
         self._model.to(settings.device)
-        self._stopped = False
+        self._checkpoints = checkpoints
         self._start_check: StartCheck | None = None
 
     def run(self, data: MultimodalData) -> tuple[np.ndarray, np.ndarray]:
@@ -107,6 +113,7 @@ class ProgressiveTrainer:
             self._warn_of_no_gain()
             self._check_result()
         except KeyboardInterrupt:
+            self._recovery.stay_unfinished()
             self._finish_interrupted()
         self._best.restore(self._model)
         self._callbacks.train_end(self._state)
@@ -140,6 +147,8 @@ class ProgressiveTrainer:
             views=views,
             history=self.history,
         )
+        run = RunState(self._model, parts, self._state, self._best, self.progress, self.rng)
+        self._recovery = Recovery(run, self._checkpoints)
         self._model.train()
         rehearse_encoder(self._state)
         self._callbacks.train_begin(self._state)
@@ -168,14 +177,15 @@ class ProgressiveTrainer:
         state, settings = self._state, self.settings
         state.phase, state.n_epochs = "pretrain", settings.pretrain_epochs
         stepper = self._stepper(settings.pretrain_learning_rate, averages=False)
+        self._recovery.epochs(settings.pretrain_epochs, stepper, self._pretrain_epoch)
+
+    def _pretrain_epoch(self, stepper: Stepper) -> bool:
+        started, state = time.perf_counter(), self._state
         rows = np.arange(len(state.data))
-        for state.epoch in range(settings.pretrain_epochs):
-            started = time.perf_counter()
-            plans = split_batches("pretrain", rows, settings.batch_size, self.rng)
-            record = {"phase": "pretrain", "epoch": state.epoch}
-            self._close(record | self._steps.train(plans, stepper, state), started)
-            if self._stopped:
-                return
+        plans = split_batches("pretrain", rows, self.settings.batch_size, self.rng)
+        record = {"phase": "pretrain", "epoch": state.epoch}
+        self._close(record | self._train(plans, stepper), started)
+        return self.progress.is_stopped
 
     # 3. the progressive loop
 
@@ -183,24 +193,27 @@ class ProgressiveTrainer:
         state, settings = self._state, self.settings
         state.phase, state.n_epochs = "main", settings.max_epochs
         stepper = self._stepper(settings.learning_rate, averages=True)
-        first_patient = self.parts.first_patient_epoch(settings.max_epochs)
+        n_epochs = settings.max_epochs + 1  # the last one judges the final encoder
+        self._recovery.epochs(n_epochs, stepper, self._main_epoch)
+
+    def _main_epoch(self, stepper: Stepper) -> bool:
+        started, state, settings = time.perf_counter(), self._state, self.settings
+        progress, before = self.progress, self.history.phase("main")
+        with stepper.average.in_place():
+            record = self._clustering.run(state, before[-1] if before else {})
+            is_best = self._best.keep_if_better(self._model, record, state)
+        starts_over = is_best or state.epoch < self.parts.first_patient_epoch(settings.max_epochs)
+        progress.n_without_gain = 0 if starts_over else progress.n_without_gain + 1
         patience = math.inf if settings.patience is None else settings.patience
-        record: dict[str, Any] = {}
-        n_without_gain = 0
-        for state.epoch in range(settings.max_epochs + 1):  # the last one judges the final encoder
-            started = time.perf_counter()
-            with stepper.average.in_place():
-                record = self._clustering.run(state, record)
-                is_best = self._best.keep_if_better(self._model, record, state)
-            starts_over = is_best or state.epoch < first_patient
-            n_without_gain = 0 if starts_over else n_without_gain + 1
-            ends = self._stopped or n_without_gain >= patience
-            if state.epoch < settings.max_epochs and not ends:
-                record |= self._steps.train(self._plan_epoch(), stepper, state)
-                self.n_iter = state.epoch + 1
-            self._close(record, started)
-            if ends:
-                return
+        ends = progress.is_stopped or progress.n_without_gain >= patience
+        if state.epoch < settings.max_epochs and not ends:
+            record |= self._train(self._plan_epoch(), stepper)
+            progress.n_iter = state.epoch + 1
+        self._close(record, started)
+        return ends
+
+    def _train(self, plans: list[Plan], stepper: Stepper) -> dict[str, Any]:
+        return self._steps.train(plans, stepper, self._state, self.progress.n_pieces)
 
     def _plan_epoch(self) -> list[Plan]:
         """Plan the supervised batches of the taught samples, then those of the rest."""
@@ -227,14 +240,10 @@ class ProgressiveTrainer:
     def _close(self, record: dict[str, Any], started: float) -> None:
         """Check the losses of an epoch, keep its record, call the hooks."""
         record["seconds"] = time.perf_counter() - started
-        loss = record.get("loss_total", 0.0)
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"The loss became {loss} in {record['phase']} epoch {record['epoch']}. Lower "
-                "learning_rate or pretrain_learning_rate, or set optimization__grad_clip."
-            )
+        check_finite(record, self._model)
         self.history.append(record)
-        self._stopped = self._callbacks.epoch_end(self._state, record) or self._stopped
+        stops = self._callbacks.epoch_end(self._state, record)
+        self.progress.is_stopped = stops or self.progress.is_stopped
 
     def _warn_of_no_gain(self) -> None:
         """Warn if the untrained encoder is clearly the best candidate.
@@ -283,6 +292,6 @@ class ProgressiveTrainer:
             record["seconds"] = None  # the epoch did not end
             self.history.append(record)
         warn_caller(
-            f"fit was interrupted after {self.n_iter} of {self.settings.max_epochs} main epochs; "
-            "the best state so far is kept."
+            f"fit was interrupted after {self.progress.n_iter} of {self.settings.max_epochs} main "
+            "epochs; the best state so far is kept."
         )
