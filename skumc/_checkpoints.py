@@ -114,7 +114,9 @@ def read_weights(
     from transformers import AutoModel
 
     # without the setting transformers asks on a terminal whether to run such code
-    settings = {"trust_remote_code": False} | ({"use_safetensors": True} if only_safetensors else {})
+    settings = {"trust_remote_code": False} | (
+        {"use_safetensors": True} if only_safetensors else {}
+    )
 
     def load(name: str) -> tuple[nn.Module, dict[str, Any]]:
         return AutoModel.from_pretrained(name, output_loading_info=True, **settings)

@@ -38,7 +38,9 @@ def _modalities(clusterer: Any) -> list[str]:
 def _scores(clusterer: Any) -> list[str]:
     kept = [record for record in clusterer.history_ if record.get("restored")]
     found = {
-        text: kept[0][name] for name, text in _SCORES.items() if kept and kept[0].get(name) is not None
+        text: kept[0][name]
+        for name, text in _SCORES.items()
+        if kept and kept[0].get(name) is not None
     }
     found["agreement of the modalities' neighborhoods"] = clusterer.agreement_
     return [f"- {text}: {float(value):.4g}" for text, value in found.items()]

@@ -126,12 +126,14 @@ def write_folder(target: Path, write: Callable[[Path], dict[str, Any]]) -> None:
         files = _named_by_content(new)
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, **content, "files": files}
         written = _strict_json.dumps(manifest)
-        if len(written) > _strict_json.MAX_BYTES:
+        too_much = _strict_json.excess(written)
+        if too_much is not None:
             raise ValueError(
-                f"The parameters and the history of the clusterer take {len(written)} bytes, "
-                f"expected at most {_strict_json.MAX_BYTES}. Shorten history_ first."
+                f"Parameters and history of the clusterer have {too_much}. Shorten history_ first."
             )
         (new / MANIFEST).write_bytes(written)
+        for path in _files(new):  # safetensors writes files that only their owner can read
+            path.chmod((new / MANIFEST).stat().st_mode)
         _synchronized(new)
         _move(new, target, [*files, CARD])
     finally:

@@ -152,6 +152,7 @@ def _check_fitted(fitted: dict[str, Any]) -> None:
     _require(_is_dict(fitted["trusted_modalities_"], bool), "trusted_modalities_")
     _require(_is_dict(fitted["text_layers_"], int), "text_layers_")
     _require(set(fitted["unseen"]) <= set(widths), "the list of unseen modalities")
+    _require(fitted["output"] in (None, "default", "pandas", "polars"), "the kind of output")
     names, history = fitted["feature_names"], fitted["history_"]
     is_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
     _require(names is None or (is_names and len(names) == n_features), "feature_names_in_")

@@ -14,7 +14,7 @@ from torch import nn
 
 from skumc._checkpoints import _quietly, read_weights
 from skumc.persistence._saved_error import SavedClustererError
-from skumc.persistence._strict_json import read_foreign
+from skumc.persistence._strict_json import DAMAGED, read_foreign
 from skumc.persistence._values import Reader, Writer
 from skumc.persistence._weights import shapes
 from skumc.text import TextModel, TextReader
@@ -181,14 +181,14 @@ def _check_size(folder: Path) -> None:
     for key, value in config.to_dict().items():
         if "layer" in key and isinstance(value, int) and value > len(found):
             raise SavedClustererError(
-                f"{folder / 'config.json'} has {key}={value}, more than the weights have"
+                f"{folder / 'config.json'} has {key}={value}, more than the weights have. {DAMAGED}"
             )
     n_saved = sum(torch.Size(shape).numel() for shape in found)
     with torch.device("meta"):
         model = transformers.AutoModel.from_config(config, trust_remote_code=False)
     if sum(value.numel() for value in model.parameters()) > 2 * n_saved:
         raise SavedClustererError(
-            f"{folder / 'config.json'} describes a model that is larger than its weights"
+            f"{folder / 'config.json'} describes a model that is larger than its weights. {DAMAGED}"
         )
 
 
@@ -246,6 +246,7 @@ def read_text(
     given = parts.get(_PATH)
     name = given.name if isinstance(given, TextModel) else given
     parameters = Reader({}, {}).read(facts["parameters"])
+    TextModel(**parameters)._validate_params()
     argument: Any = given
     if given is None:
         is_unnamed = facts["has_model"] and facts["name"] is None

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from skumc.persistence._saved_error import SavedClustererError
 
 MAX_BYTES = 16 * 1024**2
+_MAX_CONTAINERS, _MAX_VALUES = 100_000, 1_000_000  # parsed within a second
 _MAX_DIGITS = 20  # of an integer of 64 bits
 _CHECKSUM = "checksum"
 
@@ -37,6 +38,15 @@ def dumps(content: dict[str, Any]) -> bytes:
     """
     checksum = hashlib.sha256(_canonical(content)).hexdigest()
     return json.dumps({**content, _CHECKSUM: checksum}, indent=1, allow_nan=False).encode()
+
+
+def excess(content: bytes) -> str | None:
+    """Say which limit a JSON text exceeds, if any."""
+    if len(content) > MAX_BYTES:
+        return f"{len(content)} bytes, expected at most {MAX_BYTES}"
+    if content.count(b"[") + content.count(b"{") > _MAX_CONTAINERS:
+        return f"more than {_MAX_CONTAINERS} lists and objects"
+    return f"more than {_MAX_VALUES} values" if content.count(b",") > _MAX_VALUES else None
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -69,6 +79,9 @@ def _parsed(
     content: bytes, path: Path, parse_int: Callable[[str], int] = _integer
 ) -> dict[str, Any]:
     """Parse one JSON object strictly."""
+    too_much = excess(content)
+    if too_much is not None:
+        raise SavedClustererError(f"{path} has {too_much}. {DAMAGED}")
     try:
         found = json.loads(
             content.decode("utf8"),
@@ -129,9 +142,7 @@ def read_small(path: Path, limit: int = MAX_BYTES) -> bytes:
     """
     size = check_regular(path).st_size
     if size > limit:
-        raise SavedClustererError(
-            f"{path} has {size} bytes, expected at most {limit}. {DAMAGED}"
-        )
+        raise SavedClustererError(f"{path} has {size} bytes, expected at most {limit}. {DAMAGED}")
     with open(path, "rb") as file:
         return file.read(limit)
 

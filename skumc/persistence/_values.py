@@ -231,7 +231,9 @@ class Reader:
         except SavedClustererError:
             raise
         except (TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise SavedClustererError(f"a value of kind {kind!r} is wrong: {error!s:.200}") from error
+            raise SavedClustererError(
+                f"a value of kind {kind!r} is wrong: {error!s:.200}"
+            ) from error
 
     def _float(self, value: str) -> float:
         return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}.get(value, math.nan)
@@ -270,9 +272,7 @@ class Reader:
         self, name: str, parameters: dict[str, Any], attributes: dict[str, Any] | None = None
     ) -> Any:
         if name not in KNOWN_CLASSES:
-            raise SavedClustererError(
-                f"the class {name!r:.50} is unknown to this version of skumc"
-            )
+            raise SavedClustererError(f"the class {name!r:.50} is unknown to this version of skumc")
         known = KNOWN_CLASSES[name]
         unknown = set(parameters) - set(known().get_params(deep=False))
         if unknown:
