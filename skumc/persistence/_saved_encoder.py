@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from skumc.persistence._values import Reader, Writer, load_weights
 
 _PATH = "encoder"
 _WEIGHTS = "encoder/"
+_MAPS = 32  # from a frame or a summary of it, at most this often as wide, to the width inside
+_SQUARE_MAPS = 16  # of a modality or a self-attention layer, at most
+_MANY = 2**28  # weights; building them on "meta" takes seconds, as torch imports much for it
 
 
 def write_encoder(encoder: nn.Module, writer: Writer) -> dict[str, Any]:
@@ -71,16 +75,23 @@ def _check_bounds(specification: Any, width: int, n_tensors: int) -> None:
             )
 
 
+def _is_large(statistics: Mapping[str, FrameStatistics], width: int, n_tensors: int) -> bool:
+    """Whether a network of these sizes may have many weights, by a generous upper bound."""
+    n_inputs = sum(len(own.mean) for own in statistics.values())
+    n_square = _SQUARE_MAPS * (len(statistics) + n_tensors + 4)
+    return width * (_MAPS * n_inputs + n_square * width) > _MANY
+
+
 def _build(
     specification: Any, statistics: dict[str, FrameStatistics], anchor: Any, limits: tuple[int, int]
 ) -> nn.Module:
-    """Build the network; a known one without memory, since its weights are loaded next."""
+    """Build the network; a large one without memory, until its weights are known to fit."""
     with own_random_numbers(), own_defaults():
         if not is_known(specification):
             module = specification.build(statistics, anchor)
         else:
             _check_bounds(specification, *limits)
-            with torch.device("meta"):
+            with torch.device("meta") if _is_large(statistics, *limits) else nullcontext():
                 module = specification.build(statistics, anchor)
     if not isinstance(module, nn.Module):
         raise TypeError(

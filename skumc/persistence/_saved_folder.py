@@ -216,7 +216,7 @@ def _check_files(folder: Path, files: Any, path: Path) -> None:
     for name, facts in files.items():
         if not _FILE.fullmatch(name):
             raise SavedClustererError(
-                f"{path} lists {name!r:.100}, which is not the name of a file of a saved clusterer. "
+                f"{path} lists {name!r:.100}, not the name of a file of a saved clusterer. "
                 f"{_strict_json.DAMAGED}"
             )
         if not isinstance(facts, dict) or set(facts) != {"bytes", "sha256"}:

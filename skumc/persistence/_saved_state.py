@@ -97,7 +97,7 @@ def write_clusterer(
         if not hasattr(clusterer, "embedding_"):
             raise ValueError(
                 "Got include_embedding=True, but the clusterer was loaded without its training "
-                "embedding. Leave it out, or set embedding_ to transform(X) of the training samples."
+                "embedding. Leave it out, or set embedding_ to transform(X) of the same samples."
             )
         writer.add("embedding", clusterer.embedding_)
     write_tensors(writer.tensors, folder / "weights.safetensors")
@@ -123,7 +123,7 @@ def check_parts(own: Any, parts: Mapping[str, Any] | None) -> dict[str, Any]:
     if missing:
         named = ", ".join(f"{name!r} (a {own[name]:.100})" for name in missing)
         raise ValueError(
-            f"The clusterer was fitted with parts of your own, which load does not import: {named}. "
+            f"The clusterer has parts of your own, which load does not import: {named}. "
             f"Pass them: parts={{{missing[0]!r}: ...}}; None leaves one that only fit needs at its "
             "default."
         )

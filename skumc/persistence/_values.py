@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -111,8 +111,8 @@ class Writer:
         return _tagged("array", tensor=self.add(f"value/{len(self.tensors)}", value))
 
     def _random_state(self, value: np.random.RandomState) -> Any:
-        _, keys, position, has_gauss, cached = value.get_state()
-        place = self.add(f"value/{len(self.tensors)}", keys.astype(np.int64))
+        _, keys, position, has_gauss, cached = value.get_state(legacy=True)
+        place = self.add(f"value/{len(self.tensors)}", np.asarray(keys, dtype=np.int64))
         return _tagged(
             "RandomState", tensor=place, numbers=[int(position), int(has_gauss), float(cached)]
         )
@@ -213,7 +213,7 @@ class Reader:
 
     def _tagged(self, node: dict[str, Any]) -> Any:
         kind = node.pop(_TAG)
-        readers = {
+        readers: dict[str, Callable[..., Any]] = {
             "float": self._float,
             "tuple": self._tuple,
             "dict": self._dict,
