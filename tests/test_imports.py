@@ -49,12 +49,16 @@ PARTS = {
     "metrics": ({"data"}, set()),
 }
 CHOSEN = set(PARTS) - {"feature_extraction", "datasets", "metrics"}
+PARTS["persistence"] = (CHOSEN, {"torch"})
 ESTIMATOR = {
     "_parameters": (CHOSEN, {"torch"}),
     "_presets": (CHOSEN, {"torch"}),
     "_assembly": ({"_parameters"} | CHOSEN, {"torch"}),
     "_prediction": ({"_assembly", "data", "training"}, {"torch"}),
-    "_clusterer": ({"_assembly", "_parameters", "_prediction", "_presets"} | CHOSEN, {"torch"}),
+    "_clusterer": (
+        {"_assembly", "_parameters", "_prediction", "_presets", "persistence"} | CHOSEN,
+        {"torch"},
+    ),
     "__init__": ({"_clusterer", "data"}, {"torch"}),
     "model_selection": (
         {"_assembly", "_clusterer", "data", "encoders", "neighbors", "text"},
