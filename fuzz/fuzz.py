@@ -1,10 +1,10 @@
 """Coverage-guided fuzzing of everything that reads files which others wrote.
 
-``python fuzz/fuzz.py unpickler -runs=100000``; ``all`` runs one target after another. Targets: ``unpickler``, the restricted
-unpickler of data sets; ``loader``, a data set's folder; ``manifest``, ``values`` and ``weights``, a
-saved clusterer with any manifest, with a manifest of any values and its checksum, and with any
-weights and their checksum. Options are those of libFuzzer. Whatever is found is written to a file
-``crash-*``, which belongs into ``fuzz/found/<target>/``: the tests run what lies there.
+``python fuzz/fuzz.py unpickler -runs=100000``; ``all`` runs one target after another. Options are
+those of libFuzzer. The targets are ``unpickler``, the restricted unpickler of data sets;
+``loader``, a data set's folder; and saved clusterers with any ``manifest``, with any ``values`` in a manifest
+whose checksum is right, and with any ``weights`` whose checksum is right. Whatever is found is
+written to a file ``crash-*``, which belongs into ``fuzz/found/<target>/``: the tests run it.
 """
 
 from __future__ import annotations
