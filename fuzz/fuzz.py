@@ -2,9 +2,8 @@
 
 ``python fuzz/fuzz.py unpickler -runs=100000``; ``all`` runs one target after another. Options are
 those of libFuzzer. The targets are ``unpickler``, the restricted unpickler of data sets;
-``loader``, a data set's folder; and saved clusterers with any ``manifest``, with any ``values`` in a manifest
-whose checksum is right, and with any ``weights`` whose checksum is right. Whatever is found is
-written to a file ``crash-*``, which belongs into ``fuzz/found/<target>/``: the tests run it.
+``loader``, a data set's folder; and saved clusterers with any ``manifest``, with any ``values`` or
+any ``weights`` and the checksums of these. Whatever is found is written to a file ``crash-*``, which belongs into ``fuzz/found/<target>/``: the tests run it.
 """
 
 from __future__ import annotations

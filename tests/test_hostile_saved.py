@@ -458,7 +458,7 @@ def test_unlisted_and_unknown_files_beside_a_text_model_are_refused(text_folder,
         content["files"][f"{path.parent.name}/{name}"] = facts
 
     rewrite(text_folder, change)
-    refused(text_folder, "no file of a tokenizer", name)
+    refused(text_folder, "not a file of a tokenizer", name)
 
 
 @pytest.mark.parametrize(("file", "entries", "match"), [

@@ -548,6 +548,16 @@ def test_device_is_checked(fitted, tmp_path):
         UMCClusterer.load(tmp_path / "a", device="tpu")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_clusterer_of_a_gpu_is_loaded_on_the_cpu(model_folder, tmp_path):
+    text = TextModel(model_folder, n_trainable_layers=1)
+    clusterer = fit(SENTENCES, text=text, device="cuda")
+    loaded = saved(clusterer, tmp_path / "a")
+    assert {value.device.type for value in loaded.encoder_.state_dict().values()} == {"cpu"}
+    np.testing.assert_array_equal(loaded.predict(SENTENCES), clusterer.predict(SENTENCES))
+    assert next(clusterer.encoder_.parameters()).is_cuda  # left where it is
+
+
 def test_other_ways_to_copy_keep_working(fitted, sequences, model_folder, tmp_path):
     with_text = fit(SENTENCES, text=TextModel(model_folder, n_trainable_layers=1))
     for clusterer, X in ((fitted, sequences), (with_text, SENTENCES)):

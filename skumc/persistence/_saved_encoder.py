@@ -59,7 +59,7 @@ def _statistics(facts: Mapping[str, Any], reader: Reader) -> dict[str, FrameStat
             raise SavedClustererError(f"the statistics of modality {place} are not finite vectors")
         counts = [own["longest"], own["typical"]]
         if not all(isinstance(count, int) for count in counts):
-            raise SavedClustererError(f"the numbers of frames of modality {place} are no integers")
+            raise SavedClustererError(f"the numbers of frames of modality {place} are not integers")
         found[own["name"]] = FrameStatistics(mean, scale, own["pooling"], *counts)
     return found
 
@@ -110,7 +110,7 @@ def read_encoder(
     Parameters
     ----------
     facts : dict of str to object
-        What :func:`write_encoder` returned.
+        Returned by :func:`write_encoder`.
     reader : Reader
     towers : dict of str to Module
         Trainable layers of text models.

@@ -1,4 +1,4 @@
-"""The folder of a saved clusterer: written beside its place and moved there in one step."""
+"""The folder of a saved clusterer: written next to its place and moved there in one step."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ def _fitted(clusterer: Any, writer: Writer) -> dict[str, Any]:
         written[name] = writer.write(value, name)
         if set(writer.own) - before:
             raise ValueError(
-                f"The clusterer's {name} has a value that is no number, string, list, dict or "
-                "array, which save cannot write. Have your callback record plain values."
+                f"The clusterer's {name} has a value that save cannot write: it writes numbers, "
+                "strings, lists, dicts and arrays. Have your callback record plain values."
             )
     return written
 
@@ -72,7 +72,7 @@ def write_clusterer(
     Returns
     -------
     dict of str to object
-        What the manifest says beyond format and files.
+        Content of the manifest, without format and files.
     """
     writer = Writer()
     parameters = {

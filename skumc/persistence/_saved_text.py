@@ -147,7 +147,7 @@ def _check_files(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name not in _TOKENIZER_FILES and not _MODEL_FILES.fullmatch(path.name):
             raise SavedClustererError(
-                f"{path} is no file of a tokenizer or a text model that load reads. Pass the "
+                f"{path} is not a file of a tokenizer or a text model that load reads. Pass the "
                 "model instead: parts={'text': name}."
             )
     for name in ("config.json", "tokenizer_config.json"):
@@ -225,7 +225,7 @@ def read_text(
     Parameters
     ----------
     facts : dict of str to object
-        What :func:`write_text` returned.
+        Returned by :func:`write_text`.
     folder : Path or None
         Where it wrote.
     parts : dict of str to object
@@ -265,7 +265,7 @@ def read_text(
         reader = TextReader(list(modalities), spec, verbose, layers=layers)
     except (SavedClustererError, OSError, ImportError):
         raise
-    except BaseException as error:  # panics of tokenizers are no Exceptions
+    except BaseException as error:  # a panic of a tokenizer is not an Exception
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             raise
         raise SavedClustererError(

@@ -116,7 +116,7 @@ class PersistenceMixin(BaseEstimator):
         Raises
         ------
         SavedClustererError
-            If the folder is no saved clusterer, is damaged or has an unknown format, or the text
+            If the folder is not a saved clusterer, is damaged or has an unknown format, or the text
             model is another one than in ``fit``; a ValueError.
         ValueError
             If a part of your own is missing in ``parts``.

@@ -20,7 +20,7 @@ _CHECKSUM = "checksum"
 
 
 class _NotStrict(ValueError):
-    """What JSON has and the format has not."""
+    """JSON that the format does not allow."""
 
 
 def _canonical(content: dict[str, Any]) -> bytes:
