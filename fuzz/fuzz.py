@@ -3,7 +3,8 @@
 ``python fuzz/fuzz.py unpickler -runs=100000``; ``all`` runs one target after another. Options are
 those of libFuzzer. The targets are ``unpickler``, the restricted unpickler of data sets;
 ``loader``, a data set's folder; and saved clusterers with any ``manifest``, with any ``values`` or
-any ``weights`` and the checksums of these. Whatever is found is written to a file ``crash-*``, which belongs into ``fuzz/found/<target>/``: the tests run it.
+any ``weights`` and the checksums of these. Whatever is found is written to a file ``crash-*``,
+which belongs into ``fuzz/found/<target>/``: the tests run it.
 """
 
 from __future__ import annotations
