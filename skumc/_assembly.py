@@ -187,6 +187,7 @@ def build_encoder(
                 f"encoder={encoder!r} built {type(module).__name__}, expected a torch.nn.Module. "
                 "Check its build()."
             )
+        module.built_from_ = encoder, statistics, anchor  # type: ignore[assignment]  # to save it
     towers = reader.towers
     if isinstance(module, EncoderWithText):  # of an earlier fit, with its trained text layers
         if set(module.names) != set(towers):

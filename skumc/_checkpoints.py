@@ -86,8 +86,10 @@ def load_part(argument: str, name: str, what: str, load: Callable[[str], Any]) -
         ) from error
 
 
-def read_weights(argument: str, name: str) -> tuple[nn.Module, bool]:
-    """Load a model without its head, in float32.
+def read_weights(
+    argument: str, name: str, only_safetensors: bool = False
+) -> tuple[nn.Module, bool]:
+    """Load a model without its head, in float32. Code that comes with a model is never run.
 
     Parameters
     ----------
@@ -95,6 +97,8 @@ def read_weights(argument: str, name: str) -> tuple[nn.Module, bool]:
         Name of the user's parameter, for messages.
     name : str
         Name of a model on the hub, or a folder.
+    only_safetensors : bool, default=False
+        Whether weights in other files, which torch unpickles, are refused.
 
     Returns
     -------
@@ -109,8 +113,13 @@ def read_weights(argument: str, name: str) -> tuple[nn.Module, bool]:
     """
     from transformers import AutoModel
 
+    # without the setting transformers asks on a terminal whether to run such code
+    settings = {"trust_remote_code": False} | (
+        {"use_safetensors": True} if only_safetensors else {}
+    )
+
     def load(name: str) -> tuple[nn.Module, dict[str, Any]]:
-        return AutoModel.from_pretrained(name, output_loading_info=True)
+        return AutoModel.from_pretrained(name, output_loading_info=True, **settings)
 
     model, info = load_part(argument, name, "weights", load)
     # older releases of transformers report names with the prefix of the model with its head

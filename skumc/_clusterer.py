@@ -35,6 +35,7 @@ from skumc._presets import preset_parameters
 from skumc._resuming import resumable
 from skumc.data import read_X, with_index
 from skumc.losses import WeightedLosses
+from skumc.persistence._saving import PersistenceMixin
 from skumc.text import TextModel
 from skumc.training._clustering import assign_labels
 from skumc.training._embedding import calibrate, embed
@@ -46,6 +47,7 @@ class UMCClusterer(
     PickledOnCPU,
     PartsMixin,
     PredictionMixin,
+    PersistenceMixin,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     BaseEstimator,
@@ -395,4 +397,4 @@ class UMCClusterer(
 
     @property
     def _n_features_out(self) -> int:
-        return self.embedding_.shape[1]
+        return self.cluster_centers_.shape[1]

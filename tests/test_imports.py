@@ -50,6 +50,7 @@ PARTS = {
     "metrics": ({"data"}, set()),
 }
 CHOSEN = set(PARTS) - {"feature_extraction", "datasets", "metrics"}
+PARTS["persistence"] = (CHOSEN, {"torch"})
 ESTIMATOR = {
     "_parameters": (CHOSEN, {"torch"}),
     "_presets": (CHOSEN, {"torch"}),
@@ -57,7 +58,8 @@ ESTIMATOR = {
     "_prediction": ({"_assembly", "data", "training"}, {"torch"}),
     "_resuming": ({"data", "text", "training"}, {"torch"}),
     "_clusterer": (
-        {"_assembly", "_parameters", "_prediction", "_presets", "_resuming"} | CHOSEN,
+        {"_assembly", "_parameters", "_prediction", "_presets", "_resuming", "persistence"}
+        | CHOSEN,
         {"torch"},
     ),
     "__init__": ({"_clusterer", "data"}, {"torch"}),

@@ -34,7 +34,9 @@ def load_processor(name: str) -> Any:
     is_new = int(transformers.__version__.split(".")[0]) >= 5
     choice = {"backend": "pil"} if is_new else {"use_fast": False}
     try:
-        return transformers.AutoImageProcessor.from_pretrained(name, **choice)
+        return transformers.AutoImageProcessor.from_pretrained(
+            name, trust_remote_code=False, **choice
+        )
     except ImportError as error:
         raise ImportError(
             f"The image processor of {name!r} needs a package that is not installed ({error}). "

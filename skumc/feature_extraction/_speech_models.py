@@ -20,7 +20,7 @@ def load_extractor(name: str) -> Any:
     """
     from transformers import AutoFeatureExtractor
 
-    return AutoFeatureExtractor.from_pretrained(name)
+    return AutoFeatureExtractor.from_pretrained(name, trust_remote_code=False)
 
 
 def default_extractor(config: Any) -> Any:

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,8 @@ def load_text_model(name: Any, argument: str = "text") -> LoadedTextModel:
             "(model, tokenizer)."
         )
     name = os.fspath(name)
-    tokenizer = load_part(argument, name, "tokenizer", transformers.AutoTokenizer.from_pretrained)
+    load = partial(transformers.AutoTokenizer.from_pretrained, trust_remote_code=False)
+    tokenizer = load_part(argument, name, "tokenizer", load)
     _check_vocabulary(argument, name, tokenizer)
     model, _ = read_weights(argument, name)
     return LoadedTextModel(model, tokenizer, name, name)

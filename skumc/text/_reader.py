@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -39,6 +39,8 @@ class TextReader:
         Number of clusters by which it is chosen.
     device : torch.device, default=None
         Device for that; None is the CPU.
+    layers : dict of str to int, default=None
+        Layer of each modality that ``layer="auto"`` chose in an earlier fit.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class TextReader:
         samples: MultimodalData | None = None,
         n_clusters: int = 1,
         device: torch.device | None = None,
+        layers: Mapping[str, int] | None = None,
     ) -> None:
         text = TextModel.from_argument(text)
         text._validate_params()
@@ -90,6 +93,8 @@ class TextReader:
             )
 
         def choose(name: str, backbone: TextBackbone, model: Any) -> int:
+            if layers is not None:
+                return layers[name]
             assert samples is not None
             texts = cast("Strings | TokenIds", samples.packed(name))
             return choose_layer(
@@ -102,9 +107,10 @@ class TextReader:
                 text.memory_folder,
             )
 
+        chooses = samples is not None or layers is not None
         self.backbones = {
             name: TextBackbone(
-                text, verbose, choose_layer=None if samples is None else partial(choose, name)
+                text, verbose, choose_layer=partial(choose, name) if chooses else None
             )
             for name in names
         }
