@@ -117,18 +117,22 @@ def read_text(
     )
 
 
-def read_samples(estimator: Any, X: Any, missing_rows: str = "raise") -> MultimodalData:
+def read_samples(
+    estimator: Any, X: Any, missing_rows: str = "raise", kept_as: str = "label -1"
+) -> MultimodalData:
     """Read X of a fitted clusterer, with frames in the place of text.
 
     Parameters
     ----------
     estimator : UMCClusterer
     X : array, DataFrame, MultimodalData, list of dicts or dict
-    missing_rows : {"raise", "label -1"}, default="raise"
+    missing_rows : {"raise", kept_as}, default="raise"
         Samples without any modality are an error, or stay.
+    kept_as : str, default="label -1"
+        Name of the choice with which they stay.
     """
     check_is_fitted(estimator, "encoder_")
-    choices = ("raise", "label -1")
+    choices = ("raise", kept_as)
     if missing_rows not in choices:
         raise ValueError(unknown_name_message("missing_rows", missing_rows, choices))
     allowed = {"allow_missing_rows": missing_rows != "raise"}

@@ -206,7 +206,8 @@ class UMCClusterer(
     (1, 2)
     """
 
-    __metadata_request__predict = {"missing_rows": UNUSED}  # not metadata of samples
+    # not metadata of samples
+    __metadata_request__predict = __metadata_request__transform = {"missing_rows": UNUSED}
     _part_choices = PART_CHOICES
     _parameter_constraints = PARAMETER_CONSTRAINTS
 

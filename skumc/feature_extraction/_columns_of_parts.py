@@ -207,7 +207,7 @@ def present_rows(block: Any) -> np.ndarray:
     return np.flatnonzero(~blank)
 
 
-def _records(X: Any) -> list[Mapping[str, Any]]:
+def _records(X: Any) -> list[Mapping[Any, Any]]:
     """Return a list of dicts; a missing row is an empty dict."""
     if isinstance(X, (str, bytes, Mapping)) or not hasattr(X, "__len__"):
         raise ValueError(
