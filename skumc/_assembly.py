@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,9 @@ def _keep_modules(part: Any, terms: dict[str, tuple[float, Any]]) -> None:
             part.extra = {**(part.extra or {}), role: (weight, loss)}
 
 
-def training_parts(estimator: Any, parts: dict[str, Any]) -> TrainingParts:
+def training_parts(
+    estimator: Any, parts: dict[str, Any], hooks: Sequence[Any] = ()
+) -> TrainingParts:
     """Gather what a training run takes; losses with parameters stay in the loss part."""
     losses = parts["losses"].terms()
     _keep_modules(parts["losses"], losses)
@@ -67,6 +70,7 @@ def training_parts(estimator: Any, parts: dict[str, Any]) -> TrainingParts:
         callbacks.insert(0, MemoryEstimate())
     if estimator.verbose and not any(isinstance(c, ProgressLines) for c in callbacks):
         callbacks.append(ProgressLines(int(estimator.verbose)))
+    callbacks += hooks
     own = {name: part for name, part in parts.items() if name not in ("encoder", "losses")}
     without_graph = isinstance(parts["neighbors"], NoNeighborGraph)
     return TrainingParts(

@@ -27,6 +27,7 @@ from skumc._assembly import (
     training_settings,
 )
 from skumc._devices import PickledOnCPU, resolve_device
+from skumc._fit_tasks import CallbackSupportMixin, FitTasks, fit_tasks, with_callbacks
 from skumc._fitted import all_or_nothing
 from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
 from skumc._parts import PartsMixin
@@ -44,6 +45,7 @@ from skumc.training._trainer import ProgressiveTrainer
 class UMCClusterer(
     PickledOnCPU,
     PartsMixin,
+    CallbackSupportMixin,
     PredictionMixin,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
@@ -318,6 +320,7 @@ class UMCClusterer(
         """
         return cls(n_clusters).set_params(**preset_parameters(name, parameters))
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> UMCClusterer:
         """Train the encoder and find the clusters.
 
@@ -326,22 +329,21 @@ class UMCClusterer(
         X : array, DataFrame, MultimodalData, list of dicts or dict
             A 2-D table (n_samples, n_features), or samples with named modalities.
         y : Ignored
-            Not used, present for API consistency.
+            Not used, except that callbacks of scikit-learn get it.
 
         Returns
         -------
         UMCClusterer
             The fitted estimator itself.
         """
-        del y
         self._validate_params()
-        with all_or_nothing(self):
-            self._fit(X)
+        with fit_tasks(self, X, y) as tasks, all_or_nothing(self):
+            self._fit(X, tasks)
         return self
 
-    def _fit(self, X: Any) -> None:
+    def _fit(self, X: Any, tasks: list[FitTasks]) -> None:
         parts = make_parts(self)
-        training = training_parts(self, parts)
+        training = training_parts(self, parts, tasks)
         for name in ("losses", "threshold", "selector", "kmeans", "monitor", "pseudo_labels"):
             setattr(self, f"{name}_", parts[name])
         device = resolve_device(self.device)

@@ -171,6 +171,7 @@ class ProgressiveTrainer:
         rows = np.arange(len(state.data))
         for state.epoch in range(settings.pretrain_epochs):
             started = time.perf_counter()
+            self._callbacks.epoch_begin(state)
             plans = split_batches("pretrain", rows, settings.batch_size, self.rng)
             record = {"phase": "pretrain", "epoch": state.epoch}
             self._close(record | self._steps.train(plans, stepper, state), started)
@@ -192,10 +193,12 @@ class ProgressiveTrainer:
             with stepper.average.in_place():
                 record = self._clustering.run(state, record)
                 is_best = self._best.keep_if_better(self._model, record, state)
+            self._stopped = self._callbacks.epoch_judged(state, self._best) or self._stopped
             starts_over = is_best or state.epoch < first_patient
             n_without_gain = 0 if starts_over else n_without_gain + 1
             ends = self._stopped or n_without_gain >= patience
             if state.epoch < settings.max_epochs and not ends:
+                self._callbacks.epoch_begin(state)
                 record |= self._steps.train(self._plan_epoch(), stepper, state)
                 self.n_iter = state.epoch + 1
             self._close(record, started)
