@@ -27,6 +27,7 @@ from skumc._assembly import (
     training_settings,
 )
 from skumc._devices import PickledOnCPU, resolve_device
+from skumc._doc_links import DocumentedMixin
 from skumc._fit_tasks import CallbackSupportMixin, FitTasks, fit_tasks, with_callbacks
 from skumc._fitted import all_or_nothing
 from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
@@ -43,6 +44,7 @@ from skumc.training._trainer import ProgressiveTrainer
 
 
 class UMCClusterer(
+    DocumentedMixin,
     PickledOnCPU,
     PartsMixin,
     CallbackSupportMixin,
@@ -165,8 +167,18 @@ class UMCClusterer(
         Number of epochs of the progressive loop that trained.
     encoder_ : torch.nn.Module
         The trained encoder.
-    losses_, threshold_, selector_, kmeans_, monitor_, pseudo_labels_ : object
-        The parts used.
+    losses_ : WeightedLosses
+        The losses used, with what those with parameters learned.
+    threshold_ : AdaptiveThreshold or other part
+        The threshold used.
+    selector_ : DensitySelector or other part
+        The selector used.
+    kmeans_ : KMeans or other part
+        The clusterer of the embedding used.
+    monitor_ : ModularityMonitor or other callable
+        The monitor used.
+    pseudo_labels_ : PropagatedLabels or other part
+        The pseudo-labels used.
     anchor_ : str
         Name of the anchor modality.
     modality_widths_ : dict of str to int

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from skumc.training import TrainingState
+from skumc.training import History, TrainingState
 from skumc.training._best import BestEpoch
 from skumc.training._clustering import assign_labels
 from skumc.training._embedding import embed
@@ -58,20 +58,31 @@ class FitTasks:
             return False
         return self._task.call_on_fit_task_end(**self._arguments)
 
-    def on_epoch_judged(self, state: TrainingState, best: BestEpoch) -> bool:
+    def on_epoch_judged(
+        self, state: TrainingState, record: dict[str, Any], best: BestEpoch
+    ) -> bool:
         """Announce the end of the epoch before, which trained the judged encoder."""
         if state.epoch == 0:
             return False
         return self._task.call_on_fit_task_end(
-            **self._arguments, reconstruction_attributes=lambda: self._attributes(state, best)
+            **self._arguments,
+            reconstruction_attributes=lambda: self._attributes(state, record, best),
         )
 
-    def _attributes(self, state: TrainingState, best: BestEpoch) -> dict[str, Any]:
+    def _attributes(
+        self, state: TrainingState, record: dict[str, Any], best: BestEpoch
+    ) -> dict[str, Any]:
         """Return the fitted attributes as if fit had stopped here."""
         encoder = copy.deepcopy(state.encoder)
         encoder.load_state_dict(best.encoder_weights())
         encoder.eval()
         settings = state.settings
+        records = [*state.history, {"seconds": None} | record]
+        is_best = [known is best.record for known in state.history] + [record is best.record]
+        history = History(
+            known | {"restored": True} if kept else dict(known)
+            for known, kept in zip(records, is_best, strict=True)
+        )
         embedding = embed(encoder, state.data, settings.device, settings.precision).embedding
         return {
             "encoder_": encoder,
@@ -79,7 +90,7 @@ class FitTasks:
             "high_quality_mask_": best.selected,
             "embedding_": embedding,
             "labels_": assign_labels(embedding, best.centers),
-            "history_": copy.copy(state.history),
+            "history_": history,
             "n_iter_": state.epoch,
             "trusted_modalities_": state.graph.trusted_,
             "agreement_": state.graph.agreement_,

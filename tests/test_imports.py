@@ -22,6 +22,7 @@ HELPERS = {
     "_console": (set(), set()),
     "_devices": (set(), {"torch"}),
     "_evaluation": ({"_process_state"}, {"torch"}),
+    "_doc_links": (set(), set()),
     "_fitted": (set(), set()),
     "_gelu": (set(), {"torch"}),
     "_moments": (set(), {"torch"}),
@@ -54,7 +55,11 @@ ESTIMATOR = {
     "_presets": (CHOSEN, {"torch"}),
     "_assembly": ({"_parameters"} | CHOSEN, {"torch"}),
     "_prediction": ({"_assembly", "data", "training"}, {"torch"}),
-    "_clusterer": ({"_assembly", "_parameters", "_prediction", "_presets"} | CHOSEN, {"torch"}),
+    "_fit_tasks": ({"training"}, {"torch"}),
+    "_clusterer": (
+        {"_assembly", "_fit_tasks", "_parameters", "_prediction", "_presets"} | CHOSEN,
+        {"torch"},
+    ),
     "__init__": ({"_clusterer", "data"}, {"torch"}),
     "model_selection": (
         {"_assembly", "_clusterer", "data", "encoders", "neighbors", "text"},

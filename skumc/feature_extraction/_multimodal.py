@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
@@ -45,7 +45,7 @@ def _one_modality(name: str, result: Any, n_samples: int) -> MultimodalData:
     return data
 
 
-class MultimodalFeatures(NamedModalities, ContainerTransformerMixin, BaseEstimator):
+class MultimodalFeatures(ContainerTransformerMixin, NamedModalities):
     """Turn a table of text, recordings, videos, numbers and categories into samples.
 
     This is the first step from raw columns to clusters:
@@ -76,8 +76,12 @@ class MultimodalFeatures(NamedModalities, ContainerTransformerMixin, BaseEstimat
     ----------
     transformers_ : dict of str to transformer or "passthrough"
         The fitted copies, by modality.
-    text_, audio_, video_ : transformer, "passthrough" or None
-        Those of three modalities.
+    text_ : transformer, "passthrough" or None
+        That of the text.
+    audio_ : transformer, "passthrough" or None
+        That of the audio.
+    video_ : transformer, "passthrough" or None
+        That of the video.
     columns_ : dict of str to str or list
         The modalities in use and their columns.
 

@@ -42,11 +42,13 @@ class Callback:
     def on_step_end(self, state: TrainingState, reports: Mapping[str, StepReport]) -> None:
         """End of a step's backward pass; ``reports`` holds its losses by role."""
 
-    def on_epoch_judged(self, state: TrainingState, best: BestEpoch) -> bool | None:
+    def on_epoch_judged(
+        self, state: TrainingState, record: dict[str, Any], best: BestEpoch
+    ) -> bool | None:
         """End of the clustering and judgment at the start of a main epoch.
 
-        ``best`` has the ``record``, ``centers``, ``labels`` and ``selected`` samples of the best
-        epoch so far.
+        ``record`` has its monitor and threshold; ``best`` has the ``record``, ``centers``,
+        ``labels`` and ``selected`` samples of the best epoch so far.
 
         Returns
         -------
@@ -112,9 +114,9 @@ class CallbackList:
         """Call every ``on_epoch_end``; return whether one of them returns True."""
         return _any_true(self._call("on_epoch_end", state, record))
 
-    def epoch_judged(self, state: TrainingState, best: BestEpoch) -> bool:
+    def epoch_judged(self, state: TrainingState, record: dict[str, Any], best: BestEpoch) -> bool:
         """Call every ``on_epoch_judged``; return whether one of them returns True."""
-        return _any_true(self._call("on_epoch_judged", state, best))
+        return _any_true(self._call("on_epoch_judged", state, record, best))
 
     def train_end(self, state: TrainingState) -> None:
         """Call every ``on_train_end``."""

@@ -193,7 +193,7 @@ class ProgressiveTrainer:
             with stepper.average.in_place():
                 record = self._clustering.run(state, record)
                 is_best = self._best.keep_if_better(self._model, record, state)
-            self._stopped = self._callbacks.epoch_judged(state, self._best) or self._stopped
+            self._stopped = self._callbacks.epoch_judged(state, record, self._best) or self._stopped
             starts_over = is_best or state.epoch < first_patient
             n_without_gain = 0 if starts_over else n_without_gain + 1
             ends = self._stopped or n_without_gain >= patience
