@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from skumc.training import History, TrainingState
@@ -64,9 +65,9 @@ class FitTasks:
         """Announce the end of the epoch before, which trained the judged encoder."""
         if state.epoch == 0:
             return False
+        attributes = partial(self._attributes, state, record, best)  # computed on demand
         return self._task.call_on_fit_task_end(
-            **self._arguments,
-            reconstruction_attributes=lambda: self._attributes(state, record, best),
+            **self._arguments, reconstruction_attributes=attributes
         )
 
     def _attributes(

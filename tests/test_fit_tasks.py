@@ -117,6 +117,7 @@ def test_labels_reach_callbacks_only():
     assert logged["main epoch 1"] == logged["fit"]
 
 
+@pytest.mark.slow
 def test_scoring_monitor_in_a_search_with_two_processes_and_in_a_pipeline():
     monitor = callback.ScoringMonitor(scoring="adjusted_rand_score")
     pipeline = make_pipeline(StandardScaler(), umc(max_epochs=1, pretrain_epochs=1))
@@ -173,8 +174,13 @@ def test_their_tests_of_setting_and_teardown(their_tests):
     their_tests.test_multiple_teardown_errors_are_grouped()
 
 
-@pytest.mark.parametrize("kind", ["RecordingCallback", "RecordingAutoPropagatedCallback"])
-@pytest.mark.parametrize(("n_jobs", "prefer"), [(1, "threads"), (2, "processes")])
+@pytest.mark.parametrize(
+    ("n_jobs", "prefer", "kind"),
+    [
+        (1, "threads", "RecordingAutoPropagatedCallback"),
+        pytest.param(2, "processes", "RecordingCallback", marks=pytest.mark.slow),
+    ],
+)
 def test_their_test_of_functions_without_callbacks(their_tests, n_jobs, prefer, kind):
     their_tests.test_function_no_callback_support(n_jobs, prefer, getattr(their_tests, kind))
 

@@ -73,8 +73,7 @@ def test_other_libraries_are_read_like_pandas(convert):
     frame = make_table()
     frame.loc["row 2", ["duration", "price"]] = np.nan
     frame.loc["row 3", "channel"] = None
-    features = make_features(all=make_column_selector(dtype_include="number")).fit(frame)
-    features = features.set_params(all=None).fit(frame)
+    features = make_features().fit(frame)
     if convert == "records":
         other = frame.to_dict("records")
     else:
