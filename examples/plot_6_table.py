@@ -57,7 +57,7 @@ clusters = pd.Series(pipeline.fit_predict(table), index=table.index)
 pd.crosstab(topic, clusters, rownames=["topic"], colnames=["cluster"])
 
 # %%
-# The share of each modality in the embedding of a ticket, with the names and the index of the table:
+# The share of each modality in the embedding of a ticket, by cluster:
 
 weights = pipeline[-1].modality_weights(pipeline[0].transform(table))
 weights.groupby(clusters).mean().round(2)

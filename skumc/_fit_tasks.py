@@ -40,7 +40,7 @@ class FitTasks:
     context : CallbackContext
         Of the whole fit.
     X, y : object
-        Arguments of fit, for the callbacks alone.
+        Arguments of fit; only callbacks read y.
     """
 
     def __init__(self, estimator: Any, context: Any, X: Any, y: Any) -> None:

@@ -1,4 +1,4 @@
-"""Parameters of a transformer whose modalities have any name."""
+"""Parameters of a transformer with modalities of any name."""
 
 from __future__ import annotations
 
