@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,3 +132,19 @@ def test_html_describes_every_parameter_and_fitted_attribute(fitted):
     link = MultimodalFeatures(text="text")._get_doc_link()
     assert link == "../generated/skumc.feature_extraction.MultimodalFeatures.html"
     assert "skumc.feature_extraction.WavLMFeatures" in WavLMFeatures()._get_doc_link()
+
+
+def test_without_callbacks_of_scikit_learn_fit_has_no_tasks(monkeypatch, fitted):
+    monkeypatch.setitem(sys.modules, "sklearn.callback", None)  # as before scikit-learn 1.9
+    spec = importlib.util.find_spec("skumc._fit_tasks")
+    older = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(older)
+    assert not older.HAS_CALLBACKS
+    assert not hasattr(older.CallbackSupportMixin, "set_callbacks")
+
+    def fit(self):
+        return self
+
+    assert older.with_callbacks(fit) is fit
+    with older.fit_tasks(fitted[0], fitted[1], None) as tasks:
+        assert tasks == []
