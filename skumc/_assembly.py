@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,9 @@ def _keep_modules(part: Any, terms: dict[str, tuple[float, Any]]) -> None:
             part.extra = {**(part.extra or {}), role: (weight, loss)}
 
 
-def training_parts(estimator: Any, parts: dict[str, Any]) -> TrainingParts:
+def training_parts(
+    estimator: Any, parts: dict[str, Any], hooks: Sequence[Any] = ()
+) -> TrainingParts:
     """Gather what a training run takes; losses with parameters stay in the loss part."""
     losses = parts["losses"].terms()
     _keep_modules(parts["losses"], losses)
@@ -67,6 +70,7 @@ def training_parts(estimator: Any, parts: dict[str, Any]) -> TrainingParts:
         callbacks.insert(0, MemoryEstimate())
     if estimator.verbose and not any(isinstance(c, ProgressLines) for c in callbacks):
         callbacks.append(ProgressLines(int(estimator.verbose)))
+    callbacks += hooks
     own = {name: part for name, part in parts.items() if name not in ("encoder", "losses")}
     without_graph = isinstance(parts["neighbors"], NoNeighborGraph)
     return TrainingParts(
@@ -117,18 +121,22 @@ def read_text(
     )
 
 
-def read_samples(estimator: Any, X: Any, missing_rows: str = "raise") -> MultimodalData:
+def read_samples(
+    estimator: Any, X: Any, missing_rows: str = "raise", kept_as: str = "label -1"
+) -> MultimodalData:
     """Read X of a fitted clusterer, with frames in the place of text.
 
     Parameters
     ----------
     estimator : UMCClusterer
     X : array, DataFrame, MultimodalData, list of dicts or dict
-    missing_rows : {"raise", "label -1"}, default="raise"
+    missing_rows : {"raise", kept_as}, default="raise"
         Samples without any modality are an error, or stay.
+    kept_as : str, default="label -1"
+        Name of the choice with which they stay.
     """
     check_is_fitted(estimator, "encoder_")
-    choices = ("raise", "label -1")
+    choices = ("raise", kept_as)
     if missing_rows not in choices:
         raise ValueError(unknown_name_message("missing_rows", missing_rows, choices))
     allowed = {"allow_missing_rows": missing_rows != "raise"}

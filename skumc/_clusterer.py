@@ -27,6 +27,8 @@ from skumc._assembly import (
     training_settings,
 )
 from skumc._devices import PickledOnCPU, resolve_device
+from skumc._doc_links import DocumentedMixin
+from skumc._fit_tasks import CallbackSupportMixin, FitTasks, fit_tasks, with_callbacks
 from skumc._fitted import all_or_nothing
 from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
 from skumc._parts import PartsMixin
@@ -35,6 +37,7 @@ from skumc._presets import preset_parameters
 from skumc._resuming import resumable
 from skumc.data import read_X, with_index
 from skumc.losses import WeightedLosses
+from skumc.neighbors._graph import trust_of
 from skumc.persistence._saving import PersistenceMixin
 from skumc.text import TextModel
 from skumc.training._clustering import assign_labels
@@ -44,8 +47,10 @@ from skumc.training._trainer import ProgressiveTrainer
 
 
 class UMCClusterer(
+    DocumentedMixin,
     PickledOnCPU,
     PartsMixin,
+    CallbackSupportMixin,
     PredictionMixin,
     PersistenceMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -168,8 +173,18 @@ class UMCClusterer(
         Number of epochs of the progressive loop that trained.
     encoder_ : torch.nn.Module
         The trained encoder.
-    losses_, threshold_, selector_, kmeans_, monitor_, pseudo_labels_ : object
-        The parts used.
+    losses_ : WeightedLosses
+        The losses used, with what those with parameters learned.
+    threshold_ : AdaptiveThreshold or other part
+        The threshold used.
+    selector_ : DensitySelector or other part
+        The selector used.
+    kmeans_ : KMeans or other part
+        The clusterer of the embedding used.
+    monitor_ : ModularityMonitor or other callable
+        The monitor used.
+    pseudo_labels_ : PropagatedLabels or other part
+        The pseudo-labels used.
     anchor_ : str
         Name of the anchor modality.
     modality_widths_ : dict of str to int
@@ -211,7 +226,8 @@ class UMCClusterer(
     (1, 2)
     """
 
-    __metadata_request__predict = {"missing_rows": UNUSED}  # not metadata of samples
+    # not metadata of samples
+    __metadata_request__predict = __metadata_request__transform = {"missing_rows": UNUSED}
     _part_choices = PART_CHOICES
     _parameter_constraints = PARAMETER_CONSTRAINTS
 
@@ -322,6 +338,7 @@ class UMCClusterer(
         """
         return cls(n_clusters).set_params(**preset_parameters(name, parameters))
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> UMCClusterer:
         """Train the encoder and find the clusters.
 
@@ -330,22 +347,21 @@ class UMCClusterer(
         X : array, DataFrame, MultimodalData, list of dicts or dict
             A 2-D table (n_samples, n_features), or samples with named modalities.
         y : Ignored
-            Not used, present for API consistency.
+            Not used, except that callbacks of scikit-learn get it.
 
         Returns
         -------
         UMCClusterer
             The fitted estimator itself.
         """
-        del y
         self._validate_params()
-        with all_or_nothing(self):
-            self._fit(X)
+        with fit_tasks(self, X, y) as tasks, all_or_nothing(self):
+            self._fit(X, tasks)
         return self
 
-    def _fit(self, X: Any) -> None:
+    def _fit(self, X: Any, tasks: list[FitTasks]) -> None:
         parts = make_parts(self)
-        training = training_parts(self, parts)
+        training = training_parts(self, parts, tasks)
         for name in ("losses", "threshold", "selector", "kmeans", "monitor", "pseudo_labels"):
             setattr(self, f"{name}_", parts[name])
         device = resolve_device(self.device)
@@ -368,9 +384,7 @@ class UMCClusterer(
         self.labels_ = assign_labels(self.embedding_, self.cluster_centers_)
         self.history_, self.n_iter_ = trainer.history, trainer.progress.n_iter
         graph = parts["neighbors"]
-        trust = getattr(graph, "trust_", graph.trusted_)
-        self.modality_trust_ = {name: float(value) for name, value in trust.items()}
-        self.trusted_modalities_ = graph.trusted_
+        self.trusted_modalities_, self.modality_trust_ = graph.trusted_, trust_of(graph)
         self.agreement_ = graph.agreement_
         self.text_layers_ = self._text.layers
 

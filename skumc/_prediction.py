@@ -18,20 +18,22 @@ from skumc.training._embedding import Embedded, embed, embed_attention
 class PredictionMixin(TransformerMixin, BaseEstimator):
     """Embedding, labels and weights of samples, from the fitted encoder and centers."""
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any, missing_rows: str = "raise") -> np.ndarray:
         """Embed samples.
 
         Parameters
         ----------
         X : array, DataFrame, MultimodalData, list of dicts or dict
             With the modalities of ``fit``; an absent one counts as missing in every sample.
+        missing_rows : {"raise", "nan"}, default="raise"
+            Treatment of samples without any modality: an error, or a row of NaN.
 
         Returns
         -------
         ndarray of float32, shape (n_samples, n_components)
             Unit-norm rows.
         """
-        return with_index(self, X, self._embed(read_samples(self, X)).embedding)
+        return with_index(self, X, self._present_rows(X, missing_rows, "embedding"))
 
     def predict(self, X: Any, missing_rows: str = "raise") -> np.ndarray:
         """Assign each sample to the nearest stored center.
@@ -48,20 +50,24 @@ class PredictionMixin(TransformerMixin, BaseEstimator):
         """
         return self._assign(read_samples(self, X, missing_rows))
 
-    def modality_weights(self, X: Any) -> np.ndarray:
+    def modality_weights(self, X: Any, missing_rows: str = "raise") -> Any:
         """Return the share of each modality in the embedding of each sample.
 
         Parameters
         ----------
         X : array, DataFrame, MultimodalData, list of dicts or dict
+        missing_rows : {"raise", "nan"}, default="raise"
+            Treatment of samples without any modality: an error, or a row of NaN.
 
         Returns
         -------
         ndarray of float32, shape (n_samples, n_modalities)
             In the order of ``modality_widths_``; rows sum to 1. The share of a missing modality is
-            0, unless the encoder replaces it with zeros (``missing="zeros"``).
+            0, unless the encoder replaces it with zeros (``missing="zeros"``). After ``set_output``
+            a table of pandas or polars with the names of the modalities, and X's index.
         """
-        return self._embed(read_samples(self, X)).gates
+        weights = self._present_rows(X, missing_rows, "gates")
+        return with_index(self, X, weights, list(self.modality_widths_))
 
     def attention_weights(self, X: Any) -> dict[str, list[np.ndarray | None]]:
         """Return the weights of the cross-attention from the anchor, per sample.
@@ -111,6 +117,18 @@ class PredictionMixin(TransformerMixin, BaseEstimator):
         embedding = self._embed(read_samples(self, X)).embedding
         labels = assign_labels(embedding, self.cluster_centers_)
         return SilhouetteMonitor(sample_size=5000)(embedding, labels)
+
+    def _present_rows(self, X: Any, missing_rows: str, output: str) -> np.ndarray:
+        """Return an output of the encoder; NaN for samples without any modality."""
+        data = read_samples(self, X, missing_rows, "nan")
+        present = data.present.any(axis=1)
+        if present.all():
+            return getattr(self._embed(data), output)
+        width = self._n_features_out if output == "embedding" else len(data.names)
+        rows = np.full((len(data), width), np.nan, dtype=np.float32)
+        if present.any():
+            rows[present] = getattr(self._embed(data[present]), output)
+        return rows
 
     def _assign(self, data: MultimodalData) -> np.ndarray:
         """Assign samples with frames in the place of text; -1 for those without any modality."""

@@ -23,6 +23,7 @@ HELPERS = {
     "_content": (set(), {"torch"}),
     "_devices": (set(), {"torch"}),
     "_evaluation": ({"_process_state"}, {"torch"}),
+    "_doc_links": (set(), set()),
     "_fitted": (set(), set()),
     "_gelu": (set(), {"torch"}),
     "_moments": (set(), {"torch"}),
@@ -57,8 +58,17 @@ ESTIMATOR = {
     "_assembly": ({"_parameters"} | CHOSEN, {"torch"}),
     "_prediction": ({"_assembly", "data", "training"}, {"torch"}),
     "_resuming": ({"data", "text", "training"}, {"torch"}),
+    "_fit_tasks": ({"neighbors", "training"}, {"torch"}),
     "_clusterer": (
-        {"_assembly", "_parameters", "_prediction", "_presets", "_resuming", "persistence"}
+        {
+            "_assembly",
+            "_fit_tasks",
+            "_parameters",
+            "_prediction",
+            "_presets",
+            "_resuming",
+            "persistence",
+        }
         | CHOSEN,
         {"torch"},
     ),

@@ -225,7 +225,7 @@ def test_other_transformers_get_only_rows_with_the_modality():
 @pytest.mark.parametrize(
     ("settings", "X", "message"),
     [
-        ({}, [{"text": "a"}], "Got none of text=, audio= and video=, expected a transformer"),
+        ({}, [{"text": "a"}], "Got none of text=, audio= and video=, and no other"),
         ({"columns": {"audio": "a"}}, [], "columns with the key='audio', expected one of 'text'"),
         ({}, pd.DataFrame({"txt": ["a"]}), "columns.'text'.='text', expected one of 'txt'. Did yo"),
         ({}, pd.DataFrame({"txt": ["a"]}), "0 columns of that name.* leave text= out"),
@@ -235,7 +235,7 @@ def test_other_transformers_get_only_rows_with_the_modality():
         ({}, {"text": ["a"]}, "Got X of type dict, expected .*pandas.DataFrame"),
         ({}, [], "Found 0 samples"),
         ({}, pd.DataFrame({"text": []}), "Found 0 samples"),
-        ({"text": "pass"}, [], "The 'text' parameter of MultimodalFeatures"),
+        ({"text": 3}, [], "The 'text' parameter of MultimodalFeatures"),
     ],
 )
 def test_errors_name_the_problem(settings, X, message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from skumc._parts import unknown_name_message
 from skumc.data._columns import column_index, refuse_lazy
+from skumc.data._concat import join_indexes, join_stores
 from skumc.data._forms import (
     check_sizes,
     common_index,
@@ -177,6 +178,31 @@ class MultimodalData:
         """
         refuse_lazy(frame)
         return cls(data_frame_columns(frame), index=column_index(frame))
+
+    @classmethod
+    def concat(cls, containers: Iterable[MultimodalData]) -> MultimodalData:
+        """Join samples, one container after another.
+
+        A modality that a container lacks is missing in its samples.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> old, new = MultimodalData({"a": np.ones((2, 3))}), MultimodalData({"b": ["text"]})
+        >>> MultimodalData.concat([old, new]).lengths.tolist()
+        [[1, 0], [1, 0], [0, 1]]
+        """
+        parts = list(containers)
+        if not parts or not all(isinstance(part, MultimodalData) for part in parts):
+            raise ValueError(
+                f"Got {[type(part).__name__ for part in parts]}, expected at least one "
+                "MultimodalData. Wrap other data in MultimodalData(...) first."
+            )
+        widths = {name: width for part in parts[::-1] for name, width in part.widths.items()}
+        names = dict.fromkeys(name for part in parts for name in part.names)
+        full = [part.with_absent({name: widths[name] for name in names}) for part in parts]
+        stores = {name: join_stores(name, [part.packed(name) for part in full]) for name in names}
+        return cls._view(stores, None, join_indexes([part.index for part in parts]))
 
     def to_frame(self) -> Any:
         """Convert to a pandas DataFrame, one array (n_frames, width) or None per cell.

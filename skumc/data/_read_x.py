@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -275,11 +276,23 @@ def read_X(
     return data
 
 
-def with_index(estimator: BaseEstimator, X: Any, values: np.ndarray) -> Any:
-    """Give the output of ``transform`` X's index if pandas output is configured.
+def with_index(
+    estimator: BaseEstimator, X: Any, values: np.ndarray, names: Sequence[str] | None = None
+) -> Any:
+    """Give the output of a method X's index if ``set_output`` asks for a table.
 
     scikit-learn keeps the index of a DataFrame; this function keeps that of a container, a Series
     and a dict with modalities of pandas.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : object
+        Input of the method.
+    values : ndarray of shape (n_samples, n_columns)
+    names : sequence of str, default=None
+        Column names of a method that scikit-learn does not wrap. None leaves them to scikit-learn,
+        and so a table of polars.
 
     Examples
     --------
@@ -287,12 +300,13 @@ def with_index(estimator: BaseEstimator, X: Any, values: np.ndarray) -> Any:
     >>> with_index(BaseEstimator(), X, np.zeros((2, 3))).shape
     (2, 3)
     """
+    kind = _get_output_config("transform", estimator)["dense"]
     if isinstance(X, MultimodalData):
         index = X.index
     else:
         index = common_index(X, None) if isinstance(X, Mapping) else column_index(X)
-    if index is None or _get_output_config("transform", estimator)["dense"] != "pandas":
-        return values
-    import pandas as pd
-
-    return pd.DataFrame(values, index=index)
+    if kind == "pandas" and not (index is None and names is None):
+        return import_module("pandas").DataFrame(values, index=index, columns=names)
+    if kind == "polars" and names is not None:
+        return import_module("polars").DataFrame(values, schema=list(names))
+    return values

@@ -6,6 +6,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,7 +137,7 @@ class ClipFeatures(PickledOnCPU, ContainerTransformerMixin, BaseEstimator, ABC):
         del X, y
         self._validate_params()
         with all_or_nothing(self):
-            self._pretrained: LoadedModel = self._prepare()
+            self._pretrained: Any = self._prepare()
         return self
 
     def transform(self, X: Any) -> MultimodalData:
@@ -158,8 +159,7 @@ class ClipFeatures(PickledOnCPU, ContainerTransformerMixin, BaseEstimator, ABC):
         cells = list(listed(X))
         keys, clips, errors = self._find_clips(cells)
         self._raise_for(errors, len(cells))
-        model = self._pretrained.model
-        with frozen(model, self._pretrained.device(self.device)):
+        with self._inference():
             store = FrameCache(self._store_folder(), self._width())
             failures: dict[str, str] = {}
             batches = self._plan(list(clips.values()))
@@ -176,8 +176,16 @@ class ClipFeatures(PickledOnCPU, ContainerTransformerMixin, BaseEstimator, ABC):
         return MultimodalData({self.modality: frames}, index=index)
 
     @abstractmethod
-    def _prepare(self) -> LoadedModel:
+    def _prepare(self) -> LoadedModel | None:
         """Load the model's configuration and processor, and set the fitted attributes."""
+
+    def _inference(self) -> AbstractContextManager[None]:
+        """Return the context in which clips are encoded."""
+        return frozen(self._pretrained.model, self._pretrained.device(self.device))
+
+    def _fingerprint(self) -> str:
+        """Return the fingerprint of the model."""
+        return self._pretrained.fingerprint()
 
     @abstractmethod
     def _find(self, cell: Any) -> Clip | None:
@@ -258,4 +266,4 @@ class ClipFeatures(PickledOnCPU, ContainerTransformerMixin, BaseEstimator, ABC):
         if folder is None:
             return None
         settings = repr(sorted(self._settings().items()))
-        return folder / _FOLDER / versioned(digest(self._pretrained.fingerprint(), settings))
+        return folder / _FOLDER / versioned(digest(self._fingerprint(), settings))

@@ -8,6 +8,7 @@ from typing import Any, Self
 from sklearn.base import TransformerMixin
 from sklearn.utils import Tags
 
+from skumc._doc_links import DocumentedMixin
 from skumc.data import MultimodalData
 from skumc.data._columns import refuse_lazy
 
@@ -41,7 +42,7 @@ def check_column(X: Any, what: str) -> None:
         raise ValueError(f"Found 0 samples in X, expected at least one {what}.")
 
 
-class ContainerTransformerMixin(TransformerMixin):
+class ContainerTransformerMixin(DocumentedMixin, TransformerMixin):
     """Mixin for transformers from raw cells to :class:`~skumc.MultimodalData`."""
 
     def set_output(self, *, transform: str | None = None) -> Self:

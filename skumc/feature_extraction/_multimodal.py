@@ -1,72 +1,30 @@
-"""One container of samples from raw columns of text, audio and video."""
+"""One container of samples from the columns of a table: text, clips, numbers, categories."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, cast
 
-from sklearn.base import BaseEstimator, clone
-from sklearn.utils._param_validation import HasMethods, StrOptions
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import clone
+from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._fitted import all_or_nothing
-from skumc._parts import unknown_name_message
 from skumc.data import MultimodalData, is_blank
-from skumc.data._columns import Frame, column_index, is_data_frame, plain_column, refuse_lazy
-from skumc.data._forms import listed
-from skumc.data._missing import is_missing_value
 from skumc.feature_extraction._clips import ClipFeatures
+from skumc.feature_extraction._columns_of_parts import (
+    Table,
+    present_rows,
+    wants_table,
+)
 from skumc.feature_extraction._container_output import ContainerTransformerMixin
+from skumc.feature_extraction._named_modalities import KNOWN, NamedModalities
+from skumc.feature_extraction._sparse_blocks import as_sparse, fit_reduction, to_dense
 from skumc.feature_extraction._transformer_text import TransformerTextFeatures
 
-_MODALITIES = ("text", "audio", "video")
-_PART = [HasMethods(["fit", "transform"]), StrOptions({"passthrough"}), None]
-
-
-def _frame_columns(X: Any, columns: Mapping[str, Hashable]) -> dict[str, list[Any]]:
-    """Return the cells of each modality of a DataFrame."""
-    frame = Frame.read(X)
-    for name, column in columns.items():
-        count = frame.names.count(column)
-        if count != 1:
-            reason = f"X has {count} columns of that name"
-            hint = unknown_name_message(f"columns[{name!r}]", column, map(str, frame.names))
-            raise ValueError(
-                f"{hint} ({reason}.) Name the column of {name} in columns=, or leave {name}= out."
-            )
-    return {
-        name: list(plain_column(frame.columns[frame.names.index(column)]))
-        for name, column in columns.items()
-    }
-
-
-def _record_columns(
-    X: Any, columns: Mapping[str, Hashable], *, is_fit: bool
-) -> dict[str, list[Any]]:
-    """Return the cells of each modality of a list of dicts; an absent key is a missing cell."""
-    if isinstance(X, (str, bytes, Mapping)) or not hasattr(X, "__len__"):
-        raise ValueError(
-            f"Got X of type {type(X).__name__}, expected a DataFrame or a list with one dict per "
-            "sample. Convert a dict of columns with pandas.DataFrame(X)."
-        )
-    records = [{} if is_missing_value(record) else record for record in listed(X)]
-    if not records:
-        raise ValueError("Found 0 samples in X, expected at least one.")
-    for row, record in enumerate(records):
-        if not isinstance(record, Mapping):
-            raise ValueError(
-                f"Got {type(record).__name__} in row {row}, expected a DataFrame or a list with "
-                f"one dict per sample, with the keys {', '.join(map(repr, columns.values()))}."
-            )
-    known = dict.fromkeys(str(key) for record in records for key in record)
-    for name, column in columns.items():
-        if is_fit and not any(column in record for record in records):
-            hint = unknown_name_message(f"columns[{name!r}]", column, known)
-            raise ValueError(
-                f"{hint} (No row of X has that key.) Name the key of {name} in columns=, or leave "
-                f"{name}= out."
-            )
-    return {name: [record.get(column) for record in records] for name, column in columns.items()}
+_PART = [HasMethods(["fit", "transform"]), str, list, tuple, callable, None]
+_READS_BLANKS = (ClipFeatures, TransformerTextFeatures)
 
 
 def _one_modality(name: str, result: Any, n_samples: int) -> MultimodalData:
@@ -87,29 +45,44 @@ def _one_modality(name: str, result: Any, n_samples: int) -> MultimodalData:
     return data
 
 
-class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
-    """Turn raw columns of text, audio and video into samples for a clusterer.
+class MultimodalFeatures(ContainerTransformerMixin, NamedModalities):
+    """Turn a table of text, recordings, videos, numbers and categories into samples.
 
-    This is the first step from a table of sentences, recordings and videos to clusters:
+    This is the first step from raw columns to clusters:
     ``make_pipeline(MultimodalFeatures(...), UMCClusterer(20)).fit_predict(frame)``.
 
     Parameters
     ----------
-    text, audio, video : transformer, "passthrough" or None, default=None
-        Transformer from the cells of a modality to frames. It returns
-        :class:`~skumc.MultimodalData` with one modality or a matrix (n_samples, width), as
-        :class:`TransformerTextFeatures`, :class:`WavLMFeatures`, :class:`SwinFeatures` and
-        ``make_pipeline(TfidfVectorizer(), TruncatedSVD(50))`` do. "passthrough" passes the cells
-        through: strings for a clusterer with a text model, or arrays of frames. None leaves the
-        modality out.
+    text, audio, video : modality or None, default=None
+        Modalities with the names of their columns. A modality is one of these:
+
+        - a transformer from the cells of one column, as :class:`TransformerTextFeatures`,
+          :class:`WavLMFeatures` and ``make_pipeline(TfidfVectorizer(), TruncatedSVD(50))``. It
+          returns :class:`~skumc.MultimodalData` with one modality, or a matrix (n_samples, width);
+        - a pair of a transformer and its columns: a name, a list of names, or a selector such as
+          :func:`sklearn.compose.make_column_selector`;
+        - a column, a list of columns or a selector, passed through as strings, numbers, or arrays
+          of frames. "passthrough" passes through the column with the modality's name;
+        - a :class:`~sklearn.compose.ColumnTransformer`, which reads the whole table.
+
+        None leaves the modality out.
     columns : dict of str to str, default=None
         Column of a modality if it differs from the modality's name, ``{"audio": "wav_path"}``.
+    **modalities : modality or None
+        More modalities, under any name: ``numbers=(StandardScaler(), ["duration", "price"])``.
+        Their parameters have the usual names, ``numbers__with_mean``.
 
     Attributes
     ----------
-    text_, audio_, video_ : transformer, "passthrough" or None
-        The fitted copies.
-    columns_ : dict of str to str
+    transformers_ : dict of str to transformer or "passthrough"
+        The fitted copies, by modality.
+    text_ : transformer, "passthrough" or None
+        That of the text.
+    audio_ : transformer, "passthrough" or None
+        That of the audio.
+    video_ : transformer, "passthrough" or None
+        That of the video.
+    columns_ : dict of str to str or list
         The modalities in use and their columns.
 
     Raises
@@ -124,34 +97,43 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
 
     Notes
     -----
-    None, NaN, an empty string and an array without entries are missing. The transformers of this
-    module are called with all cells. Any other is called with the cells of the rows that have the
-    modality: at least one in ``fit``, while all may be missing in ``transform``. Rows are never
-    dropped; a row without any modality raises an error in the clusterer. The index of a DataFrame
-    is kept, and columns of no modality are ignored.
+    A single column is passed on as a list of cells, several as a DataFrame of pandas. A single
+    column of scalars is a DataFrame too if the transformer reads 2-D tables, as StandardScaler and
+    OneHotEncoder do.
+
+    None, NaN, an empty string and an array without entries are missing; a block of columns is
+    missing in a row in which all its cells are. The transformers of this module are called with all
+    cells. Any other is called with the rows that have the modality: at least one in ``fit``, while
+    all may be missing in ``transform``. Rows are never dropped; a row without any modality raises
+    an error in the clusterer. The index of a DataFrame is kept, and columns of no modality are
+    ignored.
+
+    A sparse result of at most 256 columns becomes dense. A wider one is projected on 128 directions
+    by :class:`~sklearn.decomposition.TruncatedSVD`, and the projections are centered, so that the
+    matrix itself stays sparse.
 
     Examples
     --------
-    >>> import numpy as np
     >>> import pandas as pd
-    >>> from sklearn.feature_extraction.text import HashingVectorizer
-    >>> from sklearn.decomposition import TruncatedSVD
-    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.feature_extraction.text import TfidfVectorizer
+    >>> from sklearn.preprocessing import OneHotEncoder, StandardScaler
     >>> from skumc.feature_extraction import MultimodalFeatures
     >>> frame = pd.DataFrame({
-    ...     "text": ["good morning", "good night", None, "good grief"],
-    ...     "pitch": [[[110.0], [115.0]], None, [[220.0]], [[180.0], [170.0], [140.0]]],
+    ...     "subject": ["good morning", "good night", None, "good grief"],
+    ...     "duration": [3.0, 5.0, 4.0, 2.0],
+    ...     "price": [1.0, 2.0, 9.0, 4.0],
+    ...     "channel": ["mail", "phone", "mail", None],
     ... }, index=["a", "b", "c", "d"])
     >>> features = MultimodalFeatures(
-    ...     text=make_pipeline(HashingVectorizer(n_features=16), TruncatedSVD(2)),
-    ...     audio="passthrough",
-    ...     columns={"audio": "pitch"},
+    ...     text=(TfidfVectorizer(), "subject"),
+    ...     numbers=(StandardScaler(), ["duration", "price"]),
+    ...     channel=OneHotEncoder(),
     ... )
     >>> X = features.fit_transform(frame)
     >>> X
-    MultimodalData(4 samples; widths text: 2, audio: 1)
+    MultimodalData(4 samples; widths text: 4, numbers: 2, channel: 2)
     >>> X.lengths.tolist(), X.index.tolist()
-    ([[1, 2], [1, 0], [0, 1], [1, 3]], ['a', 'b', 'c', 'd'])
+    ([[1, 1, 1], [1, 1, 1], [0, 1, 1], [1, 1, 0]], ['a', 'b', 'c', 'd'])
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
@@ -168,14 +150,16 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         audio: Any = None,
         video: Any = None,
         columns: dict[str, str] | None = None,
+        **modalities: Any,
     ) -> None:
         self.text = text
         self.audio = audio
         self.video = video
         self.columns = columns
+        self._others = modalities
 
     def fit(self, X: Any, y: Any = None) -> MultimodalFeatures:
-        """Fit a copy of each transformer to its column.
+        """Fit a copy of each transformer to its columns.
 
         Parameters
         ----------
@@ -195,26 +179,60 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         return self
 
     def _fit(self, X: Any) -> None:
-        self.columns_ = self._used_columns()
-        cells = self._cells(X, is_fit=True)
-        for name in _MODALITIES:
-            part = getattr(self, name)
-            part = part if part is None or isinstance(part, str) else clone(part)
-            setattr(self, f"{name}_", part)
-        for name, column in cells.items():
-            part = getattr(self, f"{name}_")
-            if isinstance(part, str):
-                continue
-            rows = self._rows_to_read(part, column)
-            if not rows:
+        self._choices = self._read_choices()
+        table = Table(X)
+        for name, choice in self._choices.items():
+            if callable(choice.columns):
+                self._choices[name] = choice._replace(columns=table.select(choice.columns))
+        self.columns_ = {
+            name: table.names if choice.of_all else choice.columns
+            for name, choice in self._choices.items()
+        }
+        self.transformers_ = {
+            name: choice.transformer if isinstance(choice.transformer, str)
+            else clone(choice.transformer)
+            for name, choice in self._choices.items()
+        }  # fmt: skip
+        for name in KNOWN:
+            setattr(self, f"{name}_", self.transformers_.get(name))
+        self._reductions: dict[str, Any] = {}
+        self._is_block: dict[str, bool] = {}
+        for name in self._choices:
+            self._fit_part(name, table)
+
+    def _fit_part(self, name: str, table: Table) -> None:
+        part, choice = self.transformers_[name], self._choices[name]
+        columns = choice.columns if isinstance(choice.columns, list) else [choice.columns]
+        if not choice.of_all:
+            if not columns:
                 raise ValueError(
-                    f"Column {self.columns_[name]!r} is missing in every row, so {name}= cannot be "
-                    "fitted. Leave the modality out."
+                    f"The selector of {name}= chose no column of X, which has {table.names}. Leave "
+                    f"{name}= out."
                 )
-            part.fit([column[row] for row in rows])
+            table.check(name, columns, is_fit=True)
+        self._is_block[name] = (
+            choice.of_all
+            or isinstance(choice.columns, list)
+            or (wants_table(part) and _holds_scalars(table.cells(choice.columns)))
+        )
+        values, rows = self._input(name, table)
+        if isinstance(part, str):
+            values = as_sparse(values)
+            if values is not None:
+                self._reductions[name] = fit_reduction(values)
+            return
+        if not len(rows):
+            raise ValueError(
+                f"Column {self.columns_[name]!r} is missing in every row, so {name}= cannot be "
+                "fitted. Leave the modality out."
+            )
+        part.fit(values)
+        if isinstance(part, _READS_BLANKS) or not issparse(part.transform(values[:1])):
+            return
+        self._reductions[name] = fit_reduction(as_sparse(part.transform(values)))
 
     def transform(self, X: Any) -> MultimodalData:
-        """Turn each column into frames.
+        """Turn the columns of each modality into frames.
 
         Parameters
         ----------
@@ -224,65 +242,57 @@ class MultimodalFeatures(ContainerTransformerMixin, BaseEstimator):
         Returns
         -------
         MultimodalData
-            The modalities in use, in the order text, audio, video.
+            The modalities in use, in the order text, audio, video, then as given.
         """
         check_is_fitted(self)
         self._pass_on_memory()
-        cells = self._cells(X, is_fit=False)
-        stores = {name: self._frames(name, column).packed(name) for name, column in cells.items()}
-        return MultimodalData(stores, index=column_index(X))
+        table = Table(X)
+        for name, choice in self._choices.items():
+            columns = choice.columns if isinstance(choice.columns, list) else [choice.columns]
+            if not choice.of_all:
+                table.check(name, columns, is_fit=False)
+        stores = {name: self._frames(name, table).packed(name) for name in self._choices}
+        return MultimodalData(stores, index=table.index)
 
-    def _used_columns(self) -> dict[str, Hashable]:
-        used = [name for name in _MODALITIES if getattr(self, name) is not None]
-        if not used:
-            raise ValueError(
-                "Got none of text=, audio= and video=, expected a transformer or 'passthrough' "
-                "for at least one."
-            )
-        columns = {} if self.columns is None else self.columns
-        for name in columns:
-            if name not in used:
-                raise ValueError(unknown_name_message("columns with the key", name, used))
-        return {name: columns.get(name, name) for name in used}
-
-    def _cells(self, X: Any, *, is_fit: bool) -> dict[str, list[Any]]:
-        refuse_lazy(X)
-        if is_data_frame(X):
-            if len(X) == 0:
-                raise ValueError("Found 0 samples in X, expected at least one.")
-            return _frame_columns(X, self.columns_)
-        return _record_columns(X, self.columns_, is_fit=is_fit)
-
-    def _pass_on_memory(self) -> None:
-        """Give the fitted copies the ``memory`` that was set after ``fit``."""
-        for name in self.columns_:
-            given, part = getattr(self, name), getattr(self, f"{name}_")
-            if isinstance(given, str) or not (hasattr(given, "get_params") and part):
-                continue
-            known = part.get_params()
-            folders = {key: value for key, value in given.get_params().items() if key in known}
-            folders = {k: v for k, v in folders.items() if k.split("__")[-1] == "memory"}
-            if any(known[key] is not value for key, value in folders.items()):
-                part.set_params(**folders)
-
-    def _rows_to_read(self, part: Any, column: list[Any]) -> list[int]:
-        """Return the rows to pass to a transformer; those of this module handle missing cells."""
-        if isinstance(part, (ClipFeatures, TransformerTextFeatures)):
-            return list(range(len(column)))
-        return [row for row, cell in enumerate(column) if not is_blank(cell)]
-
-    def _frames(self, name: str, column: list[Any]) -> MultimodalData:
-        """Return one column as a container with the modality ``name``."""
-        part = getattr(self, f"{name}_")
+    def _input(self, name: str, table: Table) -> tuple[Any, np.ndarray]:
+        """Return what a transformer reads, and the rows of which it is."""
+        part, choice = self.transformers_[name], self._choices[name]
+        every = np.arange(table.n_samples)
+        if choice.of_all:
+            return table.pandas(), every
+        if not self._is_block[name]:
+            cells = table.cells(choice.columns)
+            if not isinstance(part, _READS_BLANKS):
+                every = np.array([row for row in every if not is_blank(cells[row])], dtype=int)
+            return [cells[row] for row in every], every
+        columns = choice.columns if isinstance(choice.columns, list) else [choice.columns]
+        block = table.pandas(columns)
         if isinstance(part, str):
-            return MultimodalData({name: column})
-        rows = self._rows_to_read(part, column)
-        if not rows:
-            return MultimodalData({name: [None] * len(column)})
-        data = _one_modality(name, part.transform([column[row] for row in rows]), len(rows))
-        if len(rows) == len(column):
+            return block, every
+        rows = present_rows(block)
+        return block if len(rows) == len(block) else block.iloc[rows], rows
+
+    def _frames(self, name: str, table: Table) -> MultimodalData:
+        """Return the columns of one modality as a container with the modality ``name``."""
+        part, reduction = self.transformers_[name], self._reductions.get(name)
+        if isinstance(part, str) and not self._is_block[name]:
+            return MultimodalData({name: table.cells(cast(Any, self.columns_[name]))})
+        values, rows = self._input(name, table)
+        if not len(rows):
+            return MultimodalData({name: [None] * table.n_samples})
+        result = values if isinstance(part, str) else part.transform(values)
+        sparse = as_sparse(result)
+        result = result if sparse is None else to_dense(sparse, reduction)
+        data = _one_modality(name, result, len(rows))
+        if len(rows) == table.n_samples:
             return data
-        cells: list[Any] = [None] * len(column)
+        cells: list[Any] = [None] * table.n_samples
         for row, frames in zip(rows, data.sequences(name), strict=True):
             cells[row] = frames
         return MultimodalData({name: cells})
+
+
+def _holds_scalars(cells: list[Any]) -> bool:
+    """Whether the first cell that is not blank is a number, a string or another scalar."""
+    first = next((cell for cell in cells if not is_blank(cell)), None)
+    return first is not None and np.ndim(first) == 0

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from skumc._doc_links import DocumentedMixin
 from skumc._fitted import all_or_nothing
 from skumc.data import MultimodalData, Ragged, read_X, sample_chunks, with_index
 
@@ -41,7 +42,7 @@ def _mean_and_scale(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return Ragged(known, np.arange(len(known) + 1)).mean_and_scale()
 
 
-class PooledFeatures(TransformerMixin, BaseEstimator):
+class PooledFeatures(DocumentedMixin, TransformerMixin, BaseEstimator):
     r"""Pool samples with several modalities to one matrix.
 
     The matrix holds the mean frame of each modality, side by side. Any estimator that takes a

@@ -21,6 +21,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skumc._clusterer import UMCClusterer
+from skumc._doc_links import DocumentedMixin
 from skumc._fitted import all_or_nothing
 from skumc.data import memory_folder, read_X
 from skumc.model_selection._agreement import modality_agreement_score
@@ -50,7 +51,7 @@ def _is_fitted_name(name: str) -> bool:
     return name.endswith("_") and not name.startswith("_")
 
 
-class UnsupervisedSearchCV(ClusterMixin, GridSearchCV):
+class UnsupervisedSearchCV(DocumentedMixin, ClusterMixin, GridSearchCV):
     """Grid search that chooses the settings of a clusterer without labels.
 
     Each candidate is fitted on a part of the samples and scored on the rest by

@@ -51,6 +51,12 @@ def _looks(
     return [chosen] if is_same else [chosen, means]
 
 
+def trust_of(graph: Any) -> dict[str, float]:
+    """Return the trust of a graph in each modality; 0 or 1 where it only decides."""
+    trust = getattr(graph, "trust_", graph.trusted_)
+    return {name: float(value) for name, value in trust.items()}
+
+
 class NeighborGraph(BaseEstimator):
     r"""K-nearest-neighbor graph of the samples, and the modalities to trust.
 

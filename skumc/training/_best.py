@@ -85,6 +85,12 @@ class BestEpoch:
         if place is None:
             self.highest = -math.inf
 
+    def encoder_weights(self) -> dict[str, Tensor]:
+        """Return the weights of the encoder, without those of losses."""
+        prefix = "encoder."
+        kept = {name: value for name, value in self._weights.items() if name.startswith(prefix)}
+        return {name.removeprefix(prefix): value for name, value in kept.items()}
+
     def restore(self, model: nn.Module) -> None:
         """Load the weights into a model and mark the record."""
         assert self.record is not None

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from skumc._console import as_clock, write_line
+from skumc.training._best import BestEpoch
 from skumc.training._losses import StepReport
 from skumc.training._state import TrainingState
 
@@ -35,8 +36,26 @@ class Callback:
     def on_train_begin(self, state: TrainingState) -> None:
         """Start: the encoder is built, neighbors are found, training has not started."""
 
+    def on_epoch_begin(self, state: TrainingState) -> None:
+        """Start of an epoch's training; the last main epoch, which only judges, has none."""
+
     def on_step_end(self, state: TrainingState, reports: Mapping[str, StepReport]) -> None:
         """End of a step's backward pass; ``reports`` holds its losses by role."""
+
+    def on_epoch_judged(
+        self, state: TrainingState, record: dict[str, Any], best: BestEpoch
+    ) -> bool | None:
+        """End of the clustering and judgment at the start of a main epoch.
+
+        ``record`` has its monitor and threshold; ``best`` has the ``record``, ``centers``,
+        ``labels`` and ``selected`` samples of the best epoch so far.
+
+        Returns
+        -------
+        bool or None
+            True ends training at once, as ``max_epochs`` would.
+        """
+        return None
 
     def on_epoch_end(self, state: TrainingState, record: dict[str, Any]) -> bool | None:
         """End of an epoch; ``record`` is its entry in ``history_`` and may be extended.
@@ -61,6 +80,11 @@ def defines(callback: Any, hook: str) -> bool:
     return callable(method) and getattr(method, "__func__", None) is not getattr(Callback, hook)
 
 
+def _any_true(results: list[Any]) -> bool:
+    """Whether a hook returned True, not only a value that counts as true."""
+    return any(isinstance(result, bool | np.bool_) and bool(result) for result in results)
+
+
 class CallbackList:
     """Call the hooks of several callbacks in order.
 
@@ -78,14 +102,21 @@ class CallbackList:
         """Call every ``on_train_begin``."""
         self._call("on_train_begin", state)
 
+    def epoch_begin(self, state: TrainingState) -> None:
+        """Call every ``on_epoch_begin``."""
+        self._call("on_epoch_begin", state)
+
     def step_end(self, state: TrainingState, reports: Mapping[str, StepReport]) -> None:
         """Call every ``on_step_end``."""
         self._call("on_step_end", state, reports)
 
     def epoch_end(self, state: TrainingState, record: dict[str, Any]) -> bool:
         """Call every ``on_epoch_end``; return whether one of them returns True."""
-        results = self._call("on_epoch_end", state, record)
-        return any(isinstance(result, bool | np.bool_) and bool(result) for result in results)
+        return _any_true(self._call("on_epoch_end", state, record))
+
+    def epoch_judged(self, state: TrainingState, record: dict[str, Any], best: BestEpoch) -> bool:
+        """Call every ``on_epoch_judged``; return whether one of them returns True."""
+        return _any_true(self._call("on_epoch_judged", state, record, best))
 
     def train_end(self, state: TrainingState) -> None:
         """Call every ``on_train_end``."""

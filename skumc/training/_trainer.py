@@ -181,6 +181,7 @@ class ProgressiveTrainer:
 
     def _pretrain_epoch(self, stepper: Stepper) -> bool:
         started, state = time.perf_counter(), self._state
+        self._callbacks.epoch_begin(state)
         rows = np.arange(len(state.data))
         plans = split_batches("pretrain", rows, self.settings.batch_size, self.rng)
         record = {"phase": "pretrain", "epoch": state.epoch}
@@ -202,11 +203,13 @@ class ProgressiveTrainer:
         with stepper.average.in_place():
             record = self._clustering.run(state, before[-1] if before else {})
             is_best = self._best.keep_if_better(self._model, record, state)
+        progress.is_stopped |= self._callbacks.epoch_judged(state, record, self._best)
         starts_over = is_best or state.epoch < self.parts.first_patient_epoch(settings.max_epochs)
         progress.n_without_gain = 0 if starts_over else progress.n_without_gain + 1
         patience = math.inf if settings.patience is None else settings.patience
         ends = progress.is_stopped or progress.n_without_gain >= patience
         if state.epoch < settings.max_epochs and not ends:
+            self._callbacks.epoch_begin(state)
             record |= self._train(self._plan_epoch(), stepper)
             progress.n_iter = state.epoch + 1
         self._close(record, started)
@@ -242,8 +245,7 @@ class ProgressiveTrainer:
         record["seconds"] = time.perf_counter() - started
         check_finite(record, self._model)
         self.history.append(record)
-        stops = self._callbacks.epoch_end(self._state, record)
-        self.progress.is_stopped = stops or self.progress.is_stopped
+        self.progress.is_stopped |= self._callbacks.epoch_end(self._state, record)
 
     def _warn_of_no_gain(self) -> None:
         """Warn if the untrained encoder is clearly the best candidate.
