@@ -27,6 +27,7 @@ from skumc._assembly import (
     training_settings,
 )
 from skumc._devices import PickledOnCPU, resolve_device
+from skumc._doubt import DoubtMixin, keep_references
 from skumc._fitted import all_or_nothing
 from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
 from skumc._parts import PartsMixin
@@ -45,6 +46,7 @@ class UMCClusterer(
     PickledOnCPU,
     PartsMixin,
     PredictionMixin,
+    DoubtMixin,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     BaseEstimator,
@@ -159,6 +161,12 @@ class UMCClusterer(
         common; 1 if only one is trusted, NaN without a neighbor graph.
     text_layers_ : dict of str to int
         Layer that is read of each text modality's model.
+    temperature_ : float
+        Temperature of :meth:`predict_proba`, fitted without labels.
+    references_ : References
+        At most 2,048 training samples by which :meth:`score_samples` scores others:
+        ``references_.scores`` are their own scores, of which :meth:`is_outlier` and ``reject=``
+        take a quantile.
     n_iter_ : int
         Number of epochs of the progressive loop that trained.
     encoder_ : torch.nn.Module
@@ -206,7 +214,10 @@ class UMCClusterer(
     (1, 2)
     """
 
-    __metadata_request__predict = {"missing_rows": UNUSED}  # not metadata of samples
+    __metadata_request__predict = {
+        "missing_rows": UNUSED,
+        "reject": UNUSED,
+    }  # not metadata of samples
     _part_choices = PART_CHOICES
     _parameter_constraints = PARAMETER_CONSTRAINTS
 
@@ -364,6 +375,7 @@ class UMCClusterer(
         self.trusted_modalities_ = parts["neighbors"].trusted_
         self.agreement_ = parts["neighbors"].agreement_
         self.text_layers_ = self._text.layers
+        keep_references(self, data)
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
         """Fit, and return the embedding of the training samples.
