@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,10 @@ from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
 from skumc._parts import PartsMixin
 from skumc._prediction import PredictionMixin
 from skumc._presets import preset_parameters
+from skumc._returning import EarlierFit, ReturningMixin, keep_ids
 from skumc.data import read_X, with_index
 from skumc.losses import WeightedLosses
 from skumc.text import TextModel
-from skumc.training._clustering import assign_labels
 from skumc.training._embedding import calibrate, embed
 from skumc.training._isolation import isolated
 from skumc.training._trainer import ProgressiveTrainer
@@ -47,6 +48,7 @@ class UMCClusterer(
     PartsMixin,
     PredictionMixin,
     DoubtMixin,
+    ReturningMixin,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     BaseEstimator,
@@ -138,6 +140,10 @@ class UMCClusterer(
         equal library versions and thread counts, on a GPU only without attention.
     verbose : int in [0, inf), default=0
         Print a line with the remaining time every ``verbose`` epochs.
+    warm_start : bool, default=False
+        Whether ``fit`` continues from the last one: from its encoder, without pretraining, and with
+        the ids of its clusters, see ``matched_from_``. X has the same modalities then;
+        ``n_clusters`` may differ.
 
     Attributes
     ----------
@@ -145,6 +151,19 @@ class UMCClusterer(
         Cluster of each training sample, equal to ``predict`` on the training samples.
     cluster_centers_ : ndarray of float32, shape (n_clusters, n_components)
         Centers in the space of the embedding.
+    counts_ : ndarray of int, shape (n_clusters,)
+        Number of samples that each center is the mean of, those of :meth:`partial_fit` included.
+    cluster_radii_ : ndarray of float, shape (n_clusters,)
+        Root mean square distance of the training samples of ``fit`` to their center.
+    matched_from_ : ndarray of int, shape (n_clusters,)
+        With ``warm_start``, the id of each cluster in the fit before; -1 for a new cluster, and
+        for all in a fit from scratch.
+    drift_ : ndarray of float, shape (n_clusters,)
+        After :meth:`partial_fit`: distance of the mean of a cluster's new samples, without the
+        candidates, from its center before, in units of ``cluster_radii_``; NaN without new samples.
+    new_cluster_candidates_ : list of ndarray of int
+        After :meth:`partial_fit`: for each candidate for a new cluster the row numbers of its
+        samples in the X of this call, the largest candidate first.
     embedding_ : ndarray of float32, shape (n_samples, n_components)
         Unit-norm embedding of the training samples, equal to ``transform`` on them.
     high_quality_mask_ : ndarray of bool, shape (n_samples,)
@@ -164,7 +183,7 @@ class UMCClusterer(
     temperature_ : float
         Temperature of :meth:`predict_proba`, fitted without labels.
     references_ : References
-        At most 2,048 training samples by which :meth:`score_samples` scores others:
+        At most 1,024 training samples by which :meth:`score_samples` scores others:
         ``references_.scores`` are their own scores, of which :meth:`is_outlier` and ``reject=``
         take a quantile.
     n_iter_ : int
@@ -250,6 +269,7 @@ class UMCClusterer(
         precision: str = "float32",
         random_state: Any = None,
         verbose: int = 0,
+        warm_start: bool = False,
     ) -> None:
         self.n_clusters = n_clusters
         self.modalities = modalities
@@ -277,6 +297,7 @@ class UMCClusterer(
         self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
+        self.warm_start = warm_start
 
     def set_params(self, **params: Any) -> UMCClusterer:
         """Set parameters of the clusterer and, as ``part__parameter``, of its parts.
@@ -350,27 +371,36 @@ class UMCClusterer(
         return self
 
     def _fit(self, X: Any) -> None:
-        parts = make_parts(self)
+        parts, earlier = make_parts(self), EarlierFit.of(self)
         training = training_parts(self, parts)
         for name in ("losses", "threshold", "selector", "kmeans", "monitor", "pseudo_labels"):
             setattr(self, f"{name}_", parts[name])
         device = resolve_device(self.device)
-        data = read_X(self, X, self.modalities, reset=True)
+        if earlier is None:
+            data = read_X(self, X, self.modalities, reset=True)
+        else:
+            data = earlier.read(self, X)
         check_samples(data, self.n_clusters)
         self.anchor_ = choose_anchor(self.anchor, data)
         rng = check_random_state(self.random_state)
         seed_parts(parts, rng)
         with isolated(rng.randint(MAX_SEED), device):
-            self._text = text_reader(self, data, device)
+            if earlier is None:
+                self._text = text_reader(self, data, device)
             data = read_text(self, data, device)
-            encoder = build_encoder(parts["encoder"], self._text, data, self.anchor_, device)
+            settings = training_settings(self, parts["encoder"], self.anchor_, device)
+            start = None
+            if earlier is None:
+                encoder = build_encoder(parts["encoder"], self._text, data, self.anchor_, device)
+            else:
+                encoder, start = earlier.encoder, earlier.start(self, data)
+                settings = replace(settings, pretrain_epochs=0)
             self.encoder_ = encoder.to(device)
             calibrate(self.encoder_, data, device)
-            settings = training_settings(self, parts["encoder"], self.anchor_, device)
-            trainer = ProgressiveTrainer(self.encoder_, training, settings, rng)
+            trainer = ProgressiveTrainer(self.encoder_, training, settings, rng, start)
             self.cluster_centers_, self.high_quality_mask_ = trainer.run(data)
             self.embedding_ = embed(self.encoder_, data, device, self.precision).embedding
-        self.labels_ = assign_labels(self.embedding_, self.cluster_centers_)
+        keep_ids(self, start)
         self.history_, self.n_iter_ = trainer.history, trainer.n_iter
         self.trusted_modalities_ = parts["neighbors"].trusted_
         self.agreement_ = parts["neighbors"].agreement_

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-_MAX_ROWS, _MIN_ROWS = 2048, 256
+_MAX_ROWS, _MIN_ROWS = 1024, 256
 _MAX_VALUES = 4_000_000  # of the summaries that are kept
 _N_NEAREST = 5  # for scores
 _N_VOTES = 10  # for the temperature
@@ -23,12 +23,14 @@ Summaries = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def reference_rows(n_samples: int, width: int) -> np.ndarray:
-    """Choose training samples at equal distances, at most 2,048, fewer if summaries are wide.
+    """Choose training samples at equal distances, at most 1,024, fewer if summaries are wide.
 
     Examples
     --------
-    >>> reference_rows(3, 10).tolist(), len(reference_rows(9999, 10)), len(reference_rows(999, 9999))
-    ([0, 1, 2], 2048, 400)
+    >>> reference_rows(3, 10).tolist()
+    [0, 1, 2]
+    >>> len(reference_rows(5000, 10)), len(reference_rows(5000, 10_000))
+    (1024, 400)
     """
     limit = min(_MAX_ROWS, max(_MAX_VALUES // max(width, 1), _MIN_ROWS))
     return np.linspace(0, n_samples - 1, min(n_samples, limit)).round().astype(np.int64)
@@ -37,8 +39,10 @@ def reference_rows(n_samples: int, width: int) -> np.ndarray:
 def _squared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Compute squared distances in float64, (n_first, n_second)."""
     first, second = first.astype(np.float64), second.astype(np.float64)
-    norms = np.square(first).sum(axis=1)[:, None] + np.square(second).sum(axis=1)
-    return np.maximum(norms - 2 * first @ second.T, 0)
+    found = first @ (-2 * second.T)
+    found += np.square(first).sum(axis=1)[:, None]
+    found += np.square(second).sum(axis=1)
+    return np.maximum(found, 0, out=found)
 
 
 def _nearest_others(squared: np.ndarray, n_nearest: int) -> tuple[np.ndarray, np.ndarray]:
@@ -129,14 +133,15 @@ class References:
             norm = np.sqrt(np.square((here - mean) / scale).sum() / max(len(here), 1))
             moments[name] = mean, scale * max(norm, 1e-6)
         kept = cls({}, moments, embedding)
-        kept.summaries = kept._standardized(summaries)
+        kept.summaries = kept.standardized(summaries)
         squared, n_others = kept.input_distances(kept.summaries), len(embedding) - 1
         kept.neighbors, found = _nearest_others(squared, min(_N_VOTES, n_others))
         kept.distances = _mean_distance(found[:, :_N_NEAREST])
         kept.scores = kept._scores(kept.neighbors, found, embedding)
         return kept
 
-    def _standardized(self, summaries: Summaries) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def standardized(self, summaries: Summaries) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Scale summaries as those of the references; zeros for a missing modality."""
         found = {}
         for name, (mean, scale) in self.moments.items():
             values, present = summaries[name]
@@ -149,12 +154,15 @@ class References:
 
         Modalities count the same. If either sample lacks one, its distance is the average one.
         """
-        total: np.ndarray | float = 0.0
+        total: np.ndarray | None = None
         for name, (values, present) in (self.summaries if others is None else others).items():
             mine, here = summaries[name]
-            both = here[:, None] & present
-            total = total + np.where(both, _squared(mine, values), _ANY_TWO)
-        return np.asarray(total) / len(self.moments)
+            squared = _squared(mine, values)
+            if not (here.all() and present.all()):
+                squared[~(here[:, None] & present)] = _ANY_TWO
+            total = squared if total is None else total + squared
+        assert total is not None
+        return total if len(self.moments) == 1 else total / len(self.moments)
 
     def score(self, summaries: Summaries, embedding: np.ndarray) -> np.ndarray:
         """Score samples, (n_samples,); larger is more typical.
@@ -165,7 +173,7 @@ class References:
             As the encoder gives them.
         embedding : ndarray of shape (n_samples, n_components)
         """
-        standard, scores = self._standardized(summaries), np.empty(len(embedding))
+        standard, scores = self.standardized(summaries), np.empty(len(embedding))
         for start in range(0, len(embedding), _ROWS):
             rows = slice(start, start + _ROWS)
             block = {name: (values[rows], here[rows]) for name, (values, here) in standard.items()}

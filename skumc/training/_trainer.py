@@ -40,6 +40,10 @@ class ProgressiveTrainer:
     parts : TrainingParts
     settings : TrainingSettings
     rng : RandomState
+    start : (ndarray (n_samples,), ndarray (n_clusters, n_components)) or None, default=None
+        For an encoder that was trained before, labels of the samples and centers by that fit: the
+        first clustering starts from them if the number of clusters is the same, and the encoder's
+        gates stay.
 
     Attributes
     ----------
@@ -72,7 +76,9 @@ class ProgressiveTrainer:
         parts: TrainingParts,
         settings: TrainingSettings,
         rng: np.random.RandomState,
+        start: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
+        self.start = start
         self.encoder = encoder
         self.parts = parts
         self.settings = settings
@@ -125,7 +131,8 @@ class ProgressiveTrainer:
             n_clusters=settings.n_clusters,
         )
         set_shares = getattr(self.encoder, "set_prior_shares", None)
-        if graph.prior_shares_ is not None and set_shares is not None:
+        is_new = self.start is None
+        if graph.prior_shares_ is not None and set_shares is not None and is_new:
             set_shares(graph.prior_shares_)
         parts.pairs.prepare(data, settings.anchor, graph)
         views = supervised_views(
@@ -187,6 +194,8 @@ class ProgressiveTrainer:
         patience = math.inf if settings.patience is None else settings.patience
         record: dict[str, Any] = {}
         n_without_gain = 0
+        if self.start is not None and len(self.start[1]) == settings.n_clusters:
+            state.labels, state.centers = self.start
         for state.epoch in range(settings.max_epochs + 1):  # the last one judges the final encoder
             started = time.perf_counter()
             with stepper.average.in_place():
