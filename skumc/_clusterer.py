@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -141,9 +140,9 @@ class UMCClusterer(
     verbose : int in [0, inf), default=0
         Print a line with the remaining time every ``verbose`` epochs.
     warm_start : bool, default=False
-        Whether ``fit`` continues from the last one: from its encoder, without pretraining, and with
-        the ids of its clusters, see ``matched_from_``. X has the same modalities then;
-        ``n_clusters`` may differ.
+        Whether ``fit`` continues from the last one: from its encoder, without pretraining, at a
+        tenth of the learning rates, and with the ids of its clusters, see ``matched_from_``. X has
+        the same modalities then; ``n_clusters`` may differ.
 
     Attributes
     ----------
@@ -394,7 +393,7 @@ class UMCClusterer(
                 encoder = build_encoder(parts["encoder"], self._text, data, self.anchor_, device)
             else:
                 encoder, start = earlier.encoder, earlier.start(self, data)
-                settings = replace(settings, pretrain_epochs=0)
+                settings = earlier.settings(settings)
             self.encoder_ = encoder.to(device)
             calibrate(self.encoder_, data, device)
             trainer = ProgressiveTrainer(self.encoder_, training, settings, rng, start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,9 @@ from skumc.data import MultimodalData, read_X
 from skumc.neighbors._references import References, Summaries
 from skumc.training._clustering import assign_labels
 from skumc.training._embedding import embed
+from skumc.training._settings import TrainingSettings
 
+_SHARE_OF_RATE = 0.1  # of the learning rates, for an encoder that was trained before
 _QUANTILE = 0.05  # of the training samples' scores: less typical samples move no center
 _LEAST_GROUP = 10  # samples of a candidate for a new cluster
 _LEAST_NEAR = 5  # samples within reach of a sample in the core of a candidate
@@ -56,6 +59,15 @@ class EarlierFit(NamedTuple):
                 "which reads its modalities and widths only. Set warm_start=False to fit other "
                 "samples from scratch."
             ) from error
+
+    def settings(self, settings: TrainingSettings) -> TrainingSettings:
+        """Change the settings of a training run: no pretraining, smaller learning rates."""
+        return replace(
+            settings,
+            pretrain_epochs=0,
+            learning_rate=_SHARE_OF_RATE * settings.learning_rate,
+            text_learning_rate=_SHARE_OF_RATE * settings.text_learning_rate,
+        )
 
     def start(self, estimator: Any, data: MultimodalData) -> tuple[np.ndarray, np.ndarray]:
         """Predict as the estimator did after the earlier fit; return labels and centers."""
