@@ -14,9 +14,9 @@ For each data set, without labels in any fit:
   out of the fit. It is reported if at least 80 % of a candidate are samples of it. ``alarms`` are
   the other candidates, and those of the held-out quarter alone.
 
-Run with ``python benchmarks/answers.py``: the sets that scikit-learn ships, about ten minutes on one
-core. ``--data FOLDER`` also takes the sets in the folder, see ``_answers_data.py``; ``--parts`` and
-``--sets`` choose.
+Run with ``python benchmarks/answers.py``: the sets that scikit-learn ships and synthetic ones,
+about ten minutes on one core. ``--data FOLDER`` also takes the sets in the folder, see
+``_answers_data.py``; ``--parts`` and ``--sets`` choose.
 """
 
 from __future__ import annotations

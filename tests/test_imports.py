@@ -53,8 +53,13 @@ ESTIMATOR = {
     "_parameters": (CHOSEN, {"torch"}),
     "_presets": (CHOSEN, {"torch"}),
     "_assembly": ({"_parameters"} | CHOSEN, {"torch"}),
-    "_prediction": ({"_assembly", "data", "training"}, {"torch"}),
-    "_clusterer": ({"_assembly", "_parameters", "_prediction", "_presets"} | CHOSEN, {"torch"}),
+    "_doubt": ({"_assembly", "data", "neighbors", "training"}, {"torch"}),
+    "_prediction": ({"_assembly", "_doubt", "data", "training"}, {"torch"}),
+    "_returning": ({"_assembly", "_doubt", "data", "neighbors", "training"}, {"torch"}),
+    "_clusterer": (
+        {"_assembly", "_doubt", "_parameters", "_prediction", "_presets", "_returning"} | CHOSEN,
+        {"torch"},
+    ),
     "__init__": ({"_clusterer", "data"}, {"torch"}),
     "model_selection": (
         {"_assembly", "_clusterer", "data", "encoders", "neighbors", "text"},

@@ -41,9 +41,10 @@ class ProgressiveTrainer:
     settings : TrainingSettings
     rng : RandomState
     start : (ndarray (n_samples,), ndarray (n_clusters, n_components)) or None, default=None
-        For an encoder that was trained before, labels of the samples and centers by that fit: the
-        first clustering starts from them if the number of clusters is the same, and the encoder's
-        gates stay.
+        For an encoder that was trained before, labels of the samples and centers by that fit. If
+        the number of clusters is the same, the first clustering starts from them, and they are kept
+        unless the monitor of an epoch is higher by twice the largest standard error of a share of
+        the samples. The encoder's gates stay.
 
     Attributes
     ----------
@@ -78,11 +79,11 @@ class ProgressiveTrainer:
         rng: np.random.RandomState,
         start: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        self.start = start
         self.encoder = encoder
         self.parts = parts
         self.settings = settings
         self.rng = rng
+        self.start = start
         self.history = History()
         self.n_iter = 0
         self._clustering = EpochClustering(encoder, parts, rng)
@@ -157,14 +158,21 @@ class ProgressiveTrainer:
         self._start_shares = self._mean_shares()
         if self.parts.start_graph is not None and settings.pretrain_epochs + settings.max_epochs:
             self._start_check = StartCheck(self.encoder, self.parts.start_graph, state)
-        if not (settings.pretrain_epochs and self._clustering.judges_start):
+        if self.start is None and not (settings.pretrain_epochs and self._clustering.judges_start):
             return
         started = time.perf_counter()
         state.phase, state.n_epochs = "start", settings.max_epochs
-        record = self._clustering.run_start(state)
+        if self.start is None:
+            record = self._clustering.run_start(state)
+        elif len(self.start[1]) == settings.n_clusters:
+            record = self._clustering.run_earlier(state, self.start[1])
+        else:
+            record = None
         if record is None:
             return
         self._best.keep_if_better(self._model, record, state)
+        if self.start is not None:
+            self._best.least = record["monitor"] + 1 / math.sqrt(len(state.data))
         record["seconds"] = time.perf_counter() - started
         self.history.append(record)
         state.forget_clustering()
@@ -253,7 +261,7 @@ class ProgressiveTrainer:
         scores = [record["monitor"] for record in self.history.phase("main")]
         gap = self._best.highest - max(scores)
         is_kept = cast(dict[str, Any], self._best.record)["phase"] == "start"
-        if not is_kept or gap < 1 / math.sqrt(len(self._state.data)):
+        if self.start is not None or not is_kept or gap < 1 / math.sqrt(len(self._state.data)):
             return
         warn_caller(
             f"Training did not help: the monitor is {self._best.highest:.3f} for the untrained "
@@ -283,7 +291,8 @@ class ProgressiveTrainer:
     def _finish_interrupted(self) -> None:
         """Keep the best epoch so far; after an interrupted pretraining, cluster and keep that."""
         state = self._state
-        if self._best.record is None or self._best.record["phase"] == "start":
+        record = self._best.record
+        if record is None or (record["phase"] == "start" and self.start is None):
             state.forget_clustering()
             state.phase, state.epoch, state.n_epochs = "main", 0, self.settings.max_epochs
             self._best.keep_if_better(self._model, self._clustering.run(state, {}), state)
