@@ -152,16 +152,25 @@ class References:
     def input_distances(self, summaries: Summaries, others: Summaries | None = None) -> np.ndarray:
         """Compute squared distances of standardized samples to others, by default the references.
 
-        Modalities count the same. If either sample lacks one, its distance is the average one.
+        Modalities count the same. If either sample lacks one, its distance is the average one;
+        samples that lack the same and are equal otherwise have distance 0.
         """
-        total: np.ndarray | None = None
+        total = gaps = alike = None
         for name, (values, present) in (self.summaries if others is None else others).items():
             mine, here = summaries[name]
             squared = _squared(mine, values)
             if not (here.all() and present.all()):
-                squared[~(here[:, None] & present)] = _ANY_TWO
+                lacking = ~(here[:, None] & present)
+                gap, equal = np.where(lacking, 0.0, squared), here[:, None] == present
+                squared[lacking] = _ANY_TWO
+                alike = equal if alike is None else alike & equal
+            else:
+                gap = squared
             total = squared if total is None else total + squared
-        assert total is not None
+            gaps = gap if gaps is None else gaps + gap
+        assert total is not None and gaps is not None
+        if alike is not None:
+            total = np.where(alike & (gaps <= _SAME), 0.0, total)
         return total if len(self.moments) == 1 else total / len(self.moments)
 
     def score(self, summaries: Summaries, embedding: np.ndarray) -> np.ndarray:
