@@ -147,7 +147,8 @@ class UMCClusterer(
     Attributes
     ----------
     labels_ : ndarray of int32, shape (n_samples,)
-        Cluster of each training sample, equal to ``predict`` on the training samples.
+        Cluster of each training sample, equal to ``predict`` on the training samples; after
+        :meth:`partial_fit`, of the samples of its last call, as is ``embedding_``.
     cluster_centers_ : ndarray of float32, shape (n_clusters, n_components)
         Centers in the space of the embedding.
     counts_ : ndarray of int, shape (n_clusters,)
@@ -171,7 +172,8 @@ class UMCClusterer(
         One record per epoch: threshold and its terms, shares of selected and of taught samples,
         each loss (None if it was not called), monitor and objective of section 3.1.2 of the
         clustering that ``fit`` returns for the epoch, learning rate, seconds, and ``restored``,
-        true for the one that was kept. The untrained encoder is first, the final one last.
+        true for the one that was kept. The untrained encoder is first (with ``warm_start``, the
+        earlier clustering), the final one last.
     trusted_modalities_ : dict of str to bool
         Whether each modality is trusted (see ``NeighborGraph``); all are without a neighbor graph.
     agreement_ : float
