@@ -28,6 +28,7 @@ from skumc._assembly import (
 )
 from skumc._devices import PickledOnCPU, resolve_device
 from skumc._doc_links import DocumentedMixin
+from skumc._doubt import DoubtMixin, keep_references
 from skumc._fit_tasks import CallbackSupportMixin, FitTasks, fit_tasks, with_callbacks
 from skumc._fitted import all_or_nothing
 from skumc._parameters import PARAMETER_CONSTRAINTS, PART_CHOICES
@@ -35,12 +36,12 @@ from skumc._parts import PartsMixin
 from skumc._prediction import PredictionMixin
 from skumc._presets import preset_parameters
 from skumc._resuming import resumable
+from skumc._returning import EarlierFit, ReturningMixin, keep_ids
 from skumc.data import read_X, with_index
 from skumc.losses import WeightedLosses
 from skumc.neighbors._graph import trust_of
 from skumc.persistence._saving import PersistenceMixin
 from skumc.text import TextModel
-from skumc.training._clustering import assign_labels
 from skumc.training._embedding import calibrate, embed
 from skumc.training._isolation import isolated
 from skumc.training._trainer import ProgressiveTrainer
@@ -53,6 +54,8 @@ class UMCClusterer(
     CallbackSupportMixin,
     PredictionMixin,
     PersistenceMixin,
+    DoubtMixin,
+    ReturningMixin,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     BaseEstimator,
@@ -144,13 +147,31 @@ class UMCClusterer(
         equal library versions and thread counts, on a GPU only without attention.
     verbose : int in [0, inf), default=0
         Print a line with the remaining time every ``verbose`` epochs.
+    warm_start : bool, default=False
+        Whether ``fit`` continues from the last one: from its encoder, without pretraining, at a
+        tenth of the learning rates, and with the ids of its clusters, see ``matched_from_``. X has
+        the same modalities then; ``n_clusters`` may differ.
 
     Attributes
     ----------
     labels_ : ndarray of int32, shape (n_samples,)
-        Cluster of each training sample, equal to ``predict`` on the training samples.
+        Cluster of each training sample, equal to ``predict`` on the training samples; after
+        :meth:`partial_fit`, of the samples of its last call, as is ``embedding_``.
     cluster_centers_ : ndarray of float32, shape (n_clusters, n_components)
         Centers in the space of the embedding.
+    counts_ : ndarray of int, shape (n_clusters,)
+        Number of samples that each center is the mean of, those of :meth:`partial_fit` included.
+    cluster_radii_ : ndarray of float, shape (n_clusters,)
+        Root mean square distance of the training samples of ``fit`` to their center.
+    matched_from_ : ndarray of int, shape (n_clusters,)
+        With ``warm_start``, the id of each cluster in the fit before; -1 for a new cluster, and
+        for all in a fit from scratch.
+    drift_ : ndarray of float, shape (n_clusters,)
+        After :meth:`partial_fit`: distance of the mean of a cluster's new samples, without the
+        candidates, from its center before, in units of ``cluster_radii_``; NaN without new samples.
+    new_cluster_candidates_ : list of ndarray of int
+        After :meth:`partial_fit`: for each candidate for a new cluster the row numbers of its
+        samples in the X of this call, the largest candidate first.
     embedding_ : ndarray of float32, shape (n_samples, n_components)
         Unit-norm embedding of the training samples, equal to ``transform`` on them.
     high_quality_mask_ : ndarray of bool, shape (n_samples,)
@@ -159,7 +180,8 @@ class UMCClusterer(
         One record per epoch: threshold and its terms, shares of selected and of taught samples,
         each loss (None if it was not called), monitor and objective of section 3.1.2 of the
         clustering that ``fit`` returns for the epoch, learning rate, seconds, and ``restored``,
-        true for the one that was kept. The untrained encoder is first, the final one last.
+        true for the one that was kept. The untrained encoder is first (with ``warm_start``, the
+        earlier clustering), the final one last.
     trusted_modalities_ : dict of str to bool
         Whether each modality is trusted (see ``NeighborGraph``); all are without a neighbor graph.
     modality_trust_ : dict of str to float
@@ -169,6 +191,12 @@ class UMCClusterer(
         common; 1 if only one is trusted, NaN without a neighbor graph.
     text_layers_ : dict of str to int
         Layer that is read of each text modality's model.
+    temperature_ : float
+        Temperature of :meth:`predict_proba`, fitted without labels.
+    references_ : References
+        At most 1,024 training samples by which :meth:`score_samples` scores others:
+        ``references_.scores`` are their own scores, of which :meth:`is_outlier` and ``reject=``
+        take a quantile.
     n_iter_ : int
         Number of epochs of the progressive loop that trained.
     encoder_ : torch.nn.Module
@@ -227,7 +255,8 @@ class UMCClusterer(
     """
 
     # not metadata of samples
-    __metadata_request__predict = __metadata_request__transform = {"missing_rows": UNUSED}
+    __metadata_request__predict = {"missing_rows": UNUSED, "reject": UNUSED}
+    __metadata_request__transform = {"missing_rows": UNUSED}
     _part_choices = PART_CHOICES
     _parameter_constraints = PARAMETER_CONSTRAINTS
 
@@ -260,6 +289,7 @@ class UMCClusterer(
         precision: str = "float32",
         random_state: Any = None,
         verbose: int = 0,
+        warm_start: bool = False,
     ) -> None:
         self.n_clusters = n_clusters
         self.modalities = modalities
@@ -287,6 +317,7 @@ class UMCClusterer(
         self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
+        self.warm_start = warm_start
 
     def set_params(self, **params: Any) -> UMCClusterer:
         """Set parameters of the clusterer and, as ``part__parameter``, of its parts.
@@ -360,33 +391,43 @@ class UMCClusterer(
         return self
 
     def _fit(self, X: Any, tasks: list[FitTasks]) -> None:
-        parts = make_parts(self)
+        parts, earlier = make_parts(self), EarlierFit.of(self)
         training = training_parts(self, parts, tasks)
         for name in ("losses", "threshold", "selector", "kmeans", "monitor", "pseudo_labels"):
             setattr(self, f"{name}_", parts[name])
         device = resolve_device(self.device)
-        data = read_X(self, X, self.modalities, reset=True)
+        if earlier is None:
+            data = read_X(self, X, self.modalities, reset=True)
+        else:
+            data = earlier.read(self, X)
         check_samples(data, self.n_clusters)
         self.anchor_ = choose_anchor(self.anchor, data)
         rng = check_random_state(self.random_state)
         seed_parts(parts, rng)
         seed, checkpointing = rng.randint(MAX_SEED), resumable(self, parts, data, device)
         with checkpointing as checkpoints, isolated(seed, device):
-            self._text = text_reader(self, data, device)
+            if earlier is None:
+                self._text = text_reader(self, data, device)
             data = read_text(self, data, device)
-            encoder = build_encoder(parts["encoder"], self._text, data, self.anchor_, device)
+            settings = training_settings(self, parts["encoder"], self.anchor_, device)
+            start = None
+            if earlier is None:
+                encoder = build_encoder(parts["encoder"], self._text, data, self.anchor_, device)
+            else:
+                encoder, start = earlier.encoder, earlier.start(self, data)
+                settings = earlier.settings(settings)
             self.encoder_ = encoder.to(device)
             calibrate(self.encoder_, data, device)
-            settings = training_settings(self, parts["encoder"], self.anchor_, device)
-            trainer = ProgressiveTrainer(self.encoder_, training, settings, rng, checkpoints)
+            trainer = ProgressiveTrainer(self.encoder_, training, settings, rng, checkpoints, start)
             self.cluster_centers_, self.high_quality_mask_ = trainer.run(data)
             self.embedding_ = embed(self.encoder_, data, device, self.precision).embedding
-        self.labels_ = assign_labels(self.embedding_, self.cluster_centers_)
+        keep_ids(self, start)
         self.history_, self.n_iter_ = trainer.history, trainer.progress.n_iter
         graph = parts["neighbors"]
         self.trusted_modalities_, self.modality_trust_ = graph.trusted_, trust_of(graph)
         self.agreement_ = graph.agreement_
         self.text_layers_ = self._text.layers
+        keep_references(self, data)
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
         """Fit, and return the embedding of the training samples.

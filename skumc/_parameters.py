@@ -85,6 +85,7 @@ PARAMETER_CONSTRAINTS: dict[str, Any] = {
     "precision": [StrOptions({"float32", "bfloat16"})],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
+    "warm_start": ["boolean"],
 }
 
 _METHODS = {

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from skumc._assembly import read_samples
 from skumc._devices import resolve_device
+from skumc._doubt import least_score, typicality
 from skumc.data import MultimodalData, with_index
 from skumc.training import SilhouetteMonitor
 from skumc.training._clustering import assign_labels
@@ -35,7 +36,9 @@ class PredictionMixin(TransformerMixin, BaseEstimator):
         """
         return with_index(self, X, self._present_rows(X, missing_rows, "embedding"))
 
-    def predict(self, X: Any, missing_rows: str = "raise") -> np.ndarray:
+    def predict(
+        self, X: Any, missing_rows: str = "raise", reject: float | None = None
+    ) -> np.ndarray:
         """Assign each sample to the nearest stored center.
 
         Parameters
@@ -43,12 +46,16 @@ class PredictionMixin(TransformerMixin, BaseEstimator):
         X : array, DataFrame, MultimodalData, list of dicts or dict
         missing_rows : {"raise", "label -1"}, default="raise"
             Treatment of samples without any modality: an error, or the label -1.
+        reject : float in [0, 1] or None, default=None
+            Samples that are less typical than this share of the training samples get the label -1,
+            see :meth:`is_outlier`. None assigns all samples.
 
         Returns
         -------
         ndarray of int32, shape (n_samples,)
         """
-        return self._assign(read_samples(self, X, missing_rows))
+        data = read_samples(self, X, missing_rows)
+        return self._assign(data, None if reject is None else least_score(self, "reject", reject))
 
     def modality_weights(self, X: Any, missing_rows: str = "raise") -> Any:
         """Return the share of each modality in the embedding of each sample.
@@ -130,12 +137,19 @@ class PredictionMixin(TransformerMixin, BaseEstimator):
             rows[present] = getattr(self._embed(data[present]), output)
         return rows
 
-    def _assign(self, data: MultimodalData) -> np.ndarray:
-        """Assign samples with frames in the place of text; -1 for those without any modality."""
+    def _assign(self, data: MultimodalData, least: float | None = None) -> np.ndarray:
+        """Assign samples with frames in the place of text.
+
+        The label is -1 for those without any modality, and for scores below ``least``.
+        """
         present, labels = data.present.any(axis=1), np.full(len(data), -1, dtype=np.int32)
         if present.any():
-            embedding = self._embed(data if present.all() else data[present]).embedding
-            labels[present] = assign_labels(embedding, self.cluster_centers_)
+            some = data if present.all() else data[present]
+            embedding = self._embed(some).embedding
+            found = assign_labels(embedding, self.cluster_centers_)
+            if least is not None:
+                found[typicality(self, some, embedding) < least] = -1
+            labels[present] = found
         return labels
 
     def _embed(self, data: MultimodalData) -> Embedded:

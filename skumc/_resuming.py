@@ -82,6 +82,9 @@ def fit_content(estimator: Any, data: MultimodalData, device: torch.device) -> d
         if name not in (*_WITHOUT_EFFECT, "optimization", "device")
     }
     content["X"] = content_hash(data, argument=_ARGUMENT)
+    if estimator.warm_start and hasattr(estimator, "encoder_"):
+        earlier = estimator.encoder_.state_dict(), estimator.cluster_centers_
+        content["the earlier fit"] = content_hash(earlier, argument=_ARGUMENT)
     name = TextModel.from_argument(estimator.text).name
     content["files of text="] = content_hash(folder_content(name))
     content["device"] = device.type

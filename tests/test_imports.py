@@ -56,17 +56,21 @@ ESTIMATOR = {
     "_parameters": (CHOSEN, {"torch"}),
     "_presets": (CHOSEN, {"torch"}),
     "_assembly": ({"_parameters"} | CHOSEN, {"torch"}),
-    "_prediction": ({"_assembly", "data", "training"}, {"torch"}),
+    "_prediction": ({"_assembly", "_doubt", "data", "training"}, {"torch"}),
     "_resuming": ({"data", "text", "training"}, {"torch"}),
     "_fit_tasks": ({"neighbors", "training"}, {"torch"}),
+    "_doubt": ({"_assembly", "data", "neighbors", "training"}, {"torch"}),
+    "_returning": ({"_assembly", "_doubt", "data", "neighbors", "training"}, {"torch"}),
     "_clusterer": (
         {
             "_assembly",
+            "_doubt",
             "_fit_tasks",
             "_parameters",
             "_prediction",
             "_presets",
             "_resuming",
+            "_returning",
             "persistence",
         }
         | CHOSEN,

@@ -25,6 +25,8 @@ class BestEpoch:
     ----------
     highest : float
         Highest monitor so far.
+    least : float
+        Epochs with a lower monitor are not kept.
     record : dict or None
         Record of the epoch; None before the first.
     centers : ndarray of shape (n_clusters, n_components)
@@ -39,6 +41,7 @@ class BestEpoch:
 
     record: dict[str, Any] | None = None
     highest: float = -math.inf
+    least: float = -math.inf
     centers: np.ndarray
     selected: np.ndarray
     labels: np.ndarray
@@ -55,6 +58,8 @@ class BestEpoch:
         With a tolerance an epoch is also kept that scores less than that below the highest.
         """
         score = record["monitor"]
+        if score < self.least:
+            return False
         if score <= self.highest and not score > self.highest - self._tolerance:
             return False
         self.highest = max(score, self.highest)

@@ -15,6 +15,23 @@ from skumc._parts import clone_part
 _ROWS = 4096  # samples per block of the distance matrix
 
 
+def center_offsets(embedding: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Compute squared distances to the centers, less the squared norm of each sample.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples, n_clusters)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> center_offsets(np.array([[1.0], [4.0]]), np.array([[0.0], [5.0]])).tolist()
+    [[0.0, 15.0], [0.0, -15.0]]
+    """
+    wide = centers.astype(np.float64)
+    return np.square(wide).sum(axis=1) - 2 * (embedding.astype(np.float64) @ wide.T)
+
+
 def assign_labels(embedding: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Assign each sample to its nearest center, (n_samples,); of equal ones to the first.
 
@@ -25,12 +42,10 @@ def assign_labels(embedding: np.ndarray, centers: np.ndarray) -> np.ndarray:
     [0, 1, 1]
     """
     # scikit-learn's function sets the thread count of the process, which threads may not share
-    wide = centers.astype(np.float64)
-    squares = np.square(wide).sum(axis=1)
     labels = np.empty(len(embedding), dtype=np.int32)
     for start in range(0, len(embedding), _ROWS):
         rows = slice(start, start + _ROWS)
-        labels[rows] = (squares - 2 * (embedding[rows].astype(np.float64) @ wide.T)).argmin(axis=1)
+        labels[rows] = center_offsets(embedding[rows], centers).argmin(axis=1)
     return labels
 
 

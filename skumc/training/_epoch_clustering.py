@@ -60,6 +60,19 @@ class EpochClustering:
         threshold = copy.deepcopy(self._parts.threshold)
         return self._judged(state, found, threshold, {})
 
+    def run_earlier(self, state: TrainingState, centers: np.ndarray) -> dict[str, Any]:
+        """Judge a trained encoder with the centers of its fit; return the record.
+
+        Threshold and neighbors stay those of the start.
+        """
+        found = self._embed(state)
+        state.embedding, state.gates = found.embedding, found.gates
+        state.labels, state.centers = assign_labels(found.embedding, centers), centers
+        share = self._select(state, copy.deepcopy(self._parts.threshold), {})
+        state.taught = state.selected
+        record = {"phase": state.phase, "epoch": state.epoch, **self._judge(state)}
+        return record | {"threshold": share}
+
     def run(self, state: TrainingState, last: dict[str, Any]) -> dict[str, Any]:
         """Embed, cluster, select and label all samples; return the record of the epoch so far.
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from torch import nn
 
 from skumc._warnings import warn_caller
+from skumc.data import MultimodalData
+from skumc.training._embedding import embed
+from skumc.training._settings import TrainingSettings
 
+_MAX_GATES = 1000  # samples by which gates are averaged, at most twice as many
 _MOST, _LEAST = 0.95, 0.02  # mean share beyond which a modality is alone, or lost
 
 
@@ -37,6 +42,17 @@ def mean_shares(gates: np.ndarray, present: np.ndarray) -> np.ndarray:
     counted = present & (present.sum(axis=1, keepdims=True) > 1)
     totals, counts = np.where(counted, gates, 0.0).sum(axis=0), counted.sum(axis=0)
     return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
+
+
+def sampled_shares(
+    encoder: nn.Module, data: MultimodalData, settings: TrainingSettings
+) -> np.ndarray:
+    """Average the gates of at most 2,000 samples, at equal distances; see :func:`mean_shares`."""
+    if len(data.names) == 1:
+        return np.ones(1)
+    some = data[:: max(len(data) // _MAX_GATES, 1)]
+    found = embed(encoder, some, settings.device, settings.precision)
+    return mean_shares(found.gates, some.present)
 
 
 def warn_of_collapsed_gates(start: np.ndarray, end: np.ndarray, names: Sequence[str]) -> None:

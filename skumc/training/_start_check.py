@@ -10,9 +10,29 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from skumc._warnings import warn_caller
+from skumc.training._best import BestEpoch
 from skumc.training._embedding import embed, summarize
+from skumc.training._history import History
 from skumc.training._part_returns import count_distinct
 from skumc.training._state import TrainingState
+
+
+def warn_of_no_gain(best: BestEpoch, history: History, n_samples: int) -> None:
+    """Warn if the untrained encoder is clearly the best candidate.
+
+    Clearly is by twice the largest standard error of a share of the samples.
+    """
+    highest = max(record["monitor"] for record in history.phase("main"))
+    is_kept = best.record is not None and best.record["phase"] == "start"
+    if not is_kept or best.highest - highest < 1 / math.sqrt(n_samples):
+        return
+    warn_caller(
+        f"Training did not help: the monitor is {best.highest:.3f} for the untrained encoder and "
+        f"at most {highest:.3f} after training, so the untrained encoder is kept. Try a smaller "
+        "learning_rate and pretrain_learning_rate, another encoder, or more samples; set "
+        "monitor__judge_start=False to keep a trained encoder.",
+        RuntimeWarning,
+    )
 
 
 class StartCheck:

@@ -15,10 +15,10 @@ from skumc.data import MultimodalData
 from skumc.pairs import supervised_views
 from skumc.training._best import BestEpoch
 from skumc.training._callbacks import CallbackList
-from skumc.training._embedding import embed, summarize
+from skumc.training._embedding import summarize
 from skumc.training._epoch_clustering import EpochClustering
 from skumc.training._faults import check_finite
-from skumc.training._gate_check import mean_shares, warn_of_collapsed_gates
+from skumc.training._gate_check import mean_shares, sampled_shares, warn_of_collapsed_gates
 from skumc.training._history import History
 from skumc.training._losses import LossTerms
 from skumc.training._optimization import Stepper
@@ -26,11 +26,9 @@ from skumc.training._recovery import Checkpoints, Recovery
 from skumc.training._rehearsal import rehearse, rehearse_encoder
 from skumc.training._run_state import Progress, RunState
 from skumc.training._settings import TrainingParts, TrainingSettings
-from skumc.training._start_check import StartCheck
+from skumc.training._start_check import StartCheck, warn_of_no_gain
 from skumc.training._state import TrainingState
 from skumc.training._steps import Plan, TrainingSteps, split_batches
-
-_MAX_GATES = 1000  # samples by which the gates before training are averaged, at most twice as many
 
 
 class ProgressiveTrainer:
@@ -45,6 +43,11 @@ class ProgressiveTrainer:
     rng : RandomState
     checkpoints : Checkpoints or None, default=None
         Store of the state of each epoch, from which a run goes on.
+    start : (ndarray (n_samples,), ndarray (n_clusters, n_components)) or None, default=None
+        For an encoder that was trained before, labels of the samples and centers by that fit. If
+        the number of clusters is the same, the first clustering starts from them, and they are kept
+        unless the monitor of an epoch is higher by twice the largest standard error of a share of
+        the samples. The encoder's gates stay.
 
     Attributes
     ----------
@@ -78,11 +81,13 @@ class ProgressiveTrainer:
         settings: TrainingSettings,
         rng: np.random.RandomState,
         checkpoints: Checkpoints | None = None,
+        start: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self.encoder = encoder
         self.parts = parts
         self.settings = settings
         self.rng = rng
+        self.start = start
         self.history = History()
         self.progress = Progress()
         self._clustering = EpochClustering(encoder, parts, rng)
@@ -110,7 +115,8 @@ class ProgressiveTrainer:
             self._judge_start()
             self._pretrain()
             self._learn_progressively()
-            self._warn_of_no_gain()
+            if self.start is None:
+                warn_of_no_gain(self._best, self.history, len(data))
             self._check_result()
         except KeyboardInterrupt:
             self._recovery.stay_unfinished()
@@ -132,7 +138,8 @@ class ProgressiveTrainer:
             n_clusters=settings.n_clusters,
         )
         set_shares = getattr(self.encoder, "set_prior_shares", None)
-        if graph.prior_shares_ is not None and set_shares is not None:
+        is_new = self.start is None
+        if graph.prior_shares_ is not None and set_shares is not None and is_new:
             set_shares(graph.prior_shares_)
         parts.pairs.prepare(data, settings.anchor, graph)
         views = supervised_views(
@@ -156,17 +163,24 @@ class ProgressiveTrainer:
     def _judge_start(self) -> None:
         """Make the untrained encoder a candidate; without pretraining epoch 0 is this encoder."""
         state, settings = self._state, self.settings
-        self._start_shares = self._mean_shares()
+        self._start_shares = sampled_shares(self.encoder, state.data, settings)
         if self.parts.start_graph is not None and settings.pretrain_epochs + settings.max_epochs:
             self._start_check = StartCheck(self.encoder, self.parts.start_graph, state)
-        if not (settings.pretrain_epochs and self._clustering.judges_start):
+        if self.start is None and not (settings.pretrain_epochs and self._clustering.judges_start):
             return
         started = time.perf_counter()
         state.phase, state.n_epochs = "start", settings.max_epochs
-        record = self._clustering.run_start(state)
+        if self.start is None:
+            record = self._clustering.run_start(state)
+        elif len(self.start[1]) == settings.n_clusters:
+            record = self._clustering.run_earlier(state, self.start[1])
+        else:
+            record = None
         if record is None:
             return
         self._best.keep_if_better(self._model, record, state)
+        if self.start is not None:
+            self._best.least = record["monitor"] + 1 / math.sqrt(len(state.data))
         record["seconds"] = time.perf_counter() - started
         self.history.append(record)
         state.forget_clustering()
@@ -194,6 +208,8 @@ class ProgressiveTrainer:
         state, settings = self._state, self.settings
         state.phase, state.n_epochs = "main", settings.max_epochs
         stepper = self._stepper(settings.learning_rate, averages=True)
+        if self.start is not None and len(self.start[1]) == settings.n_clusters:
+            state.labels, state.centers = self.start
         n_epochs = settings.max_epochs + 1  # the last one judges the final encoder
         self._recovery.epochs(n_epochs, stepper, self._main_epoch)
 
@@ -247,33 +263,6 @@ class ProgressiveTrainer:
         self.history.append(record)
         self.progress.is_stopped |= self._callbacks.epoch_end(self._state, record)
 
-    def _warn_of_no_gain(self) -> None:
-        """Warn if the untrained encoder is clearly the best candidate.
-
-        Clearly is by twice the largest standard error of a share of the samples.
-        """
-        scores = [record["monitor"] for record in self.history.phase("main")]
-        gap = self._best.highest - max(scores)
-        is_kept = cast(dict[str, Any], self._best.record)["phase"] == "start"
-        if not is_kept or gap < 1 / math.sqrt(len(self._state.data)):
-            return
-        warn_caller(
-            f"Training did not help: the monitor is {self._best.highest:.3f} for the untrained "
-            f"encoder and at most {max(scores):.3f} after training, so the untrained encoder is "
-            "kept. Try a smaller learning_rate and pretrain_learning_rate, another encoder, or "
-            "more samples; set monitor__judge_start=False to keep a trained encoder.",
-            RuntimeWarning,
-        )
-
-    def _mean_shares(self) -> np.ndarray:
-        """Average the gates of at most 2,000 samples, at equal distances."""
-        data, settings = self._state.data, self.settings
-        if len(data.names) == 1:
-            return np.ones(1)
-        some = data[:: max(len(data) // _MAX_GATES, 1)]
-        found = embed(self.encoder, some, settings.device, settings.precision)
-        return mean_shares(found.gates, some.present)
-
     def _check_result(self) -> None:
         """Warn of a fall below the start, and of collapsed gates."""
         data = self._state.data
@@ -285,7 +274,8 @@ class ProgressiveTrainer:
     def _finish_interrupted(self) -> None:
         """Keep the best epoch so far; after an interrupted pretraining, cluster and keep that."""
         state = self._state
-        if self._best.record is None or self._best.record["phase"] == "start":
+        record = self._best.record
+        if record is None or (record["phase"] == "start" and self.start is None):
             state.forget_clustering()
             state.phase, state.epoch, state.n_epochs = "main", 0, self.settings.max_epochs
             self._best.keep_if_better(self._model, self._clustering.run(state, {}), state)
