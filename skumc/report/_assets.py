@@ -31,7 +31,7 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; overflow-wrap:
 th, td { padding: .35rem .5rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { text-align: left; font-weight: 600; white-space: nowrap; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.t { min-width: 9rem; overflow-wrap: anywhere; }
+td.t { min-width: 8rem; overflow-wrap: anywhere; }
 th button {
   all: unset; cursor: pointer; padding: .3rem 0; border-bottom: 1px dotted var(--soft);
 }
@@ -56,11 +56,17 @@ img, video { max-width: 100%; max-height: 12rem; min-width: 4rem; image-renderin
 img { display: block; margin: .25rem 0; background: #fff; }
 audio { width: 100%; max-width: 22rem; height: 2.25rem; display: block; margin: .25rem 0; }
 .word { display: inline-block; margin: 0 .75rem .25rem 0; }
-.gate { display: grid; grid-template-columns: minmax(4rem, 8rem) 1fr 3rem; gap: .5rem; }
+.gate { display: grid; grid-template-columns: minmax(4rem, 8rem) 1fr 3.5rem; gap: .5rem; }
+section table { font-size: .8rem; }
+section th, section td { padding: .3rem .25rem; }
+section td.t { min-width: 5.5rem; }
 .gate svg.bar { align-self: center; }
 @media (max-width: 40rem) {
   body { padding: .75rem; }
   .wide { display: none; }
+  table { font-size: .82rem; }
+  th, td { padding: .3rem .25rem; }
+  td.t { min-width: 6.5rem; }
   th button { padding: .6rem 0; }
   li a, td a { display: inline-block; padding: .2rem 0; }
 }

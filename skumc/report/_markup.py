@@ -57,16 +57,16 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share as a percentage.
+    r"""Write a share as a percentage.
 
     Examples
     --------
     >>> percent(0.256), percent(0.004), percent(float("nan"))
-    ('26 %', '0.4 %', 'n/a')
+    ('26\xa0%', '0.4\xa0%', 'n/a')
     """
     if math.isnan(share):
         return "n/a"
-    return f"{100 * share:.1f} %" if 0 < share < 0.02 else f"{100 * share:.0f} %"
+    return f"{100 * share:.{int(0 < share < 0.0995)}f}\xa0%"
 
 
 def bar(share: float) -> str:

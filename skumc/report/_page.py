@@ -7,7 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from skumc.report._assets import SCRIPT, STYLE
-from skumc.report._effects import CRAMERS_V, ColumnEffect
+from skumc.report._effects import CRAMERS_V, ColumnEffect, effect_strength
 from skumc.report._markup import (
     bar,
     escaped,
@@ -26,6 +26,7 @@ from skumc.report._summary import ClusterSummary, ReportSample
 if TYPE_CHECKING:
     from skumc.report._report import ClusterReport
 
+_NEGLIGIBLE = 0.1  # as a correlation; d = 0.2
 _EFFECT_HEADS = [
     ("column", ""),
     ("effect", "n"),
@@ -52,25 +53,48 @@ def _policy() -> str:
 def _link(cluster: int | None, titles: dict[int, str]) -> str:
     if cluster is None:
         return "none"
-    return f'<a href="#c{cluster}">{cluster}</a> {user_text(titles[cluster])}'
+    link, title = f'<a href="#c{cluster}">{cluster}</a>', titles[cluster]
+    return f"{link} {user_text(title)}" if title else link
+
+
+def _heading(cluster: int, titles: dict[int, str]) -> str:
+    return titles[cluster] or f"Cluster {cluster}"
+
+
+def _differences(summary: ClusterSummary) -> str:
+    """Name the two strongest differences of columns that are not negligible."""
+    return ", ".join(
+        effect.column
+        + (f" {effect.value:+.1f} d" if effect.level is None else f" = {effect.level}")
+        for effect in summary.columns[:2]
+        if effect_strength(effect) >= _NEGLIGIBLE
+    )
 
 
 def _overview(clusters: list[ClusterSummary], titles: dict[int, str]) -> str:
     heads = [("", "n"), ("cluster", ""), ("samples", "n"), ("share", "n")]
-    heads += [("doubt", "n"), ("nearest", "wide"), ("words", "wide")]
+    heads += [("doubt", "n"), ("nearest", "wide")]
+    facts = {
+        "words": [", ".join(word.word for word in c.words) for c in clusters],
+        "differences": [_differences(c) for c in clusters],
+    }
+    facts = {name: texts for name, texts in facts.items() if any(texts)}
+    heads += [(name, "wide") for name in facts]
     largest = max((c.share for c in clusters), default=0.0) or 1.0
     rows = []
-    for c in clusters:
-        words = ", ".join(word.word for word in c.words)
-        title = user_text(titles[c.cluster])
+    for position, c in enumerate(clusters):
+        heading = _heading(c.cluster, titles)
         rows.append(
             number_cell(c.cluster, str(c.cluster))
-            + text_cell(f'<a href="#c{c.cluster}">{title}</a>', titles[c.cluster])
+            + text_cell(f'<a href="#c{c.cluster}">{user_text(heading)}</a>', heading)
             + number_cell(c.size, f"{c.size:,}")
             + number_cell(c.share, percent(c.share) + bar(c.share / largest))
             + number_cell(c.mean_doubt, number(c.mean_doubt))
             + text_cell(_link(c.nearest, titles), "" if c.nearest is None else c.nearest, "wide")
-            + text_cell(user_text(words), words, "wide")
+            + "".join(
+                text_cell(user_text(texts[position]), texts[position], "wide")
+                for texts in facts.values()
+            )
         )
     return sortable_table(heads, rows)
 
@@ -107,7 +131,10 @@ def _effect_row(effect: ColumnEffect) -> str:
     )
     return (
         text_cell(name, effect.column)
-        + number_cell(abs(effect.value), f"{short} = {number(effect.value)}")
+        + number_cell(
+            abs(effect.value),
+            f"{short} = {number(effect.value) if abs(effect.value) >= 0.005 else 0}",
+        )
         + number_cell(effect.inside, inside)
         + number_cell(effect.outside, outside)
         + number_cell(effect.n_inside, f"{effect.n_inside:,}")
@@ -116,7 +143,8 @@ def _effect_row(effect: ColumnEffect) -> str:
 
 
 def _card(c: ClusterSummary, raw: RawColumns, reader: MediaReader, titles: dict[int, str]) -> str:
-    parts = [f"<h2>{c.cluster} · {user_text(titles[c.cluster])}</h2>"]
+    number_of = f"{c.cluster} · " if titles[c.cluster] else ""
+    parts = [f"<h2>{number_of}{user_text(_heading(c.cluster, titles))}</h2>"]
     parts.append(f'<p class="soft">{c.size:,} samples, {percent(c.share)}')
     if c.nearest is not None:
         parts.append(f"; nearest {_link(c.nearest, titles)}")
@@ -134,7 +162,7 @@ def _card(c: ClusterSummary, raw: RawColumns, reader: MediaReader, titles: dict[
         if samples:
             items = "".join(_sample(sample, raw, reader, titles) for sample in samples)
             parts.append(f"<h3>{title}</h3><ul>{items}</ul>")
-    if c.gates and c.size:
+    if len(c.gates) > 1 and c.size:
         gates = "".join(
             f'<div class="gate"><span>{user_text(name)}</span>{bar(share)}'
             f"<span>{percent(share)}</span></div>"
@@ -181,7 +209,7 @@ def build_page(report: ClusterReport, title: str, raw: RawColumns, reader: Media
     >>> "<h1>&lt;title&gt;</h1>" in page
     True
     """
-    titles = {c.cluster: c.title or f"cluster {c.cluster}" for c in report.clusters}
+    titles = {c.cluster: c.title.strip() for c in report.clusters}
     summary = f"{len(report.clusters)} clusters of {report.n_samples:,} samples"
     if report.n_unassigned:
         summary += f"; {report.n_unassigned:,} samples without a cluster"

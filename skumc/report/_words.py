@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
-_LIFT = 1.5  # smallest ratio of a word's shares of samples inside and outside
+_LIFT = 2.0  # smallest ratio of a word's shares of samples inside and outside
 
 
 class Word(NamedTuple):
@@ -86,7 +86,7 @@ def distinctive_words(
     where :math:`f_{t,c}` is the number of occurrences in the cluster, :math:`f_t` in all clusters,
     and :math:`A` the mean number of words per cluster [1]_. Common words of a language can score
     high by their frequency alone, so a word is listed only if its share of samples inside is at
-    least 1.5 times that outside, and if two samples have it (one in a cluster of one).
+    least twice that outside, and if two samples have it (one in a cluster of one).
 
     References
     ----------
