@@ -145,7 +145,7 @@ class ClusterSizesDisplay:
         low, middle, high = self.doubt_quartiles[order].T
         right.hlines(places, low, high, color="0.35", linewidth=2)
         right.plot(middle, places, "o", color=COLORS[4], markeredgecolor="black", markersize=5)
-        right.set_xlim(0, max(1.0, float(np.nanmax(high, initial=0)) * 1.05))
+        right.set_xlim(0, 1.05 * max(1.0, float(np.nanmax(high, initial=0))))
         right.axvline(1, color="0.5", linestyle=":")
         right.grid(axis="y", color="0.9")
         right.set_axisbelow(True)

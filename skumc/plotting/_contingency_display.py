@@ -126,11 +126,14 @@ class ContingencyDisplay:
         figsize = (2.5 + max(2.0, 0.2 * n_clusters), 1.5 + max(2.0, 0.2 * n_classes))
         self.figure_, self.ax_ = single_axis(ax, figsize)
         shares = self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)
-        self.im_ = self.ax_.imshow(shares, aspect="auto", cmap=HEATMAP, vmin=0, vmax=1)
+        from matplotlib.colors import PowerNorm
+
+        scale = PowerNorm(0.5, 0, 1)  # small shares off the diagonal are visible
+        self.im_ = self.ax_.imshow(shares, aspect="auto", cmap=HEATMAP, norm=scale)
         font = label_size(max(n_classes, n_clusters))
         if max(n_classes, n_clusters) <= _MAX_ANNOTATED:
             texts = [[str(count) if count else "" for count in row] for row in self.counts]
-            annotate_cells(self.ax_, shares, texts, 0.55, font)
+            annotate_cells(self.ax_, shares, texts, 0.3, font)
         names = [str(name).replace("$", r"\$") for name in self.classes]
         clusters = ["none" if cluster < 0 else str(cluster) for cluster in self.clusters]
         rotation = 90 if n_clusters > 10 else 0

@@ -62,7 +62,7 @@ class EmbeddingDisplay:
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     number_texts_ : dict of int to matplotlib Text
-        Number of each cluster, at the point nearest to the median of its points.
+        Number of each cluster, above the point nearest to the median of its points.
 
     Examples
     --------
@@ -186,14 +186,15 @@ class EmbeddingDisplay:
         for cluster in clusters:  # above all points
             points = self.points[self.labels == cluster]
             middle = np.square(points - np.median(points, axis=0)).sum(axis=1).argmin()
-            self.number_texts_[int(cluster)] = self.ax_.text(
-                *points[middle],
+            self.number_texts_[int(cluster)] = self.ax_.annotate(
                 str(cluster),
+                points[middle],
+                xytext=(0, 4),  # points above, so that a small cluster stays visible
+                textcoords="offset points",
                 ha="center",
-                va="center",
                 weight="bold",
-                fontsize=11 if len(clusters) <= 12 else 9,
-                path_effects=[withStroke(linewidth=3, foreground="white")],
+                fontsize=11 if len(clusters) <= 12 else 8,
+                path_effects=[withStroke(linewidth=2.5, foreground="white")],
                 zorder=5,
             )
         self.ax_.set(xticks=[], yticks=[], aspect="equal")

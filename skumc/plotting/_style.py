@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+
 # Okabe and Ito (2008), which remain distinct with every kind of color blindness. The order
-# alternates dark and light, and each round of colors has another marker.
+# alternates dark and light.
 COLORS = (
     *("#0072B2", "#E69F00", "#000000", "#56B4E9"),
     *("#D55E00", "#F0E442", "#009E73", "#CC79A7"),
@@ -20,19 +22,25 @@ def point_style(cluster: int) -> dict[str, Any]:
 
     Examples
     --------
-    >>> point_style(0)["marker"], point_style(8)["marker"]
-    ('o', 's')
+    >>> point_style(0) == {"color": "#0072B2", "marker": "o"}, point_style(8)["marker"]
+    (True, 's')
     """
     return {
         "color": COLORS[cluster % len(COLORS)],
-        "marker": MARKERS[cluster // len(COLORS) % len(MARKERS)],
+        "marker": MARKERS[(cluster + cluster // len(COLORS)) % len(MARKERS)],
     }
+
+
+def _pyplot() -> Any:
+    check_matplotlib_support("A display's plot")
+    import matplotlib.pyplot as plt
+
+    return plt
 
 
 def single_axis(ax: Any, figsize: tuple[float, float]) -> tuple[Any, Any]:
     """Return the figure and the axes to draw on, new ones if ``ax`` is None."""
-    import matplotlib.pyplot as plt
-
+    plt = _pyplot()
     if ax is None:
         return plt.subplots(figsize=figsize, layout="constrained")
     return ax.figure, ax
@@ -40,15 +48,12 @@ def single_axis(ax: Any, figsize: tuple[float, float]) -> tuple[Any, Any]:
 
 def two_axes(ax: Any, figsize: tuple[float, float], *, side_by_side: bool) -> tuple[Any, Any, Any]:
     """Return a figure and two axes with a shared axis, within ``ax`` unless it is None."""
-    import matplotlib.pyplot as plt
-
-    shape = (1, 2) if side_by_side else (2, 1)
-    share = {"sharey": True} if side_by_side else {"sharex": True}
+    plt = _pyplot()
     if ax is None:
-        figure, (first, second) = plt.subplots(
-            *shape, figsize=figsize, layout="constrained", **share
-        )
-        return figure, first, second
+        shape = (1, 2) if side_by_side else (2, 1)
+        shared = {"sharex": not side_by_side, "sharey": side_by_side}
+        figure, axes = plt.subplots(*shape, figsize=figsize, layout="constrained", **shared)
+        return figure, axes[0], axes[1]
     ax.set_axis_off()
     if side_by_side:
         first = ax.inset_axes([0, 0, 0.56, 1])

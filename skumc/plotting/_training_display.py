@@ -37,7 +37,9 @@ class TrainingDisplay:
         epochs of pretraining before 0.
     figure_ : matplotlib Figure
     curves : dict of str to (epochs, values)
-        What is drawn.
+        The curves by name.
+    restored : int or None
+        Epoch that was kept.
 
     Examples
     --------
@@ -137,6 +139,9 @@ class TrainingDisplay:
                 axis.axvline(self.restored, color="0.5", linewidth=1, label=label)
             if axis.get_legend_handles_labels()[0]:
                 axis.legend(fontsize=8)
+        from matplotlib.ticker import MaxNLocator
+
+        lower.xaxis.set_major_locator(MaxNLocator(integer=True))
         upper.set_ylabel("share, monitor")
         lower.set(xlabel="epoch, pretraining before 0", ylabel="loss")
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from typing import TYPE_CHECKING
 
 from skumc.report._assets import SCRIPT, STYLE
@@ -124,17 +125,15 @@ def _effect_row(effect: ColumnEffect) -> str:
     name = user_text(effect.column)
     if effect.level is not None:
         name += f" = {user_text(effect.level)}"
-    short = "V" if effect.effect == CRAMERS_V else "d"
+    size = f"{effect.value:.2f}" if math.isfinite(effect.value) else number(effect.value)
+    size = f"V = {size}" if effect.effect == CRAMERS_V else f"d = {size}"
     inside, outside = (
         percent(value) if effect.effect == CRAMERS_V else number(value)
         for value in (effect.inside, effect.outside)
     )
     return (
         text_cell(name, effect.column)
-        + number_cell(
-            abs(effect.value),
-            f"{short} = {number(effect.value) if abs(effect.value) >= 0.005 else 0}",
-        )
+        + number_cell(abs(effect.value), size)
         + number_cell(effect.inside, inside)
         + number_cell(effect.outside, outside)
         + number_cell(effect.n_inside, f"{effect.n_inside:,}")
