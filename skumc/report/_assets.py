@@ -32,9 +32,8 @@ th, td { padding: .35rem .5rem; border-bottom: 1px solid var(--line); vertical-a
 th { text-align: left; font-weight: 600; white-space: nowrap; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.t { min-width: 8rem; overflow-wrap: anywhere; }
-th button {
-  all: unset; cursor: pointer; padding: .3rem 0; border-bottom: 1px dotted var(--soft);
-}
+th button { all: unset; padding: .3rem 0; }
+.js th button { cursor: pointer; border-bottom: 1px dotted var(--soft); }
 th button:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 th[aria-sort=ascending] button::after { content: " \\2191"; }
 th[aria-sort=descending] button::after { content: " \\2193"; }
@@ -67,6 +66,9 @@ section td.t { min-width: 5.5rem; }
   table { font-size: .82rem; }
   th, td { padding: .3rem .25rem; }
   td.t { min-width: 6.5rem; }
+  section { padding: .75rem; }
+  section table { font-size: .75rem; }
+  section td.t { min-width: 4.5rem; }
   th button { padding: .6rem 0; }
   li a, td a { display: inline-block; padding: .2rem 0; }
 }
@@ -75,6 +77,7 @@ section td.t { min-width: 5.5rem; }
 
 SCRIPT = """
 "use strict";
+document.documentElement.classList.add("js");
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
