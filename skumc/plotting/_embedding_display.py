@@ -23,6 +23,8 @@ def _project(embedding: np.ndarray, method: str, random_state: Any) -> np.ndarra
     if method not in _METHODS:
         raise ValueError(unknown_name_message("method", method, _METHODS))
     n_samples, width = embedding.shape
+    if n_samples == 0 or np.ptp(embedding, axis=0).max(initial=0) == 0:
+        return np.zeros((n_samples, 2))
     if n_samples < 4 or method == "pca":
         n_components = min(2, n_samples, width)
         points = PCA(n_components, random_state=random_state).fit_transform(embedding)
