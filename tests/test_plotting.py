@@ -92,7 +92,7 @@ def test_failures_leave_no_figure(fitted):
         (lambda: EmbeddingDisplay.from_predictions([1.0], [0]), "embedding of shape"),
         (lambda: EmbeddingDisplay.from_predictions([[1.0]], [0, 1]), "2 labels for 1 samples"),
         (lambda: EmbeddingDisplay.from_predictions([[1.0]], [0.5]), "whole numbers"),
-        (lambda: EmbeddingDisplay.from_predictions([[1.0]], [0], method="som"), "'tsne'"),
+        (lambda: EmbeddingDisplay.from_predictions([[1.0]], [0], method="best"), "'tsne'"),
         (lambda: GatesDisplay.from_predictions([[1.0]], [0], ["a", "b"]), "2 names for 1"),
         (lambda: GatesDisplay.from_predictions([[1.0]], [3], n_clusters=2), "at least 4"),
         (lambda: AttentionDisplay.from_arrays([[1.0]], ["a", "b"]), "2 words for 1 frames"),
