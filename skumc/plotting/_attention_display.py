@@ -40,9 +40,9 @@ class AttentionDisplay:
     --------
     >>> from skumc.plotting import AttentionDisplay
     >>> weights = [[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]
-    >>> display = AttentionDisplay.from_arrays(weights, ["door", "slams"])
+    >>> display = AttentionDisplay.from_arrays(weights, ["drum", "rolls"])
     >>> display.weights.shape, [label.get_text() for label in display.ax_.get_yticklabels()]
-    ((2, 3), ['door', 'slams'])
+    ((2, 3), ['drum', 'rolls'])
     """
 
     def __init__(
