@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from data_makers import make_sequences
 from skumc import MultimodalData, UMCClusterer
 from skumc.report import ClusterReport, cluster_report, distinctive_words, title_from_words
-from skumc.report._clustering import measure_doubt, read_clustering
+from skumc.report._clustered_samples import measure_doubt, read_clustering
 from skumc.report._effects import (
     OTHER_LEVEL,
     column_effect,

@@ -8,7 +8,7 @@ import numpy as np
 
 from skumc.plotting._checks import cluster_labels, number_of_clusters
 from skumc.plotting._style import COLORS, label_size, two_axes
-from skumc.report._clustering import measure_doubt, read_clustering
+from skumc.report._clustered_samples import measure_doubt, read_clustering
 
 
 class ClusterSizesDisplay:
@@ -139,6 +139,8 @@ class ClusterSizesDisplay:
         left.set_ylim(n_clusters - 0.4, -0.6)
         extra = f" ({self.n_unassigned:,} without a cluster)" if self.n_unassigned else ""
         left.set(xlabel=f"samples{extra}", ylabel="cluster")
+        for text in right.get_yticklabels():  # the left axes have the same
+            text.set_visible(False)
         if self.doubt_quartiles is None:
             right.set_axis_off()
             return self

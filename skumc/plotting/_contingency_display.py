@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from skumc.metrics import clustering_accuracy
 from skumc.plotting._checks import cluster_labels
 from skumc.plotting._style import HEATMAP, annotate_cells, label_size, single_axis
-from skumc.report._clustering import read_clustering
+from skumc.report._clustered_samples import read_clustering
 
 _MAX_ANNOTATED = 15  # classes or clusters, beyond which cells are too small for numbers
 

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from skumc._parts import unknown_name_message
 from skumc.plotting._checks import cluster_labels, matrix
 from skumc.plotting._style import point_style, single_axis
-from skumc.report._clustering import read_clustering
+from skumc.report._clustered_samples import read_clustering
 
 _METHODS = ("tsne", "umap", "pca")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from skumc.plotting._checks import cluster_labels, matrix, number_of_clusters
 from skumc.plotting._style import HEATMAP, annotate_cells, label_size, single_axis
-from skumc.report._clustering import read_clustering
+from skumc.report._clustered_samples import read_clustering
 
 
 class GatesDisplay:

@@ -58,7 +58,6 @@ def two_axes(ax: Any, figsize: tuple[float, float], *, side_by_side: bool) -> tu
     if side_by_side:
         first = ax.inset_axes([0, 0, 0.56, 1])
         second = ax.inset_axes([0.62, 0, 0.38, 1], sharey=first)
-        second.tick_params(labelleft=False)
     else:
         first = ax.inset_axes([0, 0.54, 1, 0.46])
         second = ax.inset_axes([0, 0, 1, 0.46], sharex=first)

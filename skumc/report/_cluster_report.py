@@ -11,11 +11,11 @@ from sklearn.metrics.pairwise import euclidean_distances
 
 from skumc._warnings import warn_caller
 from skumc.data._columns import Frame, is_data_frame, refuse_lazy
-from skumc.report._clustering import Clustering, Doubt, measure_doubt, read_clustering
+from skumc.report._cluster_summary import ClusterSummary, ReportSample
+from skumc.report._clustered_samples import Clustering, Doubt, measure_doubt, read_clustering
 from skumc.report._effects import Column, ColumnEffect, column_effect, effect_strength, read_column
 from skumc.report._raw import RawColumns, check_same_index, read_raw
 from skumc.report._report import ClusterReport
-from skumc.report._summary import ClusterSummary, ReportSample
 from skumc.report._words import Word, distinctive_words
 
 
@@ -148,7 +148,7 @@ def cluster_report(
     X : array, DataFrame, MultimodalData, list of dicts or dict
         Samples to describe, of ``fit`` or new ones.
     raw : DataFrame, dict of columns, list of dicts or list of str, default=None
-        What the samples were made from, in the order of X: sentences; paths of recordings, images
+        Source of the samples, in the order of X: sentences; paths of recordings, images
         or videos; images as uint8 arrays. None looks for them in X.
     columns : DataFrame or dict of columns, default=None
         Numbers and categories that were not clustered, one row per sample of X.

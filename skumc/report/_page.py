@@ -8,6 +8,7 @@ import math
 from typing import TYPE_CHECKING
 
 from skumc.report._assets import SCRIPT, STYLE
+from skumc.report._cluster_summary import ClusterSummary, ReportSample
 from skumc.report._effects import CRAMERS_V, ColumnEffect, effect_strength
 from skumc.report._markup import (
     bar,
@@ -22,7 +23,6 @@ from skumc.report._markup import (
 )
 from skumc.report._media import MediaReader
 from skumc.report._raw import RawColumns
-from skumc.report._summary import ClusterSummary, ReportSample
 
 if TYPE_CHECKING:
     from skumc.report._report import ClusterReport

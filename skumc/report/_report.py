@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from skumc._parts import unknown_name_message
+from skumc.report._cluster_summary import ClusterSummary
 from skumc.report._media import MediaReader
 from skumc.report._page import as_iframe, build_page
 from skumc.report._raw import RawColumns
-from skumc.report._summary import ClusterSummary
 from skumc.report._tables import TABLES, table_rows
 
 _MAX_FILE_BYTES, _MAX_TOTAL_BYTES, _MAX_NOTEBOOK_BYTES = 2**20, 2**24, 2**22

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from skumc.report._cluster_summary import ClusterSummary, ReportSample
 from skumc.report._effects import ColumnEffect
-from skumc.report._summary import ClusterSummary, ReportSample
 from skumc.report._words import Word
 
 TABLES = ("clusters", "samples", "words", "columns")
