@@ -242,6 +242,16 @@ def test_words_are_those_of_the_formula(seed):
         assert scores == sorted(scores, reverse=True)
 
 
+def test_a_word_of_one_sample_is_listed_in_a_cluster_of_one_only():
+    texts = ["rain once", "rain", "soup", "song alone"]
+    words = distinctive_words(texts, np.array([0, 0, 1, 2]), 3)
+    assert [sorted(word.word for word in cluster) for cluster in words] == [
+        ["rain"],
+        ["soup"],
+        ["alone", "song"],
+    ]
+
+
 def test_words_may_be_split_by_another_vectorizer():
     vectorizer = CountVectorizer(stop_words=["rain"], ngram_range=(2, 2))
     kmeans, X = make_kmeans(6, 2)
@@ -531,7 +541,7 @@ def test_escaped_text_is_read_back_and_encodes(text):
     assert [b for b in back if b != "\ufffd"] == [
         a for a, b in zip(text, back, strict=True) if b != "\ufffd"
     ]
-    assert not set("<>\"'") & set(escaped(text))
+    assert not set("<>\"'") & set(escaped(f"{text}<>\"'"))
     escaped(text + "\ud800").encode("utf8")
 
 
