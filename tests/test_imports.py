@@ -81,6 +81,8 @@ ESTIMATOR = {
         {"_assembly", "_clusterer", "data", "encoders", "neighbors", "text"},
         {"torch"},
     ),
+    "report": ({"_assembly", "_clusterer", "data", "model_selection", "training"}, {"torch"}),
+    "plotting": ({"data", "metrics", "report", "model_selection"}, {"torch"}),
 }
 ALLOWED = {
     **HELPERS,
