@@ -193,4 +193,6 @@ def estimate_in_embedding(
     picks = [_choose(numbers, row, ratio) for row, ratio in zip(table, ratios, strict=True)]
     chosen = _choose(numbers, table.mean(axis=0), valley)
     interval = min(chosen, *picks), max(chosen, *picks)
-    return NClustersEstimate(chosen, interval, numbers, table.mean(axis=0), table.std(axis=0), valley)
+    return NClustersEstimate(
+        chosen, interval, numbers, table.mean(axis=0), table.std(axis=0), valley
+    )

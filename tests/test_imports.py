@@ -53,11 +53,16 @@ ESTIMATOR = {
     "_parameters": (CHOSEN, {"torch"}),
     "_presets": (CHOSEN, {"torch"}),
     "_assembly": ({"_parameters"} | CHOSEN, {"torch"}),
+    "_cluster_count": (set(), set()),
+    "_counting": ({"_assembly", "_cluster_count", "data", "training"}, {"torch"}),
     "_prediction": ({"_assembly", "data", "training"}, {"torch"}),
-    "_clusterer": ({"_assembly", "_parameters", "_prediction", "_presets"} | CHOSEN, {"torch"}),
+    "_clusterer": (
+        {"_assembly", "_counting", "_parameters", "_prediction", "_presets"} | CHOSEN,
+        {"torch"},
+    ),
     "__init__": ({"_clusterer", "data"}, {"torch"}),
     "model_selection": (
-        {"_assembly", "_clusterer", "data", "encoders", "neighbors", "text"},
+        {"_assembly", "_cluster_count", "_clusterer", "data", "encoders", "neighbors", "text"},
         {"torch"},
     ),
 }
