@@ -7,10 +7,10 @@ each of k-means; and HDBSCAN of scikit-learn with defaults, which has no candida
 fit of ``UMCClusterer`` with defaults and the number of classes, for its time. Made-up
 blobs have 600 samples in three modalities; noise has 300 in one modality or in three.
 
-Run with ``python benchmarks/n_clusters.py --data FOLDER``: FOLDER has ``loader.py``, ``wild/sets.py``
-and the sets of ``_n_clusters_sets.py``. Without ``--data`` there are sets of scikit-learn, blobs and noise. Every
-finished run is a line in ``n_clusters_output/n_clusters.csv``, and the same command continues an
-interrupted run. ``--quick`` takes a minute.
+Run with ``python benchmarks/n_clusters.py --data FOLDER``: FOLDER has ``loader.py``,
+``wild/sets.py`` and the sets of ``_n_clusters_sets.py``. Without ``--data`` there are sets of
+scikit-learn, blobs and noise. Every finished run is a line in ``n_clusters_output/n_clusters.csv``,
+and the same command continues an interrupted run. ``--quick`` takes a minute.
 """
 
 from __future__ import annotations
