@@ -10,7 +10,8 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 
-_TOLERANCE = 0.04  # below the best stability
+_TOLERANCE = 0.04  # below the best stability, for up to five clusters
+_TOLERANCE_TIMES_K = 0.2  # for more: dividing one of many hardly changes the index
 _LEAST_STABILITY = 0.5
 _LARGEST_VALLEY = 0.7
 _N_DRAWS = 5
@@ -129,7 +130,8 @@ def _valley(centers: np.ndarray, other: np.ndarray) -> float:
 
 def _largest_stable(candidates: np.ndarray, stability: np.ndarray) -> int:
     """Take the largest candidate with almost the best stability."""
-    return int(candidates[np.flatnonzero(stability >= stability.max() - _TOLERANCE)[-1]])
+    tolerance = np.minimum(_TOLERANCE, _TOLERANCE_TIMES_K / candidates)
+    return int(candidates[np.flatnonzero(stability >= stability.max() - tolerance)[-1]])
 
 
 def _choose(candidates: np.ndarray, stability: np.ndarray, valley: float) -> int:

@@ -71,7 +71,7 @@ def estimate_n_clusters(
        each candidate :math:`K`, k-means that starts from Ward's tree clusters either half.
        Its stability is the adjusted Rand index of both clusterings, extended to all samples by
        the nearest center; the mean over :math:`A` and :math:`B`, then over draws.
-    3. The largest :math:`K` within 0.04 of the best stability is chosen.
+    3. The largest :math:`K` within :math:`\min(0.04, 0.2 / K)` of the best stability is chosen.
     4. The answer is 1 if the best stability is below 0.5, or there is no valley between clusters:
        held-out samples of a cluster and of the nearest one are projected on the line through
        their centers; the density halfway, relative to the lower one at the two medians, is
