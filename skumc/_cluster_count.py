@@ -40,7 +40,7 @@ class NClustersEstimate:
     deviation : ndarray of float, shape (n_candidates,)
         Standard deviation of the index over the draws.
     valley : float
-        Density halfway between neighboring clusters, relative to that at their medians, for the
+        Density halfway between neighboring clusters, relative to that at their medians, with the
         largest number of almost the best stability; NaN without candidates.
 
     Examples

@@ -31,12 +31,12 @@ def test_separated_groups_are_counted_equal_or_not(sizes):
     assert found.stability[found.candidates == len(sizes)] == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["normal", "uniform"])
 @pytest.mark.parametrize("width", [2, 10])
 def test_one_cloud_is_one_cluster(kind, width, seed):
     points = getattr(np.random.default_rng(seed), kind)(size=(300, width))
-    assert estimate(points, range(2, 9)).n_clusters == 1
+    assert estimate(points, range(2, 7)).n_clusters == 1
 
 
 def test_each_bound_alone_rejects_clusters(monkeypatch):
@@ -70,11 +70,11 @@ def test_largest_of_almost_equal_stabilities_is_taken():
     assert count._largest_stable(numbers, np.array([0.900, 0.880, 0.896])) == 40
 
 
-def test_interval_spans_the_choices_of_single_draws():
-    points = make_points([12] * 4, spread=0.45, seed=3)
-    found = estimate(points)
-    assert found.interval[0] <= found.n_clusters <= found.interval[1]
-    assert found.interval[0] < found.interval[1]
+def test_interval_spans_the_choices_of_single_draws(monkeypatch):
+    picks = iter([4, 5, 2, 4, 4, 3])  # of five draws, and of their mean
+    monkeypatch.setattr(count, "_choose", lambda *arguments: next(picks))
+    found = estimate(make_points([12] * 4), range(2, 7))
+    assert found.n_clusters == 3 and found.interval == (2, 5)
 
 
 def test_stability_is_the_index_of_both_halves():
