@@ -25,4 +25,4 @@ DEVELOPMENT = (
     "image_segments",
     "japanesevowels",
 )
-BLOBS = (3, 5, 10, 20)  # numbers of clusters of the made-up sets, each at three noise levels
+BLOBS = (3, 5, 10, 20)  # numbers of clusters of the synthetic sets, each at three noise levels

@@ -4,7 +4,7 @@
 encoder, on 30 principal components of at most 1,500 samples, and the same candidates: silhouette
 (largest), gap (first within one standard error) and prediction strength (largest of 0.8 or more),
 each of k-means; and HDBSCAN of scikit-learn with defaults, which has no candidates. ``fit`` is a
-fit of ``UMCClusterer`` with defaults and the number of classes, for its time. Made-up
+fit of ``UMCClusterer`` with defaults and the number of classes, to compare times. Synthetic
 blobs have 600 samples in three modalities; noise has 300 in one modality or in three.
 
 Run with ``python benchmarks/n_clusters.py --data FOLDER``: FOLDER has ``loader.py``,
@@ -46,7 +46,7 @@ MAX_SAMPLES, N_COMPONENTS, N_REFERENCES = 1500, 30, 3
 
 
 def load_blobs(name):
-    """Draw the made-up set "blobs-K-noise"."""
+    """Draw the synthetic set "blobs-K-noise"."""
     _, n_clusters, noise = name.split("-")
     X, y = make_multimodal_blobs(
         600,
@@ -99,7 +99,7 @@ def silhouette_choice(values, candidates):
 
 
 def gap_choice(values, candidates):
-    """First number whose gap is within a standard error of the next one's, 1 included."""
+    """First number with a gap within a standard error of the next one's, 1 included."""
     rng, numbers = np.random.RandomState(0), [1, *candidates]
     axes = PCA().fit_transform(values)
     low, high = axes.min(axis=0), axes.max(axis=0)

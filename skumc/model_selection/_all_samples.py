@@ -10,7 +10,7 @@ from sklearn.utils.validation import _num_samples
 
 
 class AllSamples:
-    """Splitter of scikit-learn's searches whose one split trains and scores on all samples.
+    """Splitter of scikit-learn's searches: one split, trained and scored on all samples.
 
     Settings that memorize score high this way; hold samples out where there are enough.
 

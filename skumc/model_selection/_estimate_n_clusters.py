@@ -37,7 +37,7 @@ def estimate_n_clusters(
     Parameters
     ----------
     X : array, DataFrame, MultimodalData, list of dicts or dict
-        What ``fit`` accepts.
+        Samples, as ``fit`` accepts them.
     candidates : iterable of int or None, default=None
         Numbers of 2 or more to compare, such as ``range(2, 21)``. None is every number up to about
         16, then steps of 7 %, up to an eighth of the samples, at most 100. Those above half of the
