@@ -353,7 +353,8 @@ class UMCClusterer(
         data = read_X(self, X, self.modalities, reset=True)
         is_auto = self.n_clusters == "auto"
         self.n_clusters_ = 1 if is_auto else int(self.n_clusters)
-        vars(self).pop("n_clusters_curve_", None)  # of an earlier fit
+        if hasattr(self, "n_clusters_curve_"):  # of an earlier fit
+            del self.n_clusters_curve_
         check_samples(data, self.n_clusters_)
         self.anchor_ = choose_anchor(self.anchor, data)
         rng = check_random_state(self.random_state)
