@@ -353,8 +353,8 @@ class UMCClusterer(
         data = read_X(self, X, self.modalities, reset=True)
         is_auto = self.n_clusters == "auto"
         self.n_clusters_ = 1 if is_auto else int(self.n_clusters)
-        if hasattr(self, "n_clusters_curve_"):  # of an earlier fit
-            del self.n_clusters_curve_
+        for name in {"n_clusters_curve_"} & set(vars(self)):  # of an earlier fit
+            delattr(self, name)
         check_samples(data, self.n_clusters_)
         self.anchor_ = choose_anchor(self.anchor, data)
         rng = check_random_state(self.random_state)
