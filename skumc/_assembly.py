@@ -83,13 +83,13 @@ def training_parts(
 
 
 def training_settings(
-    estimator: Any, encoder: Any, anchor: str, device: torch.device
+    estimator: Any, n_clusters: int, encoder: Any, anchor: str, device: torch.device
 ) -> TrainingSettings:
     """Gather the numbers of a training run; ``encoder`` is the specification."""
     own = getattr(encoder, "learning_rate", _LEARNING_RATE)
     rate, pretrain_rate = estimator.learning_rate, estimator.pretrain_learning_rate
     return TrainingSettings(
-        n_clusters=estimator.n_clusters,
+        n_clusters=n_clusters,
         anchor=anchor,
         pretrain_epochs=estimator.pretrain_epochs,
         max_epochs=estimator.max_epochs,
@@ -103,11 +103,13 @@ def training_settings(
     )
 
 
-def text_reader(estimator: Any, data: MultimodalData, device: torch.device) -> TextReader:
+def text_reader(
+    estimator: Any, n_clusters: int, data: MultimodalData, device: torch.device
+) -> TextReader:
     """Load a text model for each modality of text, and choose its layer."""
     names = [name for name, width in data.widths.items() if width is None]
     text = TextModel.from_argument(estimator.text)
-    return TextReader(names, text, estimator.verbose, data, estimator.n_clusters, device)
+    return TextReader(names, text, estimator.verbose, data, n_clusters, device)
 
 
 def read_text(

@@ -26,6 +26,7 @@ from skumc._assembly import (
     training_parts,
     training_settings,
 )
+from skumc._counting import N_CLUSTERS_OF_LAYER, estimate_for
 from skumc._devices import PickledOnCPU, resolve_device
 from skumc._doc_links import DocumentedMixin
 from skumc._doubt import DoubtMixin, keep_references
@@ -68,8 +69,9 @@ class UMCClusterer(
 
     Parameters
     ----------
-    n_clusters : int in [1, inf), default=8
-        Number of clusters.
+    n_clusters : int in [1, inf) or "auto", default=8
+        Number of clusters. "auto" pretrains once more to choose it, see
+        :func:`~skumc.model_selection.estimate_n_clusters`; it may be 1.
     modalities : dict, list of str or None, default=None
         Columns of each modality in a 2-D table, ``{"text": columns, "audio": columns}``, given as
         names, numbers, a range or a slice; for samples with named modalities the names to use.
@@ -197,6 +199,10 @@ class UMCClusterer(
         At most 1,024 training samples by which :meth:`score_samples` scores others:
         ``references_.scores`` are their own scores, of which :meth:`is_outlier` and ``reject=``
         take a quantile.
+    n_clusters_ : int
+        Number of clusters: the parameter, or the choice of "auto".
+    n_clusters_curve_ : NClustersEstimate
+        Interval and curve of that choice; with ``n_clusters="auto"`` only.
     n_iter_ : int
         Number of epochs of the progressive loop that trained.
     encoder_ : torch.nn.Module
@@ -262,7 +268,7 @@ class UMCClusterer(
 
     def __init__(
         self,
-        n_clusters: int = 8,
+        n_clusters: int | str = 8,
         *,
         modalities: dict | list | None = None,
         anchor: str | None = None,
@@ -342,7 +348,7 @@ class UMCClusterer(
         return super().set_params(**params)
 
     @classmethod
-    def from_preset(cls, name: str, n_clusters: int = 8, **parameters: Any) -> UMCClusterer:
+    def from_preset(cls, name: str, n_clusters: int | str = 8, **parameters: Any) -> UMCClusterer:
         """Build a clusterer with the parameters of a published method.
 
         Parameters
@@ -350,7 +356,7 @@ class UMCClusterer(
         name : {"source", "acl2024"}
             "source" is the methodology as printed wherever a parameter can express it; the guide's
             page on the source lists the rest. "acl2024" is the earlier paper with its network.
-        n_clusters : int, default=8
+        n_clusters : int or "auto", default=8
             Number of clusters.
         **parameters : dict
             Further parameters, nested ones included; they take precedence over the preset's.
@@ -390,7 +396,13 @@ class UMCClusterer(
             self._fit(X, tasks)
         return self
 
-    def _fit(self, X: Any, tasks: list[FitTasks]) -> None:
+    def _fit(
+        self,
+        X: Any,
+        tasks: list[FitTasks],
+        candidates: list[int] | None = None,
+        only_count: bool = False,
+    ) -> None:
         parts, earlier = make_parts(self), EarlierFit.of(self)
         training = training_parts(self, parts, tasks)
         for name in ("losses", "threshold", "selector", "kmeans", "monitor", "pseudo_labels"):
@@ -400,24 +412,37 @@ class UMCClusterer(
             data = read_X(self, X, self.modalities, reset=True)
         else:
             data = earlier.read(self, X)
-        check_samples(data, self.n_clusters)
+        is_auto = self.n_clusters == "auto"
+        self.n_clusters_ = 1 if is_auto else int(self.n_clusters)
+        for name in {"n_clusters_curve_"} & set(vars(self)):  # of an earlier fit
+            delattr(self, name)
+        check_samples(data, self.n_clusters_)
         self.anchor_ = choose_anchor(self.anchor, data)
         rng = check_random_state(self.random_state)
         seed_parts(parts, rng)
         seed, checkpointing = rng.randint(MAX_SEED), resumable(self, parts, data, device)
         with checkpointing as checkpoints, isolated(seed, device):
             if earlier is None:
-                self._text = text_reader(self, data, device)
+                n_of_layer = N_CLUSTERS_OF_LAYER if is_auto else self.n_clusters_
+                self._text = text_reader(self, n_of_layer, data, device)
             data = read_text(self, data, device)
-            settings = training_settings(self, parts["encoder"], self.anchor_, device)
             start = None
             if earlier is None:
                 encoder = build_encoder(parts["encoder"], self._text, data, self.anchor_, device)
             else:
                 encoder, start = earlier.encoder, earlier.start(self, data)
-                settings = earlier.settings(settings)
             self.encoder_ = encoder.to(device)
             calibrate(self.encoder_, data, device)
+            if is_auto:
+                found = estimate_for(self, self.encoder_, data, device, rng, candidates)
+                self.n_clusters_curve_, self.n_clusters_ = found, found.n_clusters
+            if only_count:
+                return
+            settings = training_settings(
+                self, self.n_clusters_, parts["encoder"], self.anchor_, device
+            )
+            if earlier is not None:
+                settings = earlier.settings(settings)
             trainer = ProgressiveTrainer(self.encoder_, training, settings, rng, checkpoints, start)
             self.cluster_centers_, self.high_quality_mask_ = trainer.run(data)
             self.embedding_ = embed(self.encoder_, data, device, self.precision).embedding

@@ -68,7 +68,7 @@ PART_CHOICES: dict[str, dict[str, Callable[[], Any]]] = {
 }
 
 PARAMETER_CONSTRAINTS: dict[str, Any] = {
-    "n_clusters": [Interval(Integral, 1, None, closed="left")],
+    "n_clusters": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     "modalities": [dict, list, tuple, None],
     "anchor": [str, None],
     "text": [str, os.PathLike, tuple, list, TextModel, None],

@@ -56,6 +56,8 @@ ESTIMATOR = {
     "_parameters": (CHOSEN, {"torch"}),
     "_presets": (CHOSEN, {"torch"}),
     "_assembly": ({"_parameters"} | CHOSEN, {"torch"}),
+    "_cluster_count": (set(), set()),
+    "_counting": ({"_assembly", "_cluster_count", "data", "training"}, {"torch"}),
     "_prediction": ({"_assembly", "_doubt", "data", "training"}, {"torch"}),
     "_resuming": ({"data", "text", "training"}, {"torch"}),
     "_fit_tasks": ({"neighbors", "training"}, {"torch"}),
@@ -64,6 +66,7 @@ ESTIMATOR = {
     "_clusterer": (
         {
             "_assembly",
+            "_counting",
             "_doubt",
             "_fit_tasks",
             "_parameters",
@@ -78,7 +81,7 @@ ESTIMATOR = {
     ),
     "__init__": ({"_clusterer", "data"}, {"torch"}),
     "model_selection": (
-        {"_assembly", "_clusterer", "data", "encoders", "neighbors", "text"},
+        {"_assembly", "_cluster_count", "_clusterer", "data", "encoders", "neighbors", "text"},
         {"torch"},
     ),
     "report": ({"_assembly", "_clusterer", "data", "model_selection", "training"}, {"torch"}),

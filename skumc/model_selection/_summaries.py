@@ -53,6 +53,26 @@ def _summaries(data: MultimodalData, name: str) -> Tensor:
     return torch.cat(parts)[torch.argsort(places)]
 
 
+def input_vectors(data: MultimodalData, name: str) -> np.ndarray:
+    """Standardized summaries of one modality, which every sample has.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_samples, width)
+        Centered, with mean squared norm 1.
+
+    Examples
+    --------
+    >>> X = MultimodalData({"audio": [[0.0], [4.0]]})
+    >>> input_vectors(X, "audio").ravel().tolist()
+    [-1.0, 1.0]
+    """
+    data = data.select([name])
+    with evaluating(torch.nn.Identity()):
+        everywhere = torch.ones(len(data), dtype=torch.bool)
+        return standardized(_summaries(data, name), everywhere).numpy()
+
+
 def input_neighbors(data: MultimodalData, name: str, n_nearest: int) -> np.ndarray:
     """Find the nearest neighbors of each sample in one modality.
 
@@ -76,9 +96,5 @@ def input_neighbors(data: MultimodalData, name: str, n_nearest: int) -> np.ndarr
     >>> input_neighbors(X, "audio", 1).ravel().tolist()
     [2, 3, 0, 1]
     """
-    data = data.select([name])
-    with evaluating(torch.nn.Identity()):
-        everywhere = torch.ones(len(data), dtype=torch.bool)
-        values = standardized(_summaries(data, name), everywhere)
-        found = nearest([Block(values, None, 1.0)], torch.arange(len(data)), n_nearest)
-    return found.numpy()
+    values = torch.from_numpy(input_vectors(data, name))
+    return nearest([Block(values, None, 1.0)], torch.arange(len(data)), n_nearest).numpy()

@@ -125,6 +125,11 @@ class ProgressiveTrainer:
         self._callbacks.train_end(self._state)
         return self._best.centers, self._best.selected
 
+    def pretrain(self, data: MultimodalData) -> None:
+        """Pretrain the encoder without clustering; :meth:`run` starts over."""
+        self._prepare(data)
+        self._pretrain()
+
     # 1. initialization
 
     def _prepare(self, data: MultimodalData) -> None:
