@@ -57,8 +57,13 @@ warnings.filterwarnings("error", module="skumc")
 
 
 def skip_fields(app, what, name, member, skip, options):
-    """Leave out the fields of named tuples, which have no docstrings; Attributes has them."""
-    return skip or (getattr(member, "__doc__", None) or "").startswith("Alias for field number")
+    """Leave out members of other packages, and fields of named tuples.
+
+    The fields have no docstrings; Attributes has them. Methods from mixins of our own stay.
+    """
+    owner = getattr(member, "__module__", None) or "skumc"
+    is_field = (getattr(member, "__doc__", None) or "").startswith("Alias for field number")
+    return skip or is_field or not owner.startswith("skumc")
 
 
 def resolve_other_path(app, env, node, contnode):
