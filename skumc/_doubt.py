@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 
 from skumc._assembly import read_samples
 from skumc._devices import resolve_device
@@ -39,9 +40,20 @@ def keep_references(estimator: Any, data: MultimodalData) -> None:
     estimator.temperature_ = estimator.references_.temperature(estimator.labels_[rows], offsets)
 
 
+def references_of(estimator: Any) -> References:
+    """Return the training samples that were kept; raise NotFittedError if they were not saved."""
+    if not hasattr(estimator, "references_"):
+        raise NotFittedError(
+            "The clusterer was saved without the training samples with which score_samples, "
+            "is_outlier, reject= and partial_fit compare new ones. Save it by save(folder, "
+            "include_embedding=True), or fit it again."
+        )
+    return estimator.references_
+
+
 def typicality(estimator: Any, data: MultimodalData, embedding: np.ndarray) -> np.ndarray:
     """Score samples with frames in the place of text; see ``score_samples``."""
-    return estimator.references_.score(input_summaries(estimator, data), embedding)
+    return references_of(estimator).score(input_summaries(estimator, data), embedding)
 
 
 def least_score(estimator: Any, argument: str, quantile: Any) -> float:
@@ -52,7 +64,7 @@ def least_score(estimator: Any, argument: str, quantile: Any) -> float:
             f"Got {argument}={quantile!r}, expected a number in [0, 1]: the share of the training "
             "samples that count as outliers. Pass a small number such as 0.05."
         )
-    return float(np.quantile(estimator.references_.scores, quantile))
+    return float(np.quantile(references_of(estimator).scores, quantile))
 
 
 class DoubtMixin(BaseEstimator):

@@ -14,7 +14,7 @@ from sklearn.cluster import DBSCAN
 
 from skumc._assembly import read_samples
 from skumc._devices import resolve_device
-from skumc._doubt import input_summaries
+from skumc._doubt import input_summaries, references_of
 from skumc._fitted import all_or_nothing
 from skumc.data import MultimodalData, read_X
 from skumc.neighbors._references import References, Summaries
@@ -199,13 +199,12 @@ def _update(estimator: Any, data: MultimodalData) -> None:
     embedding = estimator._embed(data).embedding
     labels = assign_labels(embedding, estimator.cluster_centers_)
     summaries = input_summaries(estimator, data)
-    scores = estimator.references_.score(summaries, embedding)
-    typical = scores >= np.quantile(estimator.references_.scores, _QUANTILE)
+    references = references_of(estimator)
+    scores = references.score(summaries, embedding)
+    typical = scores >= np.quantile(references.scores, _QUANTILE)
     atypical = np.flatnonzero(~typical)
     rejected = {name: (v[atypical], here[atypical]) for name, (v, here) in summaries.items()}
-    estimator.new_cluster_candidates_ = [
-        atypical[group] for group in _groups(estimator.references_, rejected)
-    ]
+    estimator.new_cluster_candidates_ = [atypical[group] for group in _groups(references, rejected)]
     known = np.ones(len(data), dtype=bool)
     known[np.concatenate([atypical[:0], *estimator.new_cluster_candidates_])] = False
     _move_centers(estimator, embedding, labels, typical, known)

@@ -75,7 +75,15 @@ def assert_same(loaded, fitted, X, attention=False):
                 assert (one is None) == (other is None)
                 if one is not None:
                     np.testing.assert_array_equal(other, one, strict=True)
-    assert set(vars(fitted)) - set(vars(loaded)) <= {"embedding_"}
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X), strict=True)
+    if hasattr(loaded, "references_"):
+        expected, found = fitted.score_samples(X), loaded.score_samples(X)
+        np.testing.assert_array_equal(found, expected, strict=True)
+    for name in ("counts_", "cluster_radii_", "matched_from_"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(fitted, name), strict=True)
+    assert loaded.modality_trust_ == fitted.modality_trust_
+    assert loaded.n_clusters_ == fitted.n_clusters_
+    assert set(vars(fitted)) - set(vars(loaded)) <= {"embedding_", "references_"}
     assert set(vars(loaded)) <= set(vars(fitted))
 
 

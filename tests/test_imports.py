@@ -51,7 +51,7 @@ PARTS = {
     "metrics": ({"data"}, set()),
 }
 CHOSEN = set(PARTS) - {"feature_extraction", "datasets", "metrics"}
-PARTS["persistence"] = (CHOSEN, {"torch"})
+PARTS["persistence"] = (CHOSEN | {"_cluster_count"}, {"torch"})
 ESTIMATOR = {
     "_parameters": (CHOSEN, {"torch"}),
     "_presets": (CHOSEN, {"torch"}),

@@ -15,6 +15,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -98,6 +99,82 @@ def test_loaded_clusterer_gives_the_same_bits(sequences, parameters, tmp_path):
     assert {name: repr(value) for name, value in loaded.get_params().items()} == {
         name: repr(value) for name, value in expected.items()
     }
+
+
+def test_new_samples_are_judged_with_saved_references_only(sequences, tmp_path):
+    clusterer = fit(sequences)
+    whole = saved(clusterer, tmp_path / "a", include_embedding=True)
+    for method, parameters in (("predict", {"reject": 0.3}), ("is_outlier", {"quantile": 0.3})):
+        expected = getattr(clusterer, method)(sequences, **parameters)
+        assert len(set(expected.tolist())) > 1
+        found = getattr(whole, method)(sequences, **parameters)
+        np.testing.assert_array_equal(found, expected, strict=True)
+    again, other = whole.partial_fit(sequences), clusterer.partial_fit(sequences)
+    np.testing.assert_array_equal(again.cluster_centers_, other.cluster_centers_, strict=True)
+    lean = saved(fit(sequences), tmp_path / "b")
+    for call in (
+        lambda: lean.score_samples(sequences),
+        lambda: lean.is_outlier(sequences),
+        lambda: lean.predict(sequences, reject=0.1),
+        lambda: lean.partial_fit(sequences),
+    ):
+        with pytest.raises(NotFittedError, match="include_embedding=True"):
+            call()
+    lean.predict(sequences)
+
+
+def test_estimated_number_of_clusters_comes_back(tmp_path):
+    table = make_blobs(60, centers=3, random_state=0, cluster_std=0.3)[0]
+    clusterer = UMCClusterer("auto", **QUICK).fit(table)
+    loaded = saved(clusterer, tmp_path / "a")
+    assert loaded.n_clusters == "auto" and loaded.n_clusters_ == clusterer.n_clusters_
+    for name, value in vars(clusterer.n_clusters_curve_).items():
+        np.testing.assert_array_equal(getattr(loaded.n_clusters_curve_, name), value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda kept: kept["neighbors"].update(kept["scores"]),
+        lambda kept: kept["scores"].update(kept["embedding"]),
+        lambda kept: kept.pop("distances"),
+        lambda kept: kept["moments"].popitem(),
+        lambda kept: kept.update(moments={}),
+        lambda kept: kept["summaries"].update(more=kept["embedding"]),
+        lambda kept: kept.update(neighbors=[1, 2]),
+    ],
+)
+def test_references_that_do_not_fit_together_are_refused(sequences, change, tmp_path):
+    fit(sequences).save(tmp_path / "a", include_embedding=True)
+
+    def spoil(manifest):
+        change(manifest["fitted"]["references"])
+
+    rewrite(tmp_path / "a", spoil)
+    with pytest.raises(SavedClustererError):
+        UMCClusterer.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature_", 0.0),
+        ("temperature_", "1"),
+        ("n_clusters_", 3),
+        ("counts_", [1, 2]),
+        ("modality_trust_", {"text": "yes"}),
+        ("n_clusters_curve", {"n_clusters": 2}),
+    ],
+)
+def test_wrong_attributes_are_refused(sequences, name, value, tmp_path):
+    fit(sequences).save(tmp_path / "a")
+
+    def spoil(manifest):
+        manifest["fitted"][name] = value
+
+    rewrite(tmp_path / "a", spoil)
+    with pytest.raises(SavedClustererError, match=name):
+        UMCClusterer.load(tmp_path / "a")
 
 
 @pytest.mark.parametrize("name", ["source", "acl2024"])

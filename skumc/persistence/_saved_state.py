@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import platform
 from collections.abc import Mapping
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from skumc._cluster_count import NClustersEstimate
 from skumc._parts import unknown_name_message
 from skumc.data._table import TableLayout
+from skumc.neighbors._references import References
 from skumc.persistence._model_card import write_card
 from skumc.persistence._saved_encoder import read_encoder, write_encoder
 from skumc.persistence._saved_error import SavedClustererError
@@ -24,7 +27,8 @@ from skumc.training import History
 
 _PARTS = ("losses", "threshold", "selector", "kmeans", "monitor", "pseudo_labels")
 _PLAIN = ("n_iter_", "anchor_", "modality_widths_", "n_features_in_", "agreement_",
-          "trusted_modalities_", "text_layers_")  # fmt: skip
+          "trusted_modalities_", "modality_trust_", "text_layers_", "n_clusters_", "temperature_",
+          "counts_", "cluster_radii_", "matched_from_")  # fmt: skip
 _PACKAGES = ("skumc", "torch", "scikit-learn", "numpy", "transformers", "safetensors")
 
 
@@ -41,8 +45,13 @@ def _versions() -> dict[str, str]:
 # save
 
 
-def _fitted(clusterer: Any, writer: Writer) -> dict[str, Any]:
-    """Write the fitted attributes that are neither parts nor arrays."""
+def _fields(record: Any) -> dict[str, Any] | None:
+    """Return the fields of a dataclass; None for None."""
+    return None if record is None else dict(vars(record))
+
+
+def _fitted(clusterer: Any, writer: Writer, include_embedding: bool) -> dict[str, Any]:
+    """Write the fitted attributes other than parts, centers and labels."""
     layout = getattr(clusterer, "_table_layout", None)
     names = getattr(clusterer, "feature_names_in_", None)
     found = {name: getattr(clusterer, name) for name in _PLAIN} | {
@@ -51,6 +60,10 @@ def _fitted(clusterer: Any, writer: Writer) -> dict[str, Any]:
         "layout": None if layout is None else layout._asdict(),
         "output": getattr(clusterer, "_sklearn_output_config", {}).get("transform"),
         "history_": [dict(record) for record in clusterer.history_],
+        "n_clusters_curve": _fields(getattr(clusterer, "n_clusters_curve_", None)),
+        "references": _fields(
+            getattr(clusterer, "references_", None) if include_embedding else None
+        ),
     }
     written = {}
     for name, value in found.items():
@@ -88,7 +101,7 @@ def write_clusterer(
         "parts": {
             name: writer.write_fitted(getattr(clusterer, f"{name}_"), name) for name in _PARTS
         },
-        "fitted": _fitted(clusterer, writer),
+        "fitted": _fitted(clusterer, writer, include_embedding),
     }
     writer.add("centers", clusterer.cluster_centers_)
     writer.add("labels", clusterer.labels_)
@@ -151,6 +164,11 @@ def _check_fitted(fitted: dict[str, Any]) -> None:
     _require(isinstance(fitted["agreement_"], int | float), "agreement_")
     _require(_is_dict(fitted["trusted_modalities_"], bool), "trusted_modalities_")
     _require(_is_dict(fitted["text_layers_"], int), "text_layers_")
+    _require(_is_dict(fitted["modality_trust_"], int, float), "modality_trust_")
+    temperature, curve = fitted["temperature_"], fitted["n_clusters_curve"]
+    _require(isinstance(temperature, float) and 0 < temperature < np.inf, "temperature_")
+    _require(isinstance(fitted["n_clusters_"], int), "n_clusters_")
+    _require(curve is None or set(curve) == _names(NClustersEstimate), "n_clusters_curve_")
     _require(set(fitted["unseen"]) <= set(widths), "the list of unseen modalities")
     _require(fitted["output"] in (None, "default", "pandas", "polars"), "the kind of output")
     names, history = fitted["feature_names"], fitted["history_"]
@@ -170,6 +188,45 @@ def _check_fitted(fitted: dict[str, Any]) -> None:
             all(isinstance(place, int) and 0 <= place < n_features for place in places),
             "the list of columns",
         )
+
+
+def _names(kind: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
+
+
+def _is_numbers(value: Any, kinds: str, *shape: int) -> bool:
+    """Whether a value is a finite array of a shape, with a dtype of one of the kinds."""
+    is_array = isinstance(value, np.ndarray) and value.dtype.kind in kinds
+    return is_array and value.shape == shape and bool(np.isfinite(value).all())
+
+
+def _restore_clusters(clusterer: Any, fitted: dict[str, Any]) -> None:
+    """Check what is known of each cluster, and of the training samples that were kept."""
+    n_clusters, width = clusterer.cluster_centers_.shape
+    _require(fitted["n_clusters_"] == n_clusters, "n_clusters_")
+    for name, kinds in {"counts_": "iu", "cluster_radii_": "f", "matched_from_": "iu"}.items():
+        _require(_is_numbers(fitted[name], kinds, n_clusters), name)
+    if fitted["n_clusters_curve"] is not None:
+        clusterer.n_clusters_curve_ = NClustersEstimate(**fitted["n_clusters_curve"])
+    kept = fitted["references"]
+    if kept is None:
+        return
+    _require(_is_dict(kept, dict, np.ndarray) and set(kept) == _names(References), "references_")
+    n = len(kept["embedding"])
+    sound = _is_numbers(kept["embedding"], "f", n, width) and kept["neighbors"].ndim == 2
+    sound &= all(_is_numbers(kept[name], "f", n) for name in ("distances", "scores"))
+    sound &= _is_numbers(kept["neighbors"], "iu", n, kept["neighbors"].shape[1])
+    sound &= bool(((kept["neighbors"] >= 0) & (kept["neighbors"] < n)).all())
+    sound &= set(kept["summaries"]) == set(kept["moments"]) <= set(fitted["modality_widths_"])
+    for name, (values, present) in kept["summaries"].items() if sound else ():
+        mean, scale = kept["moments"][name]
+        sound &= _is_numbers(values, "f", n, mean.shape[0]) and present.shape == (n,)
+        sound &= _is_numbers(mean, "f", *mean.shape) and _is_numbers(scale, "f", *mean.shape)
+    _require(sound, "references_")
+    references = References(kept["summaries"], kept["moments"], kept["embedding"])
+    for name in ("distances", "neighbors", "scores"):
+        setattr(references, name, kept[name])
+    clusterer.references_ = references
 
 
 def _restore_arrays(clusterer: Any, reader: Reader, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -192,6 +249,7 @@ def _restore_arrays(clusterer: Any, reader: Reader, tensors: Mapping[str, torch.
 def _restore_fitted(clusterer: Any, fitted: dict[str, Any]) -> None:
     for name in _PLAIN:
         setattr(clusterer, name, fitted[name])
+    _restore_clusters(clusterer, fitted)
     clusterer.history_ = History(fitted["history_"])
     clusterer._unseen_modalities = frozenset(fitted["unseen"])
     if fitted["feature_names"] is not None:

@@ -46,7 +46,9 @@ class PersistenceMixin(BaseEstimator):
             Whether the text model is written too. Otherwise its name and a fingerprint of its
             frozen layers are; fine-tuned layers and the tokenizer are written in any case.
         include_embedding : bool, default=False
-            Whether ``embedding_`` of the training samples is written. Samples never are.
+            Whether ``embedding_`` and ``references_`` are written: the embedding of the training
+            samples, and the summaries of at most 1,024 of them, without which ``score_samples``,
+            ``is_outlier``, ``reject=`` and ``partial_fit`` do not work. Samples never are.
 
         Raises
         ------
