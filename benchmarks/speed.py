@@ -9,7 +9,7 @@
   for 200,000 samples; the share of the exact selection that the estimate in large clusters finds.
 - ``scaling``: time and memory of a fit of two 2-D views by number of samples, also of k-means.
 - ``frames``: time and memory of a fit of text vectors and sequences by number of frames per
-  sequence, for the default encoder and for "umc" (in the column of the other).
+  sequence; the column of the other is "umc", that of ours the default encoder.
 - ``transform``: 100,000 samples, compared with only the matrix products of the same encoder.
 - ``import``: the time that ``import skumc`` adds to torch and scikit-learn.
 - ``digits``: a fit with defaults, compared with ``KMeans(n_init=10)``.

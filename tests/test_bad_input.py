@@ -547,6 +547,7 @@ BAD_PARAMETERS = {
     "device": [0, None],
     "precision": ["float16", torch.float32, None],
     "random_state": [-1, "seed", 1.5],
+    "warm_start": ["yes", None, 2],
     "verbose": [-1, "yes", None],
 }
 PARTS = list(PART_CHOICES)
@@ -569,6 +570,7 @@ BAD_PART_PARAMETERS = {
         "accumulate_steps": [0, 0.5, None],
         "weight_averaging": [-0.1, 1.0, "0.9", NAN, None],
         "min_epochs": [-1, 0.5],
+        "checkpoint_dir": [3, True],
     },
     MemoryEstimate: {"max_memory": [0, -1, 1.5, "4GiB"]},
     ProgressLines: {"every": [0, 1.5]},

@@ -41,6 +41,7 @@ HISTORY = [
 
 @pytest.fixture(autouse=True)
 def close_figures():
+    plt.close("all")  # of other tests
     yield
     plt.close("all")
 

@@ -130,7 +130,7 @@ def test_choice_on_the_samples_of_a_found_fit_is_fitted(blobs, tmp_path):
 def test_damaged_scores_are_computed_again(blobs, fits, tmp_path):
     first = search_with(tmp_path, refit=False).fit(blobs)
     files = list(tmp_path.glob("search/*/*.json"))
-    assert len(files) == 12  # two scores of two candidates on three splits
+    assert len(files) == 18  # three scores of two candidates on three splits
     files[0].write_text("0.")
     del fits[:]
     second = search_with(tmp_path, refit=False).fit(blobs)

@@ -68,7 +68,7 @@ def test_dask_shares_texts_and_scores(client, tmp_path):
         kept = UnsupervisedSearchCV(clusterer, grid, memory=tmp_path, **settings).fit(X)
     assert_same(kept, serial, X)
     files = sorted(tmp_path.glob("search/*/*.json"))
-    assert len(files) == 6
+    assert len(files) == 12
     dates = [file.stat().st_mtime_ns for file in files]
     assert_same(
         UnsupervisedSearchCV(clusterer, grid, memory=tmp_path, **settings).fit(X), serial, X
