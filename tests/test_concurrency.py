@@ -73,6 +73,7 @@ def result(estimator, X):
 KINDS = ["default", "trained text", "umc"]
 
 
+@pytest.mark.slow
 def test_ten_threads_fit_and_predict_as_one_thread_does():
     X = make_samples()
     jobs = [(kind, seed) for kind in KINDS for seed in range(2)] * 2

@@ -69,7 +69,16 @@ def identify(path):
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", [p for p in PAGES if p.exists() and blocks(p)], ids=identify)
+def pages_with_code():
+    """Pages with code; those that take more than about ten seconds are marked."""
+    for path in PAGES:
+        if path.exists() and blocks(path):
+            is_slow = path.name in ("README.md", "selection.rst")
+            marks = [pytest.mark.slow] if is_slow else []
+            yield pytest.param(path, marks=marks, id=identify(path))
+
+
+@pytest.mark.parametrize("path", pages_with_code())
 def test_code_of_a_page_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # for what an example writes
     scope = {"__name__": "__main__"}

@@ -530,6 +530,7 @@ def test_search_scores_by_hand(gappy):
     assert search.score(X) == pytest.approx(mean, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_search_ignores_y(blobs):
     X, y = blobs
     grid = [{}, UNTRAINED, {"pretrain_epochs": [3]}]
@@ -731,6 +732,7 @@ def test_settings_reach_the_search_of_scikit_learn(blobs, monkeypatch):
     assert {name: given[name] for name in settings} == settings
 
 
+@pytest.mark.slow
 def test_other_rules_and_no_refit(blobs):
     X, _ = blobs
     grid = [{}, UNTRAINED, {"pretrain_epochs": [3]}]

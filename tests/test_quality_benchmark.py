@@ -49,6 +49,7 @@ def run(folder, *arguments):
     return quality.main(["--quick", "--out", str(folder), *arguments])
 
 
+@pytest.mark.slow
 def test_quick_variant_prints_all_protocols_and_writes_csv_and_plot(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(methods, "QUICK_EPOCHS", {"pretrain_epochs": 1, "max_epochs": 1})
     assert run(tmp_path) == 0
@@ -241,6 +242,7 @@ def test_names_are_chosen_by_pattern(name, pattern, fits):
 # methods
 
 
+@pytest.mark.slow
 def test_every_ablation_is_accepted_by_the_clusterer():
     rng = np.random.default_rng(0)
     X = data_sets.MultimodalData({"a": rng.normal(size=(30, 3)), "b": rng.normal(size=(30, 2, 4))})

@@ -38,6 +38,7 @@ def test_every_loss_moves_the_encoder_and_a_later_epoch_is_kept(quickstart):
     assert next(record["epoch"] for record in main if record["restored"]) > 0
 
 
+@pytest.mark.slow
 def test_command_prints_both_methods_and_writes_pictures(tmp_path):
     # the real command on a fraction of its work
     code = (

@@ -46,6 +46,7 @@ def umc(**parameters):
     return UMCClusterer(3, pretrain_epochs=4, max_epochs=4, random_state=0).set_params(**parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refit", [True, "agreement"])
 def test_rounds_by_hand(blobs, refit):
     cv = ShuffleSplit(2, test_size=0.4, random_state=0)
@@ -199,6 +200,7 @@ def test_remaining_time_is_that_of_fits_that_are_not_found(tmp_path, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_rule_for_one_round_is_that_of_the_function(blobs):
     search = UnsupervisedSearchCV(umc(), GRID, random_state=0, refit=False).fit(blobs)
     assert search.best_index_ == select_candidate(search.cv_results_)

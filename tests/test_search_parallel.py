@@ -54,6 +54,7 @@ def test_serial_processes_and_dask_choose_the_same(client, factor):
     assert sum(client.run(lambda: "skumc" in __import__("sys").modules).values()) > 0
 
 
+@pytest.mark.slow
 def test_dask_shares_texts_and_scores(client, tmp_path):
     rng = np.random.default_rng(0)
     words = [["rain", "cloud", "storm", "wind"], ["bread", "butter", "salt", "milk"]]

@@ -29,6 +29,7 @@ def test_many_calls_leave_nothing(soak, tmp_path, monkeypatch):
     assert max(value for name, value in found.items() if name.startswith("MiB")) < 10
 
 
+@pytest.mark.slow
 def test_random_settings_end_in_a_result_or_a_documented_error(soak):
     ends, failures, beyond = soak.soak_fits(6)
     assert not failures and sum(ends.values()) == 6 and ends["result"] >= 2

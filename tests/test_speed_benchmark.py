@@ -27,6 +27,7 @@ def rows_of(speed, tmp_path, *parts):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_parts_on_small_shapes(speed, tmp_path, capsys):
     rows = rows_of(speed, tmp_path, "selector", "transform", "import")
     assert {row["part"] for row in rows} == {"selector", "transform", "import"}
