@@ -78,7 +78,7 @@ def pages_with_code():
             yield pytest.param(path, marks=marks, id=identify(path))
 
 
-@pytest.mark.parametrize("path", pages_with_code())
+@pytest.mark.parametrize("path", list(pages_with_code()))
 def test_code_of_a_page_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # for what an example writes
     scope = {"__name__": "__main__"}
