@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 
 from data_makers import make_sequences
 from skumc import MultimodalData, UMCClusterer
+from skumc.model_selection import NClustersEstimate
 from skumc.plotting import (
     AttentionDisplay,
     ClusterSizesDisplay,
@@ -364,3 +365,17 @@ def test_number_and_interval_are_shown():
     )
     assert left < 3 < 4 < right
     assert NClustersDisplay.from_arrays([2], [0.5]).ax_.get_legend() is None
+
+
+def test_curve_of_an_estimate_is_drawn_as_it_is():
+    numbers, stability = np.array([2, 3, 4]), np.array([0.5, 0.9, 0.8])
+    found = NClustersEstimate(3, (3, 4), numbers, stability, np.zeros(3), 0.1)
+    display = NClustersDisplay.from_estimator(found)
+    assert display.line_.get_xdata().tolist() == [2, 3, 4]
+    assert display.line_.get_ydata().tolist() == [0.5, 0.9, 0.8]
+    assert (display.chosen, display.interval) == (3, (3, 4))
+    clusterer = UMCClusterer("auto")
+    clusterer.n_clusters_curve_ = found
+    assert NClustersDisplay.from_estimator(clusterer).chosen == 3
+    with pytest.raises(ValueError, match="without a curve.*auto"):
+        NClustersDisplay.from_estimator(UMCClusterer(2))

@@ -12,7 +12,7 @@ from skumc.plotting._style import COLORS, single_axis
 class NClustersDisplay:
     """Curve of a score over candidate numbers of clusters, with the number chosen.
 
-    Make it with :meth:`from_arrays`.
+    Make it with :meth:`from_estimator` or :meth:`from_arrays`.
 
     Parameters
     ----------
@@ -93,6 +93,36 @@ class NClustersDisplay:
             raise ValueError(f"Got interval={interval}, expected (lowest, highest).")
         order = np.argsort(numbers, kind="stable")
         return cls(numbers[order], values[order], chosen, interval, score_name).plot(ax=ax)
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> NClustersDisplay:
+        """Draw the curve by which a number of clusters was chosen.
+
+        Parameters
+        ----------
+        estimator : UMCClusterer or NClustersEstimate
+            Fitted with ``n_clusters="auto"``, or the result of
+            :func:`~skumc.model_selection.estimate_n_clusters`.
+        ax : matplotlib Axes, default=None
+
+        Returns
+        -------
+        NClustersDisplay
+        """
+        found = getattr(estimator, "n_clusters_curve_", estimator)
+        if not hasattr(found, "stability"):
+            raise ValueError(
+                f"Got {type(estimator).__name__} without a curve, expected a clusterer that was "
+                'fitted with n_clusters="auto", or the result of estimate_n_clusters.'
+            )
+        return cls.from_arrays(
+            found.candidates,
+            found.stability,
+            chosen=found.n_clusters,
+            interval=found.interval,
+            score_name="stability",
+            ax=ax,
+        )
 
     def plot(self, ax: Any = None) -> NClustersDisplay:
         """Draw the curve.
