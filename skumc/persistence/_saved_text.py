@@ -263,7 +263,7 @@ def read_text(
         pair = _read_pair(name, folder, facts)
         spec = TextModel(pair, **parameters)
         reader = TextReader(list(modalities), spec, verbose, layers=layers)
-    except (SavedClustererError, OSError, ImportError):
+    except (SavedClustererError, OSError):
         raise
     except BaseException as error:  # a panic of a tokenizer is not an Exception
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
