@@ -93,6 +93,8 @@ def test_loaded_clusterer_gives_the_same_bits(sequences, parameters, tmp_path):
     assert loaded.history_ == clusterer.history_
     assert loaded.history_[:, "monitor"] == clusterer.history_[:, "monitor"]
     assert loaded.score(sequences) == clusterer.score(sequences)
+    for one in (clusterer.encoder_, loaded.encoder_):  # a later fit leaves its statistics alone
+        assert getattr(one, "is_calibrated_", None) is (True if hasattr(one, "calibrate") else None)
     for name in ("n_iter_", "anchor_", "modality_widths_", "n_features_in_", "trusted_modalities_"):
         assert getattr(loaded, name) == getattr(clusterer, name), name
     expected = clusterer.get_params() | {"device": "cpu"}
@@ -306,10 +308,15 @@ def test_included_text_model_needs_neither_name_nor_network(model_folder, tmp_pa
     assert loaded.text.n_trainable_layers == 1
 
 
-def test_several_text_modalities_have_their_own_layers(model_folder, tmp_path):
+def test_several_text_modalities_have_their_own_layers(model_folder, tmp_path, monkeypatch):
+    layers = iter([3, 2])  # of the fit; load chooses none
+    monkeypatch.setattr("skumc.text._reader.choose_layer", lambda *arguments: next(layers))
     X = MultimodalData({"text": SENTENCES, "title": SENTENCES[::-1], "audio": np.eye(24)})
     clusterer = fit(X, text=TextModel(model_folder, n_trainable_layers=1))
-    assert_same(saved(clusterer, tmp_path / "a"), clusterer, X)
+    assert clusterer.text_layers_ == {"text": 3, "title": 2}
+    loaded = saved(clusterer, tmp_path / "a")
+    assert_same(loaded, clusterer, X)
+    assert loaded._text.layers == clusterer.text_layers_
 
 
 def test_pair_is_passed_in_or_included(model_folder, tmp_path):
