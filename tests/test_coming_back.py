@@ -272,9 +272,14 @@ def test_samples_of_a_new_group_are_a_candidate(seed):
     model.partial_fit(X[known[130:]])
     assert model.new_cluster_candidates_ == []
     rows = np.concatenate([known[130:], np.flatnonzero(y == 3)])
-    centers = model.cluster_centers_
+    centers, h, labels = model.cluster_centers_, model.transform(X[rows]), model.predict(X[rows])
     model.partial_fit(X[rows])
     (found,) = model.new_cluster_candidates_
+    is_candidate = np.isin(np.arange(len(rows)), found)
+    for k, drift in enumerate(model.drift_):  # candidates are no drift of the cluster nearby
+        mean = h[(labels == k) & ~is_candidate].mean(axis=0)
+        expected = np.linalg.norm(mean - centers[k]) / model.cluster_radii_[k]
+        assert drift == pytest.approx(expected, rel=1e-3)
     assert (y[rows[found]] == 3).all() and len(found) > 0.8 * (y == 3).sum()
     assert np.abs(model.cluster_centers_ - centers).max() < 0.1  # the new group moves no center
 
