@@ -650,17 +650,18 @@ def test_kill_9_at_random_moments(tmp_path):
     ).stdout
     folder, rng, n_kills, moved = tmp_path / "killed", random.Random(0), 0, set()
     while n_kills < 4:
-        process = subprocess.Popen([*command, str(folder), here], stdout=subprocess.PIPE, text=True)
         before, deadline = files(folder) if folder.exists() else [], time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < deadline:
-            if folder.exists() and files(folder) != before:  # it has begun to train
-                time.sleep(rng.uniform(0, 0.15))
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-        n_kills += 1
-        moved.add(tuple(files(folder)))
-        if process.returncode == 0:
-            assert process.stdout.read() == expected
-            break
+        run = [*command, str(folder), here]
+        with subprocess.Popen(run, stdout=subprocess.PIPE, text=True) as process:
+            while process.poll() is None and time.monotonic() < deadline:
+                if folder.exists() and files(folder) != before:  # it has begun to train
+                    time.sleep(rng.uniform(0, 0.15))
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+            n_kills += 1
+            moved.add(tuple(files(folder)))
+            if process.returncode == 0:
+                assert process.stdout.read() == expected
+                break
     last = subprocess.run([*command, str(folder), here], capture_output=True, text=True, check=True)
     assert last.stdout == expected and len(moved) > 1
