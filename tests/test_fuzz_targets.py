@@ -1,4 +1,4 @@
-"""What the fuzzers start from, and what they found, raises documented errors and runs nothing."""
+"""Seeds and findings of the fuzzers: documented errors, and nothing is executed."""
 
 import importlib.util
 from pathlib import Path

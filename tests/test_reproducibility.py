@@ -1,4 +1,4 @@
-"""What the guide promises of repeated fits and of one model on other machines."""
+"""Promises of the guide: repeated fits, and one model on other machines."""
 
 import os
 import pickle
