@@ -134,6 +134,12 @@ def held():
     return len(os.listdir("/proc/self/fd")), sorted(os.listdir(tempfile.gettempdir()))
 
 
+def assert_nothing_more(now, before):
+    # Pools of workers that earlier tests left idle may close their pipes meanwhile: fewer is fine.
+    assert now[0] <= before[0]
+    assert now[1] == before[1]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs /proc")
 @pytest.mark.parametrize("kind", KINDS)
@@ -145,7 +151,7 @@ def test_a_hundred_fits_and_ten_thousand_predicts_leave_nothing(kind, tmp_path, 
     first, start = held(), resident()
     for _ in range(100):
         clusterer.fit(X)
-    assert held() == first
+    assert_nothing_more(held(), first)
     assert resident() - start < 30  # MiB; the leak of one encoder per fit was 100 and more
     one, labels = X[:1], clusterer.labels_[:1].tolist()
     for _ in range(500):
@@ -153,5 +159,5 @@ def test_a_hundred_fits_and_ten_thousand_predicts_leave_nothing(kind, tmp_path, 
     start = resident()
     for _ in range(10_000 if kind == "default" else 1_000):
         assert clusterer.predict(one).tolist() == labels
-    assert held() == first
+    assert_nothing_more(held(), first)
     assert resident() - start < 10
