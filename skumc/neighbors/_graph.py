@@ -253,13 +253,16 @@ class NeighborGraph(BaseEstimator):
         partners = self._search([*blocks, Block(values, None, 1.0)], self.n_partners)
         self.partners_ = partners.cpu().numpy()
 
-    def modularity(self, labels: np.ndarray) -> float:
+    def modularity(self, labels: np.ndarray, rows: np.ndarray | None = None) -> float:
         r"""Score a clustering on the neighbors in the input, without labels of classes.
 
         Parameters
         ----------
         labels : ndarray of int, shape (n_samples,)
             Cluster of each training sample.
+        rows : ndarray of int, shape (n_scored,), or None, default=None
+            Samples of which the neighbors are compared; None is all. The shares of the clusters
+            are those of all samples.
 
         Returns
         -------
@@ -269,7 +272,8 @@ class NeighborGraph(BaseEstimator):
             the clusters; 0 is expected of random labels, 1 is the supremum.
         """
         scores = {
-            name: modularity(labels, near, there) for name, (near, there) in self.near_.items()
+            name: modularity(labels, near, there, rows)
+            for name, (near, there) in self.near_.items()
         }
         return float(sum(self._weights[name] * score for name, score in scores.items()))
 

@@ -172,7 +172,9 @@ def agreement(partners: Tensor, near: Sequence[Tensor], present: Sequence[Tensor
     return float((in_modalities[comparable] > 1).double().mean())
 
 
-def modularity(labels: np.ndarray, near: np.ndarray, present: np.ndarray) -> float:
+def modularity(
+    labels: np.ndarray, near: np.ndarray, present: np.ndarray, scored: np.ndarray | None = None
+) -> float:
     """Share of neighbors with the sample's label, minus that expected of random labels.
 
     Parameters
@@ -182,16 +184,22 @@ def modularity(labels: np.ndarray, near: np.ndarray, present: np.ndarray) -> flo
         Nearest neighbors of each sample.
     present : ndarray of bool, shape (n_samples,)
         Samples that have the modality; the others have no neighbors and are none.
+    scored : ndarray of int, shape (n_scored,), or None, default=None
+        Samples of which the neighbors are compared; None is all.
 
     Returns
     -------
     float
-        0 for fewer than two samples.
+        0 for fewer than two samples that have the modality, and if none of them is scored.
     """
     rows = np.flatnonzero(present)
     if len(rows) < 2:
         return 0.0
+    shares = np.bincount(labels[rows]) / len(rows)
+    if scored is not None:
+        rows = scored[present[scored]]
+    if not len(rows):
+        return 0.0
     known = present[near[rows]]
     same = (labels[near[rows]] == labels[rows, None]) & known
-    shares = np.bincount(labels[rows]) / len(rows)
     return float(same.sum() / max(known.sum(), 1) - np.square(shares).sum())

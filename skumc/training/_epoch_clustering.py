@@ -82,6 +82,8 @@ class EpochClustering:
         if state.labels is None:
             check_distinct(found.embedding, state.settings.n_clusters)
         state.graph.refresh(state.epoch, found.embedding)
+        if len(state.held_out):
+            state.graph.partners_ = state.held_out.replace_in(state.graph.partners_)
         return self._judged(state, found, self._parts.threshold, last)
 
     def _embed(self, state: TrainingState) -> Embedded:
@@ -144,7 +146,7 @@ class EpochClustering:
             for value in (state.embedding, state.centers, state.selected, state.taught)
         )
         returned = assign_labels(embedding, centers)
-        score = call_monitor(self._parts.monitor, embedding, returned, state.graph)
+        score = call_monitor(self._parts.monitor, embedding, returned, state.graph, state)
         return {
             "monitor": finite_number("monitor", score, state.epoch),
             "selected_share": float(selected.mean()),
@@ -154,8 +156,22 @@ class EpochClustering:
         }
 
 
-def call_monitor(monitor: Any, embedding: np.ndarray, labels: np.ndarray, graph: Any) -> Any:
-    """Call a monitor, with the neighbor graph if it needs neighbors."""
-    if getattr(monitor, "needs_neighbors", False):
+def call_monitor(
+    monitor: Any,
+    embedding: np.ndarray,
+    labels: np.ndarray,
+    graph: Any,
+    state: TrainingState | None = None,
+) -> Any:
+    """Call a monitor, with the neighbor graph if it needs neighbors.
+
+    With samples held out in ``state``, it gets their row numbers and the agreement of their labels
+    by single modalities.
+    """
+    if not getattr(monitor, "needs_neighbors", False):
+        return monitor(embedding, labels)
+    if state is None or not len(state.held_out):
         return monitor(embedding, labels, graph)
-    return monitor(embedding, labels)
+    centers, trusted = cast(np.ndarray, state.centers), state.graph.trusted_
+    found = state.held_out.agreement(state.encoder, state.data, centers, trusted, state.settings)
+    return monitor(embedding, labels, graph, rows=state.held_out.rows, agreement=found)

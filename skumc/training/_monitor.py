@@ -24,6 +24,10 @@ class ModularityMonitor(BaseEstimator):
         Difference from the highest score within which a later epoch is kept all the same.
     judge_start : bool, default=True
         Whether the untrained encoder is a candidate like every epoch.
+    validation_fraction : float in [0, 1), default=0.0
+        Share of the training samples that no loss is computed on. If it is above 0, the monitor is the
+        modularity of their labels plus the agreement of their labels by single modalities, see
+        :func:`~skumc.model_selection.modality_agreement_score`.
 
     Notes
     -----
@@ -48,13 +52,28 @@ class ModularityMonitor(BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "tolerance": [Interval(Real, 0, None, closed="left")],
         "judge_start": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     }
 
-    def __init__(self, tolerance: float = 0.005, *, judge_start: bool = True) -> None:
+    def __init__(
+        self,
+        tolerance: float = 0.005,
+        *,
+        judge_start: bool = True,
+        validation_fraction: float = 0.0,
+    ) -> None:
         self.tolerance = tolerance
         self.judge_start = judge_start
+        self.validation_fraction = validation_fraction
 
-    def __call__(self, embedding: np.ndarray, labels: np.ndarray, graph: Any) -> float:
+    def __call__(
+        self,
+        embedding: np.ndarray,
+        labels: np.ndarray,
+        graph: Any,
+        rows: np.ndarray | None = None,
+        agreement: float = 0.0,
+    ) -> float:
         """Score a clustering.
 
         Parameters
@@ -63,12 +82,18 @@ class ModularityMonitor(BaseEstimator):
             Not used.
         labels : ndarray of int, shape (n_samples,)
         graph : NeighborGraph
+        rows : ndarray of int, shape (n_held_out,), or None, default=None
+            Samples by which the clustering is scored; None is all.
+        agreement : float, default=0.0
+            Agreement of their labels by single modalities.
 
         Returns
         -------
         float
         """
-        return graph.modularity(labels)
+        if rows is None:
+            return graph.modularity(labels)
+        return graph.modularity(labels, rows) + agreement
 
     def rate_start(self, labels: np.ndarray, inertia: float, graph: Any) -> float:
         """Rate a start of k-means: logarithm of modularity over inertia.

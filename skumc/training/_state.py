@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from skumc.data import MultimodalData
+from skumc.training._held_out import HeldOut
 from skumc.training._history import History
 from skumc.training._settings import TrainingSettings
 
@@ -27,6 +28,8 @@ class TrainingState:
         Numbers of the run: ``n_clusters``, ``anchor``, ``batch_size``, ``device``, ...
     graph : NeighborGraph or NoNeighborGraph
         Neighbors of the samples.
+    held_out : HeldOut
+        Samples that no loss is computed on.
     losses : ModuleList
         Losses with parameters, which train with the encoder.
     views : list of tuple of str
@@ -66,6 +69,7 @@ class TrainingState:
     data: MultimodalData
     settings: TrainingSettings
     graph: Any
+    held_out: HeldOut = field(default_factory=HeldOut)
     losses: nn.ModuleList = field(default_factory=nn.ModuleList)
     views: list[tuple[str, ...]] = field(default_factory=list)
     history: History = field(default_factory=History)
@@ -79,6 +83,11 @@ class TrainingState:
     selected: np.ndarray | None = None
     taught: np.ndarray | None = None
     read_centers: Tensor | None = None
+
+    @property
+    def n_judged(self) -> int:
+        """Number of samples by which the monitor compares epochs."""
+        return len(self.held_out) or len(self.data)
 
     def forget_clustering(self) -> None:
         """Forget what the clustering gave, so that the next one starts again."""

@@ -19,6 +19,7 @@ from skumc.training._embedding import summarize
 from skumc.training._epoch_clustering import EpochClustering
 from skumc.training._faults import check_finite
 from skumc.training._gate_check import mean_shares, sampled_shares, warn_of_collapsed_gates
+from skumc.training._held_out import HeldOut
 from skumc.training._history import History
 from skumc.training._losses import LossTerms
 from skumc.training._optimization import Stepper
@@ -116,7 +117,7 @@ class ProgressiveTrainer:
             self._pretrain()
             self._learn_progressively()
             if self.start is None:
-                warn_of_no_gain(self._best, self.history, len(data))
+                warn_of_no_gain(self._best, self.history, self._state.n_judged)
             self._check_result()
         except KeyboardInterrupt:
             self._recovery.stay_unfinished()
@@ -142,6 +143,10 @@ class ProgressiveTrainer:
             self.rng,
             n_clusters=settings.n_clusters,
         )
+        fraction = getattr(parts.monitor, "validation_fraction", 0.0)
+        held_out = HeldOut(fraction, len(data), settings.n_clusters, self.rng)
+        if len(held_out):
+            graph.partners_ = held_out.replace_in(graph.partners_)
         set_shares = getattr(self.encoder, "set_prior_shares", None)
         is_new = self.start is None
         if graph.prior_shares_ is not None and set_shares is not None and is_new:
@@ -155,6 +160,7 @@ class ProgressiveTrainer:
             data,
             settings,
             graph,
+            held_out=held_out,
             losses=self._steps.terms.modules,
             views=views,
             history=self.history,
@@ -185,7 +191,7 @@ class ProgressiveTrainer:
             return
         self._best.keep_if_better(self._model, record, state)
         if self.start is not None:
-            self._best.least = record["monitor"] + 1 / math.sqrt(len(state.data))
+            self._best.least = record["monitor"] + 1 / math.sqrt(state.n_judged)
         record["seconds"] = time.perf_counter() - started
         self.history.append(record)
         state.forget_clustering()
@@ -201,7 +207,7 @@ class ProgressiveTrainer:
     def _pretrain_epoch(self, stepper: Stepper) -> bool:
         started, state = time.perf_counter(), self._state
         self._callbacks.epoch_begin(state)
-        rows = np.arange(len(state.data))
+        rows = np.flatnonzero(state.held_out.is_trained)
         plans = split_batches("pretrain", rows, self.settings.batch_size, self.rng)
         record = {"phase": "pretrain", "epoch": state.epoch}
         self._close(record | self._train(plans, stepper), started)
@@ -243,7 +249,8 @@ class ProgressiveTrainer:
         """Plan the supervised batches of the taught samples, then those of the rest."""
         taught, size = self._state.taught, self.settings.batch_size
         assert taught is not None
-        rows = np.arange(len(taught))
+        rows = np.flatnonzero(self._state.held_out.is_trained)
+        taught = taught[rows]
         plans = split_batches("supervised", rows[taught], size, self.rng)
         return plans + split_batches("rest", rows[~taught], size, self.rng)
 
