@@ -25,8 +25,8 @@ class ModularityMonitor(BaseEstimator):
     judge_start : bool, default=True
         Whether the untrained encoder is a candidate like every epoch.
     validation_fraction : float in [0, 1), default=0.0
-        Share of the training samples that no loss is computed on. If it is above 0, the monitor is the
-        modularity of their labels plus the agreement of their labels by single modalities, see
+        Share of the training samples that no loss is computed on. If it is above 0, the monitor is
+        the modularity of their labels plus the agreement of their labels by single modalities, see
         :func:`~skumc.model_selection.modality_agreement_score`.
 
     Notes
