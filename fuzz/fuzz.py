@@ -25,7 +25,7 @@ FOLDER = ROOT / "tests" / "saved_format_1"
 TARGETS = ("unpickler", "loader", "manifest", "values", "weights")
 EVENTS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect",
           "socket.bind", "ctypes.dlopen", "pickle.find_class")  # fmt: skip
-LIMITS = ["-timeout=5", "-rss_limit_mb=1024", "-max_len=16384"]
+LIMITS = ["-timeout=1", "-rss_limit_mb=1024", "-max_len=16384"]
 
 
 class Executed(BaseException):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator, clone
@@ -15,6 +17,21 @@ def unknown_name_message(argument: str, name: object, known: Iterable[str]) -> s
     close = get_close_matches(str(name), names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"Got {argument}={name!r}, expected one of {', '.join(map(repr, names))}.{hint}"
+
+
+def as_path(argument: str, value: Any) -> Path:
+    """Return a path; raise TypeError if the argument is none.
+
+    Examples
+    --------
+    >>> as_path("folder", "saved").name
+    'saved'
+    """
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
+        raise TypeError(
+            f"Got {argument}={value!r} of type {type(value).__name__}, expected a str or a path."
+        )
+    return Path(value)
 
 
 def clone_part(part: Any) -> Any:

@@ -108,7 +108,7 @@ def preset_parameters(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     ValueError
         If there is no such preset.
     """
-    if name not in _PRESETS:
+    if not isinstance(name, str) or name not in _PRESETS:
         raise ValueError(unknown_name_message("name", name, _PRESETS))
     parameters, changes = _PRESETS[name](), dict(changes)
     if isinstance(changes.get("losses"), Mapping):

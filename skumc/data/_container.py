@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skumc._parts import unknown_name_message
-from skumc.data._columns import column_index, refuse_lazy
+from skumc.data._columns import column_index, is_data_frame, refuse_lazy
 from skumc.data._concat import join_indexes, join_stores
 from skumc.data._forms import (
     check_sizes,
@@ -177,6 +177,9 @@ class MultimodalData:
         MultimodalData
         """
         refuse_lazy(frame)
+        if not is_data_frame(frame):
+            kind = type(frame).__name__
+            raise TypeError(f"Got frame of type {kind}, expected a DataFrame.")
         return cls(data_frame_columns(frame), index=column_index(frame))
 
     @classmethod
@@ -192,11 +195,14 @@ class MultimodalData:
         >>> MultimodalData.concat([old, new]).lengths.tolist()
         [[1, 0], [1, 0], [0, 1]]
         """
-        parts = list(containers)
+        is_list = isinstance(containers, Iterable) and not isinstance(containers, MultimodalData)
+        parts = list(containers) if is_list else []
         if not parts or not all(isinstance(part, MultimodalData) for part in parts):
+            kinds = ", ".join(sorted({type(part).__name__ for part in parts})) or "nothing"
+            got = f"a list with {kinds}" if is_list else type(containers).__name__
             raise ValueError(
-                f"Got {[type(part).__name__ for part in parts]}, expected at least one "
-                "MultimodalData. Wrap other data in MultimodalData(...) first."
+                f"Got {got}, expected a list of at least one MultimodalData. Wrap other data in "
+                "MultimodalData(...) first."
             )
         widths = {name: width for part in parts[::-1] for name, width in part.widths.items()}
         names = dict.fromkeys(name for part in parts for name in part.names)
@@ -273,7 +279,7 @@ class MultimodalData:
 
     def select(self, names: Sequence[str]) -> MultimodalData:
         """Select modalities by name, in the order of ``names``."""
-        if isinstance(names, str) or not names:
+        if isinstance(names, str) or not isinstance(names, Iterable) or not names:
             known = ", ".join(map(repr, self.names))
             raise ValueError(
                 f"Got modality names={names!r}, expected a list of at least one of {known}."
@@ -297,6 +303,8 @@ class MultimodalData:
         -------
         MultimodalData
         """
+        if not isinstance(widths, Mapping):
+            raise TypeError(f"Got widths={widths!r}, expected a dict of names to widths.")
         kept = self.names if kept is None else kept
         n_stored = len(next(iter(self._stores.values())))
         stores = {
@@ -319,6 +327,8 @@ class MultimodalData:
         -------
         MultimodalData
         """
+        if not isinstance(frames, Mapping):
+            raise TypeError(f"Got frames={frames!r}, expected a dict of names to sequences.")
         stores: dict[str, Store] = {}
         for name, store in self._stores.items():
             if name in frames:

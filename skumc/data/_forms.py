@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,6 +118,8 @@ def named_views(
     views: Sequence[ArrayLike], names: Sequence[str] | None = None
 ) -> dict[str, ArrayLike]:
     """Name views; ``view0``, ``view1``, ... by default."""
+    if not hasattr(views, "__len__") or isinstance(views, str):
+        raise TypeError(f"Got views={views!r}, expected a list with one array per view.")
     names = [f"view{i}" for i in range(len(views))] if names is None else list(names)
     if len(names) != len(views) or len(set(names)) != len(names):
         raise ValueError(f"Got names={names}, expected {len(views)} different names, one per view.")
@@ -129,6 +131,9 @@ def record_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]
 
     A row of None is a sample without any modality.
     """
+    if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
+        kind = type(records).__name__
+        raise TypeError(f"Got records of type {kind}, expected a list with one dict per sample.")
     records = [{} if is_missing_value(record) else record for record in records]
     if not records:
         raise ValueError("Got no records, expected a list with one dict per sample.")

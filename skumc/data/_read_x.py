@@ -250,8 +250,10 @@ def read_X(
     table = _is_table(estimator, X, modalities, reset=reset)
     was_table = table if reset else hasattr(estimator, "_table_layout")
     if table and not was_table:
+        kind = type(original).__name__
+        got = "a 2-D table" if np.ndim(X) == 2 else f"X of type {kind} without named modalities"
         raise ValueError(
-            "Got a 2-D table, expected the modalities of fit: "
+            f"Got {got}, expected the modalities of fit: "
             f"{', '.join(map(repr, estimator.modality_widths_))}. Pass them by name, for example "
             "as MultimodalData."
         )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
 
-from skumc._parts import unknown_name_message
+from skumc._parts import as_path, unknown_name_message
 from skumc.data import MultimodalData, memory_folder
 from skumc.datasets._converted_frames import load_frames
 from skumc.datasets._errors import DatasetError
@@ -82,7 +81,7 @@ def load_published(
     _check_limits({"text_limit": text_limit, **frame_names})
     if on_missing not in ("raise", "missing"):
         raise ValueError(unknown_name_message("on_missing", on_missing, ("raise", "missing")))
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     cache_folder = memory_folder(cache_folder) or folder / ".skumc"
     utterances = read_utterances(folder, layout)
     modalities: dict[str, Any] = {"text": utterances.texts}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -20,13 +22,24 @@ def z_score_sums(cv_results: Mapping[str, Any]) -> np.ndarray:
         NaN for a candidate with a score that is not finite.
     """
     total: Any = 0.0
+    if not isinstance(cv_results, Mapping):
+        raise TypeError(
+            f"Got cv_results of type {type(cv_results).__name__}, expected a dict. Pass the "
+            "cv_results_ of a search."
+        )
     names = [name for name in cv_results if name.startswith(_MEAN)]
     if not names:
         raise ValueError(
             f"Got results with {sorted(cv_results)}, expected some {_MEAN}... among them. Pass the "
             "cv_results_ of a search."
         )
-    means = [np.asarray(cv_results[name], dtype=float) for name in names]
+    try:
+        means = [np.asarray(cv_results[name], dtype=float) for name in names]
+    except ValueError as error:
+        raise ValueError(f"Got scores that are not numbers in {names}: {error}") from error
+    if len({scores.shape for scores in means}) > 1:
+        shapes = {name: scores.shape for name, scores in zip(names, means, strict=True)}
+        raise ValueError(f"Got scores of shapes {shapes}, expected one of each per candidate.")
     usable = np.isfinite(means).all(axis=0)
     for scores in means:
         compared = scores[usable]
@@ -62,8 +75,10 @@ def select_candidate(cv_results: Mapping[str, Any], margin: float = _MARGIN) -> 
 
     Raises
     ------
+    TypeError
+        If ``cv_results`` is no dict.
     ValueError
-        If no candidate has finite scores.
+        If no candidate has finite scores, scores are not numbers, or ``margin`` is not valid.
 
     Notes
     -----
@@ -85,6 +100,8 @@ def select_candidate(cv_results: Mapping[str, Any], margin: float = _MARGIN) -> 
     ... })
     2
     """
+    if not isinstance(margin, Real) or isinstance(margin, bool) or not 0 <= margin < math.inf:
+        raise ValueError(f"Got margin={margin!r}, expected a finite number from 0.")
     sums = z_score_sums(cv_results)
     if np.isnan(sums).all():
         raise ValueError(

@@ -78,6 +78,8 @@ def supervised_views(
 
     Raises
     ------
+    TypeError
+        If ``views`` is neither a str nor a list or tuple.
     ValueError
         If a view is empty or names an unknown modality.
 
@@ -99,6 +101,11 @@ def supervised_views(
         if views is not None and views not in kinds:
             raise ValueError(unknown_name_message("supervised_views", views, kinds))
         return kinds[views or "single"]()
+    if not isinstance(views, list | tuple):
+        raise TypeError(
+            f"Got supervised_views={views!r}, expected None, a name, or a list of lists of "
+            "modalities."
+        )
     chosen = []
     for view in views:
         is_list = isinstance(view, list | tuple) and len(view) > 0

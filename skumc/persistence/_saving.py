@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skumc._devices import on_cpu, resolve_device
+from skumc._parts import as_path
 from skumc.persistence._saved_folder import (
     MANIFEST,
     content_errors,
@@ -23,6 +24,11 @@ from skumc.persistence._saved_folder import (
 )
 from skumc.persistence._saved_state import check_parts, read_clusterer, write_clusterer
 from skumc.persistence._weights import read_tensors
+
+
+def _check_repo_id(repo_id: object) -> None:
+    if not isinstance(repo_id, str | os.PathLike) or not os.fspath(repo_id):
+        raise TypeError(f"Got repo_id={repo_id!r}, expected 'name' or 'owner/name'.")
 
 
 class PersistenceMixin(BaseEstimator):
@@ -58,6 +64,8 @@ class PersistenceMixin(BaseEstimator):
             If the folder has files that are not those of a saved clusterer.
         OSError
             If the folder cannot be written; what was there stays.
+        TypeError
+            If ``folder`` is not a path, or another argument not a bool.
         ValueError
             If ``history_`` or the state of a module has something else than plain values and
             tensors, or there is no text model to write.
@@ -80,9 +88,16 @@ class PersistenceMixin(BaseEstimator):
         True
         """
         check_is_fitted(self, "encoder_")
+        target = as_path("folder", folder)
+        for name, value in (
+            ("include_text_model", include_text_model),
+            ("include_embedding", include_embedding),
+        ):
+            if not isinstance(value, bool):
+                raise TypeError(f"Got {name}={value!r}, expected True or False.")
         home = on_cpu(self)
         write_folder(
-            Path(folder),
+            target,
             lambda new: write_clusterer(home, new, include_text_model, include_embedding),
         )
 
@@ -122,11 +137,13 @@ class PersistenceMixin(BaseEstimator):
             model is another one than in ``fit``; a ValueError.
         ValueError
             If a part of your own is missing in ``parts``.
+        TypeError
+            If ``folder`` is not a path, or ``parts`` not a dict.
         OSError
             If a file cannot be read.
         """
         resolve_device(device)
-        folder = Path(os.path.abspath(folder))
+        folder = Path(os.path.abspath(as_path("folder", folder)))
         manifest = read_manifest(folder)
         files, text = manifest["files"], None
         weights = only_file(files, folder, "weights-")
@@ -166,6 +183,7 @@ class PersistenceMixin(BaseEstimator):
         """
         import huggingface_hub
 
+        _check_repo_id(repo_id)
         hub = huggingface_hub.HfApi(token=token)
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent) / "clusterer"
@@ -207,6 +225,7 @@ class PersistenceMixin(BaseEstimator):
         -------
         UMCClusterer
         """
+        _check_repo_id(repo_id)
         if os.path.isdir(repo_id):
             return cls.load(repo_id, parts=parts, device=device)
         import huggingface_hub

@@ -49,12 +49,24 @@ def label_means(
     -------
     ndarray of shape (n_clusters, width)
 
+    Raises
+    ------
+    ValueError
+        If there is not one label in [0, n_clusters) per value.
+
     Examples
     --------
     >>> import numpy as np
     >>> label_means(np.array([[0.0], [2.0], [5.0]]), np.array([0, 0, 1]), 2).tolist()
     [[1.0], [5.0]]
     """
+    values, labels = np.asarray(values), np.asarray(labels)
+    is_known = 0 <= labels.min(initial=0) and labels.max(initial=0) < n_clusters
+    if len(labels) != len(values) or not is_known:
+        raise ValueError(
+            f"Got {len(values)} values and {len(labels)} labels from {labels.min(initial=0)} to "
+            f"{labels.max(initial=0)}, expected a label in [0, {n_clusters}) for each."
+        )
     rows = np.arange(len(labels))
     members = csr_matrix((np.ones(len(labels)), (labels, rows)), shape=(n_clusters, len(labels)))
     sums = members @ values.astype(np.float64)

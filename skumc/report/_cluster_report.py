@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -172,9 +173,9 @@ def cluster_report(
     Raises
     ------
     TypeError
-        If the estimator has no centers.
+        If the estimator has no centers, or ``namer`` is not callable.
     ValueError
-        If ``raw``, ``columns`` or ``labels`` do not match X.
+        If ``raw``, ``columns`` or ``labels`` do not match X, or a number is negative.
 
     Notes
     -----
@@ -199,6 +200,11 @@ def cluster_report(
     >>> price.effect, round(price.value, 2), price.n_outside
     ('standardized mean difference', -5.2, 2)
     """
+    if not callable(namer):
+        raise TypeError(f"Got namer={namer!r}, expected a callable namer(words, examples).")
+    for name, number in (("n_examples", n_examples), ("n_words", n_words)):
+        if not isinstance(number, Integral) or isinstance(number, bool) or number < 0:
+            raise ValueError(f"Got {name}={number!r}, expected a whole number from 0.")
     clustering = read_clustering(estimator, X, labels)
     n_samples, n_clusters = len(clustering.labels), len(clustering.centers)
     raw_columns = read_raw(raw, X, n_samples)

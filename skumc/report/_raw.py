@@ -77,7 +77,7 @@ def _kind(cells: Sequence[Any]) -> str | None:
     return "media" if is_image else None
 
 
-def _columns(raw: Any) -> dict[str, Any]:
+def _columns(raw: Any, is_given: bool) -> dict[str, Any]:
     """Take apart every accepted form of raw cells into columns by name."""
     refuse_lazy(raw)
     if isinstance(raw, MultimodalData):
@@ -92,6 +92,13 @@ def _columns(raw: Any) -> dict[str, Any]:
         name = getattr(raw, "name", None)
         return {"text" if name is None else str(name): raw}
     cells = listed(raw)
+    if not hasattr(cells, "__len__") or isinstance(cells, str | bytes):
+        if is_given:
+            raise TypeError(
+                f"Got raw={raw!r}, expected a DataFrame, a dict of columns, a list of dicts or a "
+                "list of str."
+            )
+        return {}
     if isinstance(cells, np.ndarray) and cells.ndim != 1:
         return {}  # a matrix of numbers
     first = next((cell for cell in cells if not is_missing_value(cell)), None)
@@ -116,6 +123,8 @@ def read_raw(raw: Any, X: Any, n_samples: int) -> RawColumns:
 
     Raises
     ------
+    TypeError
+        If ``raw`` has none of these types.
     ValueError
         If a column has another number of rows, or an index that differs from that of X.
 
@@ -127,7 +136,7 @@ def read_raw(raw: Any, X: Any, n_samples: int) -> RawColumns:
     source = X if raw is None else raw
     check_same_index("raw", source, X)
     found: dict[str, dict[str, list[Any]]] = {"texts": {}, "media": {}}
-    for name, column in _columns(source).items():
+    for name, column in _columns(source, raw is not None).items():
         if not _is_sequence(column):
             continue
         if len(column) != n_samples:

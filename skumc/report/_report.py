@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from skumc._parts import unknown_name_message
+from skumc._parts import as_path, unknown_name_message
 from skumc.report._cluster_summary import ClusterSummary
 from skumc.report._media import MediaReader
 from skumc.report._page import as_iframe, build_page
@@ -130,7 +129,7 @@ class ClusterReport:
         page = build_page(self, title, self._raw, reader)
         if path is None:
             return page
-        Path(path).write_text(page, encoding="utf8")
+        as_path("path", path).write_text(page, encoding="utf8")
         return None
 
     def _repr_html_(self) -> str:

@@ -77,6 +77,11 @@ def distinctive_words(
     list of list of Word
         By cluster, most distinctive first.
 
+    Raises
+    ------
+    ValueError
+        If there is not one label below ``n_clusters`` per text.
+
     Notes
     -----
     The score of a word :math:`t` in a cluster :math:`c` is
@@ -101,6 +106,12 @@ def distinctive_words(
     >>> [[word.word for word in cluster] for cluster in words]
     [['rain'], ['soup']]
     """
+    labels = np.asarray(labels)
+    if labels.shape != (len(texts),) or labels.max(initial=-1) >= n_clusters:
+        raise ValueError(
+            f"Got {len(texts)} texts and labels of shape {labels.shape}, up to "
+            f"{labels.max(initial=-1)}, expected one label below n_clusters={n_clusters} per text."
+        )
     counted = _count(texts, vectorizer)
     if counted is None:
         return [[] for _ in range(n_clusters)]
