@@ -1,26 +1,20 @@
-"""Measure the leftovers of many calls, fit with random settings, and kill fits.
+"""Measure the leftovers of many calls, and fit with random settings.
 
-``python benchmarks/soak.py --predicts 100000 --fits 300 --kills 20`` runs all parts; 0 leaves one
-out. Memory is read from ``/proc``, so that it needs Linux.
+``python benchmarks/soak.py --predicts 100000 --fits 300`` runs both parts; 0 leaves one out.
+Memory is read from ``/proc``, so that it needs Linux.
 
 1. Calls of ``predict``, in one thread and in ten: resident memory, file descriptors and temporary
    files before and after.
 2. Fits with random settings, drawn from the ranges that the parameters document, on random samples.
    Each ends in a result, or in an error of a documented type that names a parameter. The memory
    that it takes is compared with the estimate of ``MemoryEstimate``.
-3. Fits with checkpoints that are killed with ``kill -9`` at random moments and started again.
 """
 
 import argparse
 import gc
-import hashlib
 import os
 import re
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -244,68 +238,19 @@ def soak_fits(n_fits, seed=0, show=False):
     return ends, failures, beyond
 
 
-# 3. kills
-
-
-def fit_with_checkpoints(folder):
-    """Fit, and return a fingerprint of the result."""
-    clusterer = UMCClusterer(3, pretrain_epochs=10, max_epochs=15, random_state=0)
-    fitted = clusterer.set_params(optimization__checkpoint_dir=folder).fit(make_samples())
-    records = [{k: v for k, v in one.items() if k != "seconds"} for one in fitted.history_]
-    content = fitted.labels_.tobytes() + fitted.embedding_.tobytes() + repr(records).encode()
-    return hashlib.sha256(content + fitted.cluster_centers_.tobytes()).hexdigest()
-
-
-def soak_kills(n_kills, seed=0):
-    """Kill fits at random moments; return the number of kills, and of results that differ."""
-    rng = np.random.default_rng(seed)
-    done = n_resumed = n_different = 0
-    with tempfile.TemporaryDirectory() as root:
-        expected = fit_with_checkpoints(Path(root) / "whole")
-        seconds, folder = None, 0
-        while done < n_kills:
-            place = Path(root) / str(folder)
-            command = [sys.executable, __file__, "--resume", str(place)]
-            started = time.monotonic()
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            if seconds is not None:
-                try:
-                    process.wait(timeout=rng.uniform(0.6, 1.05) * seconds)
-                except subprocess.TimeoutExpired:
-                    process.send_signal(signal.SIGKILL)
-                    done += 1
-                    process.communicate()
-                    continue
-            output = process.communicate()[0].strip()
-            n_resumed += 1
-            n_different += output != expected
-            seconds = seconds or time.monotonic() - started
-            folder += 1
-        output = subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.strip()
-        n_different += output != expected
-    return {"kills": done, "ended": n_resumed + 1, "different": n_different}
-
-
 def main(arguments=None):
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--predicts", type=int, default=0)
     parser.add_argument("--fits", type=int, default=0)
-    parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", help="fit with checkpoints in this folder, nothing else")
     options = parser.parse_args(arguments)
-    if options.resume:
-        print(fit_with_checkpoints(Path(options.resume)))
-        return
     if options.predicts:
         print(soak_predict(options.predicts), flush=True)
     if options.fits:
         ends, failures, beyond = soak_fits(options.fits, options.seed, show=True)
         print(dict(ends), *failures, sep="\n")
         print(f"memory beyond the estimate: at most {max(beyond, default=0):.1f} MiB", flush=True)
-    if options.kills:
-        print(soak_kills(options.kills, options.seed), flush=True)
 
 
 if __name__ == "__main__":

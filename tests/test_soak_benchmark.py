@@ -34,9 +34,3 @@ def test_random_settings_end_in_a_result_or_a_documented_error(soak):
     ends, failures, beyond = soak.soak_fits(6)
     assert not failures and sum(ends.values()) == 6 and ends["result"] >= 2
     assert max(beyond) < 200  # MiB; the first fits also load code
-
-
-@pytest.mark.slow
-def test_killed_fits_end_as_the_undisturbed_one(soak):
-    found = soak.soak_kills(3)
-    assert found["kills"] == 3 and found["different"] == 0

@@ -76,7 +76,7 @@ def select_candidate(cv_results: Mapping[str, Any], margin: float = _MARGIN) -> 
     Raises
     ------
     TypeError
-        If ``cv_results`` is no dict.
+        If ``cv_results`` is not a dict.
     ValueError
         If no candidate has finite scores, scores are not numbers, or ``margin`` is not valid.
 
