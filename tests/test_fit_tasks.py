@@ -185,6 +185,42 @@ def test_their_test_of_functions_without_callbacks(their_tests, n_jobs, prefer, 
     their_tests.test_function_no_callback_support(n_jobs, prefer, getattr(their_tests, kind))
 
 
+# The rest of their tests are of scikit-learn's own objects, or use their estimator as a regressor,
+# with sample weights or with its names of tasks.
+THEIR_TESTS = [
+    ("test_callback_context", "test_callback_ctx_removed_after_fit", [OwnEstimator]),
+    ("test_callback_context", "test_propagate_callback_context_autopropagated", []),
+    ("test_callback_context", "test_propagate_callback_context_no_callback", []),
+    ("test_callback_context", "test_auto_propagated_callbacks", []),
+    ("test_callback_context", "test_inner_estimator_no_callback_support", []),
+    ("test_callback_context", "test_callback_hooks_called", [own.RecordingCallback]),
+    ("test_callback_context", "test_callback_hooks_called", [own.RecordingAutoPropagatedCallback]),
+    ("test_callback_context", "test_meta_estimator_autopropagated_callback_hooks_called", [1]),
+    ("test_callback_context", "test_meta_estimator_callback_hooks_called", [1]),
+    ("test_scoring_monitor", "test_get_logs_output_type", [False]),
+    ("test_scoring_monitor", "test_scoring_monitor_listener_closed_on_gc", []),
+    ("test_progressbar", "test_clone_after_fit", []),
+    ("test_progressbar", "test_progress_during_fit", []),
+    *(
+        ("test_pickle", f"test_estimator_with_callback_pickle_roundtrip_{when}_fit", [factory])
+        for when in ("pre", "post")
+        for factory in (callback.ProgressBar, callback.ScoringMonitor)
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "arguments"), THEIR_TESTS)
+def test_their_other_tests(monkeypatch, module, name, arguments):
+    theirs = pytest.importorskip(f"sklearn.callback.tests.{module}")
+    for estimator in ("MaxIterEstimator", "ThirdPartyEstimator"):
+        if hasattr(theirs, estimator):
+            monkeypatch.setattr(theirs, estimator, OwnEstimator)
+    test = getattr(theirs, name, None)
+    if test is None:
+        pytest.skip(f"this release of scikit-learn has no {name}")
+    test(*arguments)
+
+
 def test_clone_keeps_callbacks():
     recorder = Recorder()
     assert clone(umc().set_callbacks(recorder))._skl_callbacks == [recorder]

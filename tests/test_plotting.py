@@ -3,6 +3,8 @@
 import builtins
 import itertools
 import math
+import sys
+import types
 
 import matplotlib
 
@@ -117,6 +119,23 @@ def test_failures_leave_no_figure(fitted):
     with pytest.raises(TypeError, match="no attention"):
         AttentionDisplay.from_estimator(kmeans, [[0.0], [1.0]])
     assert plt.get_fignums() == []
+
+
+def test_umap_draws_what_the_package_gives(monkeypatch):
+    class UMAP:
+        def __init__(self, n_neighbors, random_state):
+            self.n_neighbors, self.random_state = n_neighbors, random_state
+
+        def fit_transform(self, X):
+            assert 2 <= self.n_neighbors < len(X)
+            return X[:, :2] * 3
+
+    module = types.ModuleType("umap")
+    module.UMAP = UMAP
+    monkeypatch.setitem(sys.modules, "umap", module)
+    embedding = np.random.default_rng(0).normal(size=(30, 4))
+    display = EmbeddingDisplay.from_predictions(embedding, np.zeros(30, int), method="umap")
+    np.testing.assert_allclose(display.points, embedding[:, :2] * 3)
 
 
 def test_missing_packages_are_named(monkeypatch):
