@@ -246,7 +246,10 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     if options.predicts:
-        print(soak_predict(options.predicts), flush=True)
+        with tempfile.TemporaryDirectory() as own:  # other processes have files in the common one
+            tempfile.tempdir = own
+            print(soak_predict(options.predicts), flush=True)
+        tempfile.tempdir = None
     if options.fits:
         ends, failures, beyond = soak_fits(options.fits, options.seed, show=True)
         print(dict(ends), *failures, sep="\n")
