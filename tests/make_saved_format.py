@@ -1,8 +1,11 @@
 """Write the folder of the present format that tests keep: ``python tests/make_saved_format.py``.
 
-A folder that was released stays as it is; a new format gets a folder of its own.
+A folder that was released stays as it is; a new format gets a folder of its own. With ``lowest`` as
+an argument, in an environment of ``constraints-lowest.txt``, it writes the folder by which tests
+with other versions hold that they read what the oldest ones wrote.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +33,8 @@ def samples():
 if __name__ == "__main__":
     from saved_clusterers import fit
 
-    folder = Path(__file__).parent / f"saved_format_{FORMAT_VERSION}"
+    name = "_".join(["saved_format", str(FORMAT_VERSION), *sys.argv[1:]])
+    folder = Path(__file__).parent / name
     clusterer = fit(samples(), encoder="umc", encoder__n_heads=2)
     clusterer.save(folder)
     np.savez(

@@ -42,6 +42,7 @@ from skumc.text import TextModel
 from skumc.training import Callback
 
 FORMAT_1 = Path(__file__).parent / "saved_format_1"
+OF_LOWEST = Path(__file__).parent / "saved_format_1_lowest"  # by the lowest versions of all
 
 
 @pytest.fixture(scope="module")
@@ -717,16 +718,22 @@ def test_hub_gives_back_what_was_pushed(fitted, sequences, hub, tmp_path):
 # earlier formats and other versions
 
 
-def test_folder_of_format_1_gives_the_labels_it_gave():
+@pytest.mark.parametrize("folder", [FORMAT_1, OF_LOWEST], ids=["newest", "lowest"])
+def test_folder_of_format_1_gives_the_labels_it_gave(folder):
     from make_saved_format import samples
 
-    loaded = UMCClusterer.load(FORMAT_1)
-    found = np.load(FORMAT_1.with_suffix(".npz"))
+    loaded = UMCClusterer.load(folder)
+    found = np.load(folder.with_suffix(".npz"))
     X = samples()
     np.testing.assert_array_equal(loaded.predict(X), found["labels"])
     np.testing.assert_allclose(loaded.transform(X), found["embedding"], rtol=0, atol=1e-5)
-    assert manifest_of(FORMAT_1)["format_version"] == 1
-    assert sum(p.stat().st_size for p in FORMAT_1.iterdir()) < 100_000
+    assert manifest_of(folder)["format_version"] == 1
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 100_000
+
+
+def test_kept_folders_are_of_different_versions():
+    new, old = (manifest_of(folder)["versions"] for folder in (FORMAT_1, OF_LOWEST))
+    assert old["scikit-learn"] < new["scikit-learn"] and old["numpy"] < new["numpy"]
 
 
 def test_newer_format_is_refused(fitted, tmp_path):
