@@ -9,6 +9,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from skumc import MultimodalData, UMCClusterer
 from skumc.model_selection import (
     AllSamples,
+    density_validity_score,
     input_calinski_harabasz_score,
     input_silhouette_score,
     prediction_strength_score,
@@ -18,7 +19,7 @@ ON_INPUT = {
     input_silhouette_score: silhouette_score,
     input_calinski_harabasz_score: calinski_harabasz_score,
 }
-SCORES = [*ON_INPUT, prediction_strength_score]
+SCORES = [*ON_INPUT, density_validity_score, prediction_strength_score]
 
 
 class Fixed:
@@ -60,10 +61,51 @@ def test_score_is_the_mean_over_modalities_of_the_samples_that_have_them(score):
     assert score(Fixed(labels), X) == pytest.approx((first + second) / 2)
 
 
-@pytest.mark.parametrize("score", ON_INPUT)
+@pytest.mark.parametrize("score", [*ON_INPUT, density_validity_score])
 @pytest.mark.parametrize("labels", [np.zeros(60), np.arange(60)])
 def test_score_of_one_label_or_one_per_sample_is_zero(score, labels):
     assert score(Fixed(labels), make_table()) == 0.0
+
+
+def is_connected(near):
+    reached = {0}
+    while True:
+        more = {j for i in reached for j in range(len(near)) if near[i][j]} | reached
+        if more == reached:
+            return len(reached) == len(near)
+        reached = more
+
+
+@pytest.mark.parametrize("n_repeats", [1, 12])
+def test_density_validity_is_that_of_steps_and_gaps(n_repeats):
+    table = np.repeat(np.random.default_rng(0).normal(size=(24 // n_repeats, 2)), n_repeats, axis=0)
+    labels = np.r_[np.arange(23) % 3 if n_repeats == 1 else np.arange(23) // 12, 7]
+    values = (table - table.mean(axis=0)) / table.std(axis=0)
+    distances = [[np.linalg.norm(a - b) for b in values] for a in values]
+    core = [sorted(row)[5] for row in distances]
+    reach = np.array(
+        [[max(distances[i][j], core[i], core[j]) for j in range(24)] for i in range(24)]
+    )
+    expected = 0.0
+    for label in set(labels.tolist()) - {7}:  # 7 is a single sample
+        inner = [[reach[i, j] for j in range(24) if labels[j] == label] for i in range(24)]
+        inner = np.array([row for row, own in zip(inner, labels, strict=True) if own == label])
+        step = min(t for t in np.unique(inner) if is_connected(inner <= t))
+        gap = min(
+            reach[i, j] for i in range(24) for j in range(24) if labels[i] == label != labels[j]
+        )
+        if max(gap, step) > 0:
+            expected += (labels == label).sum() / 24 * (gap - step) / max(gap, step)
+    assert density_validity_score(Fixed(labels), table) == pytest.approx(expected, abs=1e-4)
+
+
+def test_density_validity_prefers_rings_to_halves():
+    angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    ring = np.c_[np.cos(angles), np.sin(angles)]
+    table, rings = np.r_[ring, 4 * ring], np.repeat([0, 1], 60)
+    halves = (table[:, 0] > 0).astype(int)
+    assert density_validity_score(Fixed(rings), table) > 0.3
+    assert density_validity_score(Fixed(halves), table) < 0
 
 
 def test_prediction_strength_is_the_smallest_share_of_pairs_kept_together():

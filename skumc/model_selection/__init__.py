@@ -4,6 +4,7 @@ from skumc._cluster_count import NClustersEstimate
 from skumc.model_selection._agreement import modality_agreement_score
 from skumc.model_selection._all_samples import AllSamples
 from skumc.model_selection._candidates import candidate_parameters
+from skumc.model_selection._density_validity import density_validity_score
 from skumc.model_selection._estimate_n_clusters import estimate_n_clusters
 from skumc.model_selection._input_scores import (
     input_calinski_harabasz_score,
@@ -20,6 +21,7 @@ __all__ = [
     "NClustersEstimate",
     "UnsupervisedSearchCV",
     "candidate_parameters",
+    "density_validity_score",
     "embedding_silhouette_score",
     "estimate_n_clusters",
     "input_calinski_harabasz_score",

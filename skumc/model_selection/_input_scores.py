@@ -17,17 +17,20 @@ from skumc.model_selection._summaries import input_vectors
 _MAX_SAMPLES = 4096  # per modality
 
 
-def _mean_over_modalities(
-    estimator: Any, X: Any, score: Callable[[np.ndarray, np.ndarray], float]
+def mean_over_modalities(
+    estimator: Any,
+    X: Any,
+    score: Callable[[np.ndarray, np.ndarray], float],
+    max_samples: int = _MAX_SAMPLES,
 ) -> float:
     """Mean over modalities of a score of (vectors, labels); 0 where it is not defined."""
     labels, data = _labels_and_frames(estimator, X)
     scores = []
     for name, has in zip(data.names, data.present.T, strict=True):
         rows = np.flatnonzero(has)
-        if len(rows) > _MAX_SAMPLES:
+        if len(rows) > max_samples:
             rng = np.random.RandomState(0)
-            rows = np.sort(rng.choice(rows, _MAX_SAMPLES, replace=False))
+            rows = np.sort(rng.choice(rows, max_samples, replace=False))
         if not len(rows):
             continue
         n_found = len(np.unique(labels[rows]))
@@ -73,7 +76,7 @@ def input_silhouette_score(estimator: Any, X: Any, y: ArrayLike | None = None) -
     0.98
     """
     del y
-    return _mean_over_modalities(estimator, X, silhouette_score)
+    return mean_over_modalities(estimator, X, silhouette_score)
 
 
 def input_calinski_harabasz_score(estimator: Any, X: Any, y: ArrayLike | None = None) -> float:
@@ -110,7 +113,7 @@ def input_calinski_harabasz_score(estimator: Any, X: Any, y: ArrayLike | None = 
     50.0
     """
     del y
-    return _mean_over_modalities(estimator, X, calinski_harabasz_score)
+    return mean_over_modalities(estimator, X, calinski_harabasz_score)
 
 
 def prediction_strength_score(estimator: Any, X: Any, y: ArrayLike | None = None) -> float:
