@@ -14,6 +14,7 @@ import argparse
 import gc
 import os
 import re
+import sys
 import tempfile
 import warnings
 from collections import Counter
@@ -31,6 +32,7 @@ from skumc.training._memory import memory_need
 
 MIB = 2**20
 DOCUMENTED = (ValueError, TypeError, FloatingPointError, MemoryError)
+OF_LIBRARIES = 200  # MiB that libraries keep, as the guide says
 NOT_DRAWN = {
     *("modalities", "anchor", "text", "callbacks", "device", "random_state", "verbose"),
     *("supervised_views", "modality_weight", "checkpoint_dir", "extra", "optimizer", "copy_x"),
@@ -239,22 +241,27 @@ def soak_fits(n_fits, seed=0, show=False):
 
 
 def main(arguments=None):
-    """Run the parts that are asked for."""
+    """Run the parts that are asked for; return whether one failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--predicts", type=int, default=0)
     parser.add_argument("--fits", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
+    options, failed = parser.parse_args(arguments), False
     if options.predicts:
         with tempfile.TemporaryDirectory() as own:  # other processes have files in the common one
             tempfile.tempdir = own
-            print(soak_predict(options.predicts), flush=True)
+            found = soak_predict(options.predicts)
+            print(found, flush=True)
+        failed |= not (found["same labels"] and found["same descriptors and files"])
         tempfile.tempdir = None
     if options.fits:
         ends, failures, beyond = soak_fits(options.fits, options.seed, show=True)
         print(dict(ends), *failures, sep="\n")
-        print(f"memory beyond the estimate: at most {max(beyond, default=0):.1f} MiB", flush=True)
+        most = max(beyond, default=0)
+        print(f"memory beyond the estimate: at most {most:.1f} MiB", flush=True)
+        failed |= bool(failures) or most > OF_LIBRARIES
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -215,6 +215,9 @@ class MemoryEstimate(BaseEstimator):
     -----
     ``UMCClusterer`` adds ``MemoryEstimate()`` unless ``callbacks`` has one.
 
+    The estimate is of training. Libraries keep up to 200 MiB more per process, regardless of the
+    size of the data: code that is loaded when it is first used, and what they keep for each shape.
+
     Examples
     --------
     >>> import numpy as np
