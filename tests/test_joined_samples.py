@@ -75,11 +75,11 @@ def test_concat_joins_indexes_and_refuses_what_does_not_fit():
         ([MultimodalData({"a": np.eye(3)})], "'a' differs .*width 2, frames of width 3.*select"),
         ([MultimodalData({"a": ["b", "c"]})], "'a' differs .*frames of width 2, sentences"),
         ([MultimodalData({"a": np.eye(2)})], "Container 1 has no index, but others have one"),
-        ([np.eye(2)], "expected at least one MultimodalData"),
+        ([np.eye(2)], "expected a list of at least one MultimodalData"),
     ]:
         with pytest.raises(ValueError, match=message):
             MultimodalData.concat([one, *others])
-    with pytest.raises(ValueError, match="expected at least one MultimodalData"):
+    with pytest.raises(ValueError, match="expected a list of at least one MultimodalData"):
         MultimodalData.concat([])
 
 

@@ -143,16 +143,16 @@ def assert_nothing_more(now, before):
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs /proc")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hundred_fits_and_ten_thousand_predicts_leave_nothing(kind, tmp_path, monkeypatch):
+def test_many_fits_and_predicts_leave_nothing(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     clusterer, X = make(kind)
     for _ in range(20):
         clusterer.fit(X)
     first, start = held(), resident()
-    for _ in range(100):
+    for _ in range(100 if kind == "default" else 50):
         clusterer.fit(X)
     assert_nothing_more(held(), first)
-    assert resident() - start < 30  # MiB; the leak of one encoder per fit was 100 and more
+    assert resident() - start < 30  # MiB; one leaked encoder per fit takes more than 1
     one, labels = X[:1], clusterer.labels_[:1].tolist()
     for _ in range(500):
         clusterer.predict(one)
