@@ -215,8 +215,9 @@ class MemoryEstimate(BaseEstimator):
     -----
     ``UMCClusterer`` adds ``MemoryEstimate()`` unless ``callbacks`` has one.
 
-    The estimate is of training. Libraries keep up to 200 MiB more per process, regardless of the
-    size of the data: code that is loaded when it is first used, and what they keep for each shape.
+    The estimate is of training. Libraries keep up to 250 MiB more per process, regardless of the
+    number of samples: code that is loaded when it is first used and, with ``precision="bfloat16"``
+    on a CPU, kernels for each shape.
 
     Examples
     --------
